@@ -1,0 +1,1 @@
+"""imagetrail: an image-recognition pipeline that judges its own results."""

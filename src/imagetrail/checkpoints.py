@@ -1,0 +1,48 @@
+"""State that survives a crash: it lives outside the outs, which DVC deletes before a stage runs."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from imagetrail.files import replacing
+from imagetrail.training import Training
+
+STATE = Path(".imagetrail")
+
+
+def folder(stage: str, facts: Any) -> Path:
+    """Where `stage` keeps its state for these inputs and params; other facts, another folder."""
+    key = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    path = STATE / stage / key
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def save(path: Path, training: Training) -> None:
+    """Writes weights, optimiser state and the epoch, whole or not at all."""
+    tensors = {f"model.{name}": tensor for name, tensor in training.model.state_dict().items()}
+    for number, state in training.optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{number}.{name}": value for name, value in state.items()}
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(whole, temporary, metadata={"epoch": str(training.epoch)})
+
+
+def restore(path: Path, training: Training) -> None:
+    """Brings `training`, freshly started, to the state saved in `path`."""
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  safe_open is no mapping
+        training.epoch = int(file.metadata()["epoch"])
+    model = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
+    training.model.load_state_dict(model)
+    state: dict[int, dict[str, Any]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimiser."):
+            _, number, key = name.split(".")
+            state.setdefault(int(number), {})[key] = tensor
+    whole = training.optimiser.state_dict()
+    training.optimiser.load_state_dict(whole | {"state": state})

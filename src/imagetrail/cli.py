@@ -1,0 +1,123 @@
+"""The command line: a subcommand a stage, and what goes with them. It turns every foreseeable fault into one line."""
+
+import importlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from imagetrail.errors import UserError
+
+STAGES = {
+    "fetch": "Bring the pictures in, verified.",
+    "inspect": "Say what is in the data and what is wrong with it.",
+    "split": "Part train, valid and test.",
+    "augment": "Make more of the training images.",
+    "synthesise": "Draw new images of every class.",
+    "pretrain": "Learn from related data sets first.",
+    "tune": "Search for a good recipe.",
+    "train": "Train the model.",
+    "compare": "Compare alternatives over several seeds.",
+    "evaluate": "Judge the model on test.",
+    "explain": "Show where the model looks.",
+    "export": "Write ONNX files, float32 and int8.",
+    "gate": "Decide whether the model may ship.",
+    "report": "Write the report.",
+}
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=(__doc__ or "").split(":")[0]
+)
+
+
+def main() -> None:
+    """Entry point; exits 0 if all went well, 1 for what the user can mend, 130 or 143 if interrupted."""
+    # Threads that wait by spinning take the core from those that work, once anything else runs on the machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        app()
+    except UserError as error:
+        _fail("\n".join(f"error: {line}" if not line.startswith(" ") else line for line in str(error).splitlines()), 1)
+    except OSError as error:
+        _fail(f"error: {error.filename or 'input/output'}: {error.strerror or error}", 1)
+    except KeyboardInterrupt:
+        _fail("interrupted; nothing half-written is left, run the same command again to go on", 130)
+
+
+def _terminated(number: int, _: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+def _fail(text: str, code: int) -> None:
+    print(text, file=sys.stderr)
+    sys.exit(code)
+
+
+def _run_stage(name: str) -> None:
+    """Runs a stage and notes what it took in its timing.json."""
+    from imagetrail import layout
+    from imagetrail.files import write_json
+
+    module = importlib.import_module(f"imagetrail.stages.{name}")
+    before = time.perf_counter()
+    facts: dict[str, float] = module.run() or {}
+    seconds = time.perf_counter() - before
+    if images := facts.pop("images", None):
+        facts["images_per_second"] = images / seconds
+    timing = {"seconds": seconds, "peak_rss_bytes": _peak_memory(), **facts}
+    write_json(layout.artifacts(name) / "timing.json", {key: round(value, 3) for key, value in timing.items()})
+
+
+def _peak_memory() -> int:
+    """Bytes that this process, or the largest of its children, has held at most."""
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def _command(name: str) -> Callable[[], None]:
+    def command() -> None:
+        _run_stage(name)
+
+    return command
+
+
+for _name, _help in STAGES.items():
+    app.command(_name, help=_help)(_command(_name))
+
+
+@app.command()
+def publish() -> None:
+    """Make MLflow agree with dvc.lock; a second call changes nothing."""
+    from imagetrail import tracking
+
+    version, made = tracking.publish()
+    print(f"pipeline {version[:7]} is in MLflow ({made} new runs): {tracking.uri(Path())}")
+
+
+@app.command("params")
+def check_params() -> None:
+    """Check every section of params.yaml at once."""
+    from imagetrail.sections import check_all
+
+    check_all()
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="The first port to try.")] = 5000) -> None:
+    """Open the MLflow UI on this machine only."""
+    from imagetrail import web
+
+    web.serve(port)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""One training on the pipeline's data: what tune, train and compare have in common."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from imagetrail import checkpoints, layout, samples, training
+from imagetrail.errors import UserError
+from imagetrail.params import check, load, read_yaml
+from imagetrail.samples import Samples
+from imagetrail.training import Epoch, Recipe, Training
+
+BEST = layout.ARTIFACTS / "tune" / "best.yaml"
+PRETRAINED = layout.ARTIFACTS / "pretrain" / "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The images and weights that a training of this pipeline may use; the test split is not among them."""
+
+    train: Samples
+    augmented: Samples
+    synthetic: Samples
+    valid: Samples
+    pretrained: dict[str, Tensor]
+
+    def start(self, recipe: Recipe, *, seed: int, checkpoint: Path | None = None) -> Training:
+        """A training about to begin, or where `checkpoint` left it."""
+        begun = training.start(recipe, self.train, seed=seed, pretrained=self.pretrained)
+        if checkpoint and checkpoint.exists():
+            checkpoints.restore(checkpoint, begun)
+        return begun
+
+    def fit(self, begun: Training, *, images: int | None = None, until: int | None = None) -> Iterator[Epoch]:
+        mixed = training.mixture(begun.recipe, self.train, self.augmented, self.synthetic, limit=images)
+        return training.fit(begun, mixed, self.valid, until=until)
+
+
+def open_experiment() -> Experiment:
+    return Experiment(
+        train=samples.read(layout.TRAIN),
+        augmented=samples.read(layout.AUGMENTED),
+        synthetic=samples.read(layout.SYNTHETIC),
+        valid=samples.read(layout.VALID),
+        pretrained=load_file(PRETRAINED),
+    )
+
+
+def default_recipe(*, epochs: int, path: Path = Path("params.yaml")) -> Recipe:
+    """The recipe of params.yaml, for a training of so many epochs: how long is each stage's own affair."""
+    values = load(dict[str, Any], "recipe", path)
+    if "epochs" in values:
+        raise UserError(
+            f"{path}: recipe.epochs: each stage has its own: train.epochs, compare.epochs, pretrain.epochs, tune.rungs"
+        )
+    return check(Recipe, values | {"epochs": epochs}, f"{path}: recipe")
+
+
+def best_recipe(*, epochs: int) -> Recipe:
+    """The recipe of params.yaml with what the search found."""
+    return override(default_recipe(epochs=epochs), read_yaml(BEST), str(BEST))
+
+
+def override(recipe: Recipe, values: dict[str, Any], where: str) -> Recipe:
+    """The recipe with some fields replaced; raises UserError, beginning with `where`, for a wrong field or value."""
+    unknown = [name for name in values if name not in Recipe.model_fields]
+    if unknown:
+        raise UserError(f"{where}: recipe has no field {', '.join(unknown)}; choose from {', '.join(Recipe.model_fields)}")
+    return check(Recipe, recipe.model_dump() | values, where)

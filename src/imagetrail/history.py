@@ -1,0 +1,28 @@
+"""The course of a training as a CSV file: one row an epoch."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from imagetrail.files import read_csv, write_csv
+from imagetrail.training import Epoch
+
+
+def as_row(epoch: Epoch) -> dict[str, float]:
+    return {
+        "epoch": epoch.number,
+        "train_loss": epoch.train_loss,
+        "valid_loss": epoch.valid_loss,
+        "valid_top1": epoch.valid_top1,
+        "lr": epoch.lr,
+    }
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """The rows of a history file; none if it is not there."""
+    if not path.exists():
+        return []
+    return [{name: int(value) if name == "epoch" else float(value) for name, value in row.items()} for row in read_csv(path)]
+
+
+def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    write_csv(path, rows)

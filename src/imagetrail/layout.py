@@ -1,0 +1,19 @@
+"""Where everything is, relative to the repository: the one list of paths that stages exchange."""
+
+from pathlib import Path
+
+RAW = Path("data/raw")  # <dataset>/files/, <dataset>/SOURCE.json
+RELATED = Path("data/related")  # the same, of the data sets named in pretrain.related
+SPLIT = Path("data/split")
+TRAIN, VALID, TEST = SPLIT / "train", SPLIT / "valid", SPLIT / "test"
+AUGMENTED = Path("data/augmented")
+SYNTHETIC = Path("data/synthetic")
+ARTIFACTS = Path("artifacts")  # <stage>/
+CHAMPION = Path("champion")
+
+
+def artifacts(stage: str) -> Path:
+    """The folder of a stage's results, made if need be."""
+    folder = ARTIFACTS / stage
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

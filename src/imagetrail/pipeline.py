@@ -1,0 +1,109 @@
+"""dvc.yaml and dvc.lock, read as files: which stage depends on what, and the content that was."""
+
+import hashlib
+import json
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from imagetrail.errors import UserError
+from imagetrail.params import read_yaml
+
+OBSERVATIONS = ("timing.json", "SOURCE.json")  # outs that describe a run, not its result: they differ each time
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    deps: tuple[str, ...]
+    params: tuple[str, ...]
+    outs: tuple[str, ...]
+
+
+def stages(root: Path = Path()) -> dict[str, Stage]:
+    """The stages of dvc.yaml, its `${…}` filled in from params.yaml."""
+    text = (root / "dvc.yaml").read_text()
+    params = read_yaml(root / "params.yaml")
+    filled = re.sub(r"\$\{([\w.]+)\}", lambda match: str(_at(params, match[1])), text)
+    described = yaml.safe_load(filled)["stages"]
+    return {name: _stage(name, entry) for name, entry in described.items()}
+
+
+def _stage(name: str, entry: dict[str, Any]) -> Stage:
+    outs = [_path(out) for kind in ("outs", "metrics", "plots") for out in entry.get(kind, ())]
+    params = [param if isinstance(param, str) else next(iter(param)) for param in entry.get("params", ())]
+    return Stage(name, tuple(entry.get("deps", ())), tuple(params), tuple(outs))
+
+
+def _path(out: str | dict[str, Any]) -> str:
+    return out if isinstance(out, str) else next(iter(out))
+
+
+def _at(params: dict[str, Any], dotted: str) -> Any:
+    value: Any = params
+    for key in dotted.split("."):
+        value = value[key]
+    return value
+
+
+def lock(root: Path = Path()) -> dict[str, Any]:
+    """The stages of dvc.lock; empty if nothing has run."""
+    path = root / "dvc.lock"
+    if not path.exists() or not path.stat().st_size:
+        return {}
+    return dict(read_yaml(path).get("stages", {}))
+
+
+def results(entry: dict[str, Any]) -> dict[str, str]:
+    """Path and content hash of each out of a stage's entry in dvc.lock, but for mere observations."""
+    return {out["path"]: out["md5"] for out in entry.get("outs", ()) if not out["path"].endswith(OBSERVATIONS)}
+
+
+def version(locked: dict[str, Any]) -> str:
+    """The identity of a pipeline's results: a hash of dvc.lock that leaves out observations such as timings."""
+    facts = {name: {"outs": results(entry), "params": entry.get("params", {})} for name, entry in locked.items()}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def inputs(stage: str, root: Path = Path()) -> dict[str, str]:
+    """A content hash for each dependency of a stage: files are read, folders are taken from dvc.lock."""
+    known = {path: md5 for entry in lock(root).values() for path, md5 in results(entry).items()}
+    found = {}
+    for dep in stages(root)[stage].deps:
+        path = root / dep
+        found[dep] = hashlib.md5(path.read_bytes()).hexdigest() if path.is_file() else known.get(dep, "")
+    return found
+
+
+def dataset(root: Path = Path()) -> str:
+    """The name of the data set that params.yaml chooses."""
+    return str(_at(read_yaml(root / "params.yaml"), "data.name"))
+
+
+def verify(locked: dict[str, Any], root: Path = Path()) -> None:
+    """Raises UserError unless every small result on disk is what dvc.lock says it is."""
+    for stage, entry in locked.items():
+        for path, md5 in results(entry).items():
+            file = root / path
+            if not file.exists():
+                raise UserError(
+                    f"{path} is missing, which dvc.lock says stage {stage} made; run `dvc checkout` or `dvc pull`"
+                )
+            if file.is_file() and hashlib.md5(file.read_bytes()).hexdigest() != md5:
+                raise UserError(f"{path} is not what dvc.lock says stage {stage} made; run `dvc repro` or `dvc checkout`")
+
+
+def git_facts(root: Path = Path()) -> dict[str, str]:
+    """The commit that holds this very dvc.lock, or the current one, marked as not holding it; empty outside git."""
+    held = _git(root, "status", "--porcelain", "--", "dvc.lock") == "" and _git(root, "ls-files", "dvc.lock") != ""
+    commit = _git(root, "log", "-1", "--format=%H", *(["--", "dvc.lock"] if held else []))
+    return {"mlflow.source.git.commit": commit, "imagetrail.committed": str(held).lower()} if commit else {}
+
+
+def _git(root: Path, *words: str) -> str | None:
+    done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else None

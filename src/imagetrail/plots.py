@@ -1,0 +1,127 @@
+"""Pictures of results, all in one style, each with the same bytes for the same figures."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+BLUE, ORANGE, GREY, GREEN, RED = "#2563eb", "#ea580c", "#94a3b8", "#16a34a", "#dc2626"
+VERDICTS = {"win": GREEN, "loss": RED, "tie": GREY, "reference": BLUE}
+
+
+def history(rows: Sequence[Mapping[str, float]], path: Path | BinaryIO) -> None:
+    """Loss and top-1 accuracy by epoch."""
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in rows]
+    left.plot(epochs, [row["train_loss"] for row in rows], color=GREY, label="train")
+    left.plot(epochs, [row["valid_loss"] for row in rows], color=BLUE, label="valid")
+    left.legend(frameon=False)
+    right.plot(epochs, [100 * row["valid_top1"] for row in rows], color=BLUE, marker="o", markersize=3)
+    _finish(left, "epoch", "loss")
+    _finish(right, "epoch", "valid top-1, %")
+    _save(figure, path)
+
+
+def trials(rows: Sequence[Mapping[str, Any]], path: Path | BinaryIO) -> None:
+    """Each trial's score, in order, and the best so far."""
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for state, colour in (("COMPLETE", BLUE), ("PRUNED", GREY)):
+        mine = [row for row in rows if row["state"] == state]
+        axes.scatter(
+            [row["number"] for row in mine], [100 * row["value"] for row in mine], color=colour, label=state.lower()
+        )
+    scores = [row["value"] if row["state"] == "COMPLETE" else 0.0 for row in rows]
+    best = np.maximum.accumulate(scores)
+    axes.step(
+        [row["number"] for row in rows if best[row["number"]]],
+        100 * best[best > 0],
+        where="post",
+        color=ORANGE,
+        label="best so far",
+    )
+    axes.legend(frameon=False)
+    _finish(axes, "trial", "valid top-1, %")
+    _save(figure, path)
+
+
+def intervals(arms: Sequence[Mapping[str, Any]], path: Path | BinaryIO) -> None:
+    """Mean and 95 % interval of each arm, best at the top, coloured by verdict."""
+    figure = Figure(figsize=(9, 0.9 + 0.45 * len(arms)), layout="constrained")
+    axes = figure.subplots()
+    for row, arm in enumerate(reversed(arms)):
+        axes.plot([100 * arm["low"], 100 * arm["high"]], [row, row], color=VERDICTS[arm["verdict"]], linewidth=3, alpha=0.5)
+        axes.plot(100 * arm["mean"], row, "o", color=VERDICTS[arm["verdict"]])
+    axes.set_yticks(range(len(arms)), [f"{arm['arm']}  ({arm['verdict']})" for arm in reversed(arms)])
+    _finish(axes, "valid top-1, % (mean over seeds, 95 % interval)", "")
+    _save(figure, path)
+
+
+def confusion(table: NDArray[np.int64], names: Sequence[str], path: Path | BinaryIO) -> None:
+    """Share of each class (rows) that is taken for each (columns)."""
+    side = max(5.0, 0.55 * len(names) + 2)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    shares = table / np.maximum(table.sum(1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(names)), names, rotation=60, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("label")
+    if len(names) <= 30:
+        for row, column in np.argwhere(table > 0):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(table[row, column]), ha="center", va="center", fontsize=8, color=colour)
+    _save(figure, path)
+
+
+def reliability(curves: Mapping[str, Sequence[tuple[float, float, float]]], path: Path | BinaryIO) -> None:
+    """Accuracy against confidence; a calibrated model stands on the diagonal."""
+    figure = Figure(figsize=(4.5, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":")
+    for (name, bins), colour in zip(curves.items(), (ORANGE, BLUE), strict=True):
+        axes.plot(
+            [confidence for _, _, confidence in bins],
+            [accuracy for _, accuracy, _ in bins],
+            "o-",
+            color=colour,
+            label=name,
+            markersize=4,
+        )
+    axes.legend(frameon=False)
+    _finish(axes, "confidence", "accuracy")
+    _save(figure, path)
+
+
+def saliency(images: NDArray[np.uint8], maps: NDArray[np.float32], titles: Sequence[str], path: Path | BinaryIO) -> None:
+    """Each picture, and beside it the same in grey under its saliency map."""
+    pairs = 4
+    rows = -(-len(images) // pairs)
+    figure = Figure(figsize=(9, 1.35 * rows), layout="constrained")
+    grid = figure.subplots(rows, 2 * pairs, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for i, (image, heat, title) in enumerate(zip(images, maps, titles, strict=True)):
+        plain, marked = grid[i // pairs, 2 * (i % pairs)], grid[i // pairs, 2 * (i % pairs) + 1]
+        plain.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
+        plain.set_title(title, fontsize=7, color=RED if ", not " in title else "black", loc="left")
+        marked.imshow(image.mean(2), cmap="gray", vmin=0, vmax=255)
+        marked.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.6)
+    _save(figure, path)
+
+
+def _finish(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+
+
+def _save(figure: Figure, path: Path | BinaryIO) -> None:
+    figure.savefig(path, format="png", dpi=110, metadata={"Software": None})

@@ -1,0 +1,100 @@
+"""Labelled images on disk: the one format in which stages hand pictures to one another."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from imagetrail.files import replacing
+
+Images = NDArray[np.uint8]  # N×H×W×C, C = 1 or 3
+INDEX = pa.schema(
+    [
+        ("id", pa.string()),
+        ("label", pa.int64()),  # position in classes.json
+        ("origin", pa.string()),  # real, augmented, synthetic or related
+        ("parent", pa.string()),  # id of the image it was made from, or null
+        ("source", pa.string()),  # file or package path it came from
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A Samples folder, read: images stay on disk (memory-mapped) until they are used."""
+
+    images: Images
+    index: pa.Table
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        labels: NDArray[np.int64] = self.index["label"].to_numpy()
+        return labels
+
+    def column(self, name: str) -> list[str]:
+        values: list[str] = self.index[name].to_pylist()
+        return values
+
+    def chunks(self, size: int = 1024) -> Iterator[Images]:
+        for start in range(0, len(self), size):
+            yield self.images[start : start + size]
+
+
+def read(folder: Path) -> Samples:
+    """Opens a Samples folder; copies no image."""
+    images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+    index = pq.read_table(folder / "index.parquet")
+    classes = tuple(json.loads((folder / "classes.json").read_text()))
+    assert len(images) == len(index), f"{folder}: {len(images)} images but {len(index)} index rows"
+    return Samples(images, index, classes)
+
+
+def make_index(
+    *,
+    ids: Sequence[str],
+    labels: Sequence[int] | NDArray[np.int64],
+    origin: str,
+    parents: Sequence[str | None] | None = None,
+    sources: Sequence[str],
+) -> pa.Table:
+    count = len(ids)
+    columns = [list(ids), np.asarray(labels, np.int64), [origin] * count, parents or [None] * count, list(sources)]
+    return pa.table([pa.array(column, field.type) for column, field in zip(columns, INDEX, strict=True)], schema=INDEX)
+
+
+def write(
+    folder: Path, images: Iterable[Images], index: pa.Table, *, classes: Sequence[str], shape: tuple[int, int, int]
+) -> None:
+    """Writes a Samples folder, whole or not at all.
+
+    images: chunks of n×H×W×C uint8, in the order of `index`; only one chunk is in memory at a time.
+    shape: H, W, C.
+    """
+    with replacing(folder) as temporary:
+        temporary.mkdir(parents=True)
+        _write_images(temporary / "images.npy", images, (len(index), *shape))
+        pq.write_table(index, temporary / "index.parquet")
+        (temporary / "classes.json").write_text(json.dumps(list(classes), ensure_ascii=False) + "\n")
+
+
+def _write_images(path: Path, chunks: Iterable[Images], shape: tuple[int, ...]) -> None:
+    start = 0
+    with path.open("wb") as file:  # not a memory-map: on a full disk a write raises, where a map kills with SIGBUS
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_2_0(file, header)
+        for chunk in chunks:
+            assert chunk.dtype == np.uint8, chunk.dtype
+            assert chunk.shape[1:] == shape[1:], (chunk.shape, shape)
+            file.write(np.ascontiguousarray(chunk).data)
+            start += len(chunk)
+    assert start == shape[0], f"{start} images written, {shape[0]} indexed"

@@ -1,0 +1,96 @@
+"""Tell the whole story on one page. Reads artifacts, writes artifacts/report.
+
+No clock figure is on it, so that equal results make an equal page.
+"""
+
+import base64
+import io
+import json
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from imagetrail import layout, plots
+from imagetrail.files import read_csv, replacing
+from imagetrail.params import load, read_yaml
+
+
+def run() -> None:
+    facts = _facts()
+    pictures = _files() | _drawn(facts)
+    environment = Environment(
+        loader=PackageLoader("imagetrail"), autoescape=True, undefined=StrictUndefined, trim_blocks=False, lstrip_blocks=True
+    )
+    environment.filters |= {"percent": _percent, "thousands": _thousands, "short": _short}
+    folder = layout.artifacts("report")
+    for name, template in (("index.html", "report.html.j2"), ("report.md", "report.md.j2")):
+        with replacing(folder / name) as temporary:
+            temporary.write_text(environment.get_template(template).render(pictures=pictures, **facts) + "\n")
+    print(f"{(folder / 'index.html').resolve().as_uri()}")
+
+
+def _facts() -> dict[str, Any]:
+    """What the stages found, by the names that the templates use."""
+    here = layout.ARTIFACTS
+    found = {
+        name: json.loads((here / file).read_text())
+        for name, file in {
+            "data": "inspect/report.json",
+            "quality": "synthesise/quality.json",
+            "train": "train/metrics.json",
+            "ranking": "compare/ranking.json",
+            "test": "evaluate/metrics.json",
+            "classes": "evaluate/classes.json",
+            "scores": "explain/scores.json",
+            "exported": "export/export.json",
+            "gate": "gate/decision.json",
+        }.items()
+    }
+    trials = [
+        row | {"number": int(row["number"]), "value": float(row["value"] or "nan")}
+        for row in read_csv(here / "tune/trials.csv")
+    ]
+    history = [{name: float(value) for name, value in row.items()} for row in read_csv(here / "train/history.csv")]
+    return found | {
+        "dataset": load(str, "data.name"),
+        "best": read_yaml(here / "tune/best.yaml"),
+        "trials": trials,
+        "history": history,
+        "maps": [file.stem for file in sorted((here / "explain/maps").glob("*.png"))],
+        "sheets": [file.stem for file in sorted((here / "inspect/classes").glob("*.png"))],
+    }
+
+
+def _files() -> dict[str, str]:
+    """The pictures that other stages made."""
+    folders = ("augment", "evaluate", "explain/maps", "inspect/classes", "synthesise")
+    files = [file for folder in folders for file in sorted((layout.ARTIFACTS / folder).glob("*.png"))]
+    return {file.stem: base64.b64encode(file.read_bytes()).decode() for file in files}
+
+
+def _drawn(facts: dict[str, Any]) -> dict[str, str]:
+    """The pictures of figures: drawn here, so that a change of style repeats no training."""
+    return {
+        "history": _picture(lambda path: plots.history(facts["history"], path)),
+        "trials": _picture(lambda path: plots.trials(facts["trials"], path)),
+        "ranking": _picture(lambda path: plots.intervals(facts["ranking"]["arms"], path)),
+    }
+
+
+def _picture(draw: Callable[[BinaryIO], None]) -> str:
+    buffer = io.BytesIO()
+    draw(buffer)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f} %"
+
+
+def _thousands(value: int) -> str:
+    return f"{value:,}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
