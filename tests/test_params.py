@@ -71,7 +71,7 @@ def test_dots_lead_to_a_section_inside_a_section(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [7, 225])
 def test_image_size_stays_within_8_to_224(size: int) -> None:
-    with pytest.raises(UserError, match="data.image_size: input should be"):
+    with pytest.raises(UserError, match=r"data\.image_size: input should be"):
         params.check(Data, {"name": "digits", "path": ".", "image_size": size, "channels": 1}, "data")
 
 

@@ -11,6 +11,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask t
 sys.modules["albumentations.pytorch"] = None  # type: ignore[assignment]  # it would load torch, in every worker
 
 import albumentations as A
+import cv2
 import numpy as np
 
 from imagetrail.choices import choose
@@ -37,8 +38,10 @@ def build(policy: Policy, channels: int) -> A.Compose:
             transform.p, chance = 1.0, transform.p
             transform(image=np.full((32, 32, channels), 128, np.uint8))
             transform.p = chance
-    except (ValueError, TypeError) as error:
-        raise UserError(f"params.yaml: augment.policy: cannot be applied to {channels}-channel images: {error}") from None
+    except (ValueError, TypeError, RuntimeError, cv2.error) as error:  # what transforms raise for a wrong number of channels
+        raise UserError(
+            f"params.yaml: augment.policy: cannot be applied to {channels}-channel images: {' '.join(str(error).split())}"
+        ) from None
     return compose
 
 

@@ -42,7 +42,7 @@ class Mixture:
         return generator(seed, "subset").permutation(len(self.real))[: len(self)]
 
     def _draw(self, samples: Samples, share: float, rng: np.random.Generator) -> NDArray[np.int64]:
-        count = round(share * len(self)) if len(samples) else 0
+        count = int(share * len(self) + 1e-9) if len(samples) else 0  # down, so that shares of 1 in all fit
         rounds = [rng.permutation(len(samples)) for _ in range(-(-count // max(len(samples), 1)))]
         return np.concatenate([*rounds, np.empty(0, np.int64)])[:count].astype(np.int64)
 

@@ -5,8 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from imagetrail.files import replacing
 from imagetrail.training import Training
@@ -32,6 +34,11 @@ def save(path: Path, training: Training) -> None:
         save_file(whole, temporary, metadata={"epoch": str(training.epoch)})
 
 
+def _laid_out(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """The tensor in the memory layout of its parameter: fused optimisers walk through both side by side."""
+    return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
+
+
 def restore(path: Path, training: Training) -> None:
     """Brings `training`, freshly started, to the state saved in `path`."""
     with safe_open(path, "pt") as file:
@@ -39,10 +46,11 @@ def restore(path: Path, training: Training) -> None:
         training.epoch = int(file.metadata()["epoch"])
     model = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
     training.model.load_state_dict(model)
+    parameters = [weight for group in training.optimiser.param_groups for weight in group["params"]]
     state: dict[int, dict[str, Any]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimiser."):
             _, number, key = name.split(".")
-            state.setdefault(int(number), {})[key] = tensor
+            state.setdefault(int(number), {})[key] = _laid_out(tensor, parameters[int(number)])
     whole = training.optimiser.state_dict()
     training.optimiser.load_state_dict(whole | {"state": state})

@@ -1,8 +1,10 @@
 """Data sets by name: where their bytes come from, and how those bytes become labelled pictures."""
 
+import lzma
 import shutil
 import tarfile
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +24,14 @@ from imagetrail.params import Section
 from imagetrail.pictures import FORMATS, Unreadable, decode, fit
 from imagetrail.sources import File
 
-SPLIT_FOLDERS = {"train": "train", "test": "test", "valid": "train", "val": "train"}  # valid is carved anew from train
+SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "valid": "train",
+    "val": "train",
+}  # valid is carved anew from train
 
 
 @dataclass(frozen=True)
@@ -141,19 +150,30 @@ def read_digits(folder: Path) -> Pictures:
 
 def copy_tree(origin: Path, folder: Path) -> dict[str, Any]:
     """Copies or unpacks the user's pictures into `folder`."""
+    if folder.resolve().is_relative_to(origin.resolve()):
+        raise UserError(f"params.yaml: data.path: {origin} holds this pipeline's own data; name the folder of your pictures")
     if origin.is_dir():
         shutil.copytree(origin, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
-    elif zipfile.is_zipfile(origin):
-        with zipfile.ZipFile(origin) as archive:
-            archive.extractall(folder)
-    elif origin.is_file() and tarfile.is_tarfile(origin):
-        with tarfile.open(origin) as archive:
-            archive.extractall(folder, filter="data")
     else:
-        problem = "is no zip or tar archive" if origin.exists() else "does not exist"
-        raise UserError(f"params.yaml: data.path: {origin} {problem}; it must be a folder or archive of class sub-folders")
+        _unpack(origin, folder)
     files = [path for path in folder.rglob("*") if path.is_file()]
     return {"tried": [], "used": {"": str(origin)}, "files": len(files), "bytes": sum(file.stat().st_size for file in files)}
+
+
+def _unpack(origin: Path, folder: Path) -> None:
+    wanted = "it must be a folder or archive of class sub-folders"
+    try:
+        if zipfile.is_zipfile(origin):
+            with zipfile.ZipFile(origin) as archive:
+                archive.extractall(folder)
+        elif origin.is_file() and tarfile.is_tarfile(origin):
+            with tarfile.open(origin) as archive:
+                archive.extractall(folder, filter="data")
+        else:
+            problem = "is no zip or tar archive" if origin.exists() else "does not exist"
+            raise UserError(f"params.yaml: data.path: {origin} {problem}; {wanted}")
+    except (EOFError, RuntimeError, lzma.LZMAError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
+        raise UserError(f"params.yaml: data.path: {origin} cannot be unpacked ({error}); {wanted}") from None
 
 
 def read_folder(folder: Path) -> Pictures:
@@ -161,12 +181,10 @@ def read_folder(folder: Path) -> Pictures:
     top = folder
     while len(inside := _folders(top)) == 1 and not _is_class(inside[0]):
         top = inside[0]
-    if not inside:
-        raise UserError(f"{folder}: no class sub-folders; expected one folder a class, with JPEG or PNG files in it")
     roots = _split_roots(inside) or [("", top)]
     found = [(split, kind.name, path) for split, root in roots for kind in _folders(root) for path in _files(kind)]
     pictures = [row for row in found if _is_picture(row[2])]
-    ignored = [path for _, _, path in found if not _is_picture(path)] + _files(top, deep=False)
+    ignored = [path for _, _, path in found if not _is_picture(path)] + _strays({top, *(root for _, root in roots)})
     classes = sorted({kind.name for _, root in roots for kind in _folders(root)})
     _refuse_empty(folder, classes, Counter(kind for _, kind, _ in pictures))
     numbers = {name: number for number, name in enumerate(classes)}
@@ -182,19 +200,23 @@ def read_folder(folder: Path) -> Pictures:
 
 
 def _split_roots(folders: Sequence[Path]) -> list[tuple[str, Path]]:
-    """The split that each folder is by its name, if all are splits and test is among them; else nothing."""
-    names = {folder.name for folder in folders}
-    return (
-        [(SPLIT_FOLDERS[folder.name], folder) for folder in folders]
-        if "test" in names and names <= set(SPLIT_FOLDERS)
-        else []
-    )
+    """The split that each folder is by its name, if all are; where there is no test set, no split counts as published."""
+    names = {folder.name.lower() for folder in folders}
+    if not names <= set(SPLIT_FOLDERS):
+        return []
+    return [(SPLIT_FOLDERS[folder.name.lower()] if "test" in names else "", folder) for folder in folders]
+
+
+def _strays(folders: Iterable[Path]) -> list[Path]:
+    return sorted(path for folder in folders for path in _files(folder, deep=False))
 
 
 def _refuse_empty(folder: Path, classes: Sequence[str], count: Counter[str]) -> None:
     empty = [name for name in classes if not count[name]]
     if empty:
         raise UserError(f"{folder}: no JPEG or PNG file in class {', '.join(empty)}; add pictures or remove the folder")
+    if not classes:
+        raise UserError(f"{folder}: no class sub-folders; expected one folder a class, with JPEG or PNG files in it")
     if len(classes) < 2:
         raise UserError(f"{folder}: only one class, {classes[0]}; a classifier needs at least two sub-folders")
 

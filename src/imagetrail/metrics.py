@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
 
+# scipy's parts are imported where they are used: together they take half a second, and most stages need none
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
@@ -84,6 +84,8 @@ def bootstrap(
 
 def temperature(logits: Floats, labels: Labels) -> float:
     """The divisor of the logits that minimises log-loss (arXiv:1706.04599)."""
+    from scipy import optimize
+
     found = optimize.minimize_scalar(
         lambda log_t: log_loss(softmax(logits / np.exp(log_t)), labels), bounds=(-3, 3), method="bounded"
     )
@@ -94,6 +96,8 @@ def mean_interval(values: Floats) -> tuple[float, float]:
     """Student-t 95 % interval of the mean of a few runs; a point if there is only one."""
     if len(values) < 2 or np.ptp(values) == 0:
         return float(values.mean()), float(values.mean())
+    from scipy import stats
+
     half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     return float(values.mean() - half), float(values.mean() + half)
 
@@ -103,6 +107,8 @@ def mcnemar(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> tuple[int, in
     only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     if only_ours + only_theirs == 0:
         return 0, 0, 1.0
+    from scipy import stats
+
     p = stats.binomtest(only_ours, only_ours + only_theirs, 0.5, alternative="greater").pvalue
     return only_ours, only_theirs, float(p)
 
@@ -123,4 +129,6 @@ def paired_p(ours: Floats, reference: Floats) -> float:
     difference = ours - reference
     if len(difference) < 2 or np.ptp(difference) == 0:
         return 1.0
+    from scipy import stats
+
     return float(stats.ttest_rel(ours, reference).pvalue)

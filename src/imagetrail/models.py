@@ -161,7 +161,8 @@ def load_trunk(model: Classifier, weights: dict[str, Tensor]) -> int:
     last = names[-1].rsplit(".", 1)[0]
     wanted = {name for name in names if not name.startswith(f"{last}.")}
     trunk = {name: tensor for name, tensor in weights.items() if name in wanted}
-    if trunk.keys() != wanted:
-        raise UserError("the pretrained weights are of another model; train and pretrain must share recipe.model")
+    own = model.network.state_dict()
+    if trunk.keys() != wanted or any(trunk[name].shape != own[name].shape for name in wanted):
+        raise UserError("the pretrained weights are of another model, width or number of channels than the recipe")
     model.network.load_state_dict(trunk, strict=False)
     return len(trunk)

@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import joblib
+from joblib.externals.loky import get_reusable_executor
 
 A = TypeVar("A")
 B = TypeVar("B")
+ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")}
 
 
 def workers() -> int:
@@ -21,8 +23,6 @@ def map(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
     Every worker is a process with one thread, even if there is only one worker: sums in another order would give
     other bits. `function` must be importable, its argument and result picklable.
     """
-    with joblib.parallel_config("loky", inner_max_num_threads=1):
-        results: Iterator[B] = joblib.Parallel(n_jobs=workers(), return_as="generator")(
-            joblib.delayed(function)(item) for item in items
-        )
-        yield from results
+    executor = get_reusable_executor(max_workers=workers(), env=ONE_THREAD)
+    results: Iterator[B] = executor.map(function, items)
+    yield from results

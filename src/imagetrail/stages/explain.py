@@ -9,7 +9,6 @@ from imagetrail import explanation, layout, models, plots, samples
 from imagetrail.files import replacing, write_json
 from imagetrail.models import Classifier
 from imagetrail.params import Section, load
-from imagetrail.rng import derive
 from imagetrail.samples import Samples
 
 
@@ -21,7 +20,7 @@ class Explain(Section):
 
 
 def run() -> dict[str, float]:
-    params, seed = load(Explain, "explain"), load(int, "seed")
+    params = load(Explain, "explain")
     model, test = models.load(layout.ARTIFACTS / "train"), samples.read(layout.TEST)
     chosen = np.concatenate([np.flatnonzero(test.labels == label)[: params.per_class] for label in range(len(test.classes))])
     images = torch.from_numpy(test.images[chosen])
@@ -33,9 +32,11 @@ def run() -> dict[str, float]:
     for name, saliency in found.items():
         with replacing(folder / "maps" / f"{name}.png") as temporary:
             plots.saliency(images.numpy(), saliency.numpy(), _titles(test, chosen, predicted), temporary)
-    scores = _scores(model, images, predicted, found, params.share, seed)
+    scores = _scores(model, images, predicted, found, params)
     write_json(folder / "scores.json", scores)
-    print(f"probability lost when {params.share:.0%} of the pixels are erased: {scores}")
+    for name in found:
+        drop, other = scores[f"{name}_drop"], scores[f"{name}_other_drop"]
+        print(f"{name}: erasing {params.share:.0%} of the pixels costs {drop:.1%}, by another picture's map {other:.1%}")
     return {"images": len(images)}
 
 
@@ -48,13 +49,14 @@ def _titles(test: Samples, chosen: NDArray[np.int64], predicted: torch.Tensor) -
 
 
 def _scores(
-    model: Classifier, images: torch.Tensor, targets: torch.Tensor, maps: dict[str, torch.Tensor], share: float, seed: int
+    model: Classifier, images: torch.Tensor, targets: torch.Tensor, maps: dict[str, torch.Tensor], params: Explain
 ) -> dict[str, float]:
-    """The fall in probability when the pixels a method points at are erased, and when as many at random are."""
-    rng = torch.Generator().manual_seed(derive(seed, "explain"))
-    chance = torch.rand(images.shape[:3], generator=rng)
-    drops = {**maps, "random": chance}
-    return {
-        f"{name}_drop": round(explanation.deletion_drop(model, images, targets, saliency, share), 6)
-        for name, saliency in drops.items()
-    }
+    """The fall in probability when the pixels a method points at are erased, and when another picture's map is used.
+
+    A map of another class is the fair rival: it has the same texture, and lacks only what is true of this picture.
+    """
+    scores = {"share": params.share}
+    for name, saliency in maps.items():
+        for kind, used in (("drop", saliency), ("other_drop", saliency.roll(params.per_class, 0))):
+            scores[f"{name}_{kind}"] = round(explanation.deletion_drop(model, images, targets, used, params.share), 6)
+    return scores

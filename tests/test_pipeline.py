@@ -1,0 +1,283 @@
+"""The whole pipeline on scikit-learn's digits: real DVC, real MLflow on sqlite, no network."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from mlflow import MlflowClient  # noqa: TID251  tests look at what users see
+
+from imagetrail import metrics, onnx_model, samples
+from imagetrail.cli import STAGES
+from imagetrail.errors import UserError
+from imagetrail.inspection import fingerprint
+from imagetrail.sections import check_all
+
+ROOT = Path(__file__).parent.parent
+SMALL = {
+    "data": {"name": "digits", "image_size": 8},
+    "augment": {"policy": [{"Affine": {"rotate": [-8, 8], "p": 1.0}}]},
+    "synthesise": {"per_class": 20, "epochs": 2},
+    "recipe": {"flip": False, "shift": 1, "batch_size": 64, "width": 0.5},
+    "train": {"epochs": 8},
+    "tune": {
+        "trials": 4,
+        "batch": 2,
+        "rungs": [1, 2],
+        "images": 600,
+        "space": {"activation": ["relu", "silu"], "augmented": [0.0, 0.3]},
+    },
+    "compare": {
+        "seeds": 2,
+        "epochs": 2,
+        "images": 600,
+        "arms": {"relu": {"activation": "relu"}, "tanh": {"activation": "tanh"}},
+    },
+    "evaluate": {"bootstrap": 100},
+    "explain": {"per_class": 1},
+    "export": {"calibration": 100},
+}
+
+
+class Repo:
+    """A user's repository in a temporary folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
+            shutil.copy(ROOT / name, root / name)
+        for folder in ("champion", "data/own", "src"):
+            shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        self.run("git", "init", "--quiet")
+        self.run("dvc", "init", "--quiet")
+        self.set(SMALL)
+
+    def run(self, *command: str, ok: bool = True, **environment: str) -> str:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        env = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+        env |= {"PATH": path, "DVC_NO_ANALYTICS": "1", **environment}
+        done = subprocess.run(command, cwd=self.root, env=env, capture_output=True, text=True)
+        assert (done.returncode == 0) == ok, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def set(self, changes: dict[str, dict[str, object]]) -> None:
+        path = self.root / "params.yaml"
+        params = yaml.safe_load(path.read_text())
+        for section, values in changes.items():
+            params[section] |= values
+        path.write_text(yaml.safe_dump(params))
+
+    def json(self, path: str) -> dict[str, float]:
+        return json.loads((self.root / "artifacts" / path).read_text())
+
+    def client(self, file: str = "mlflow.db") -> MlflowClient:
+        return MlflowClient(f"sqlite:///{self.root / file}")
+
+
+@pytest.fixture(scope="module")
+def repo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repo]:
+    """A repository in which `dvc repro` and `imagetrail publish` have run once."""
+    made = Repo(tmp_path_factory.mktemp("repo"))
+    made.run("dvc", "repro")
+    made.run("imagetrail", "publish")
+    return made
+
+
+@pytest.fixture
+def copy(repo: Repo, tmp_path: Path) -> Repo:
+    """A copy of that repository, to be changed."""
+    shutil.copytree(repo.root, tmp_path / "repo", symlinks=True)
+    made = object.__new__(Repo)
+    made.root = tmp_path / "repo"
+    return made
+
+
+def ran(output: str) -> list[str]:
+    """The stages that an output of `dvc repro` says it ran."""
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+
+def tree(client: MlflowClient) -> list[tuple[str, str, str, dict[str, float]]]:
+    """Every run of an MLflow store as (its parent's name, its name, its status, its metrics), sorted."""
+    runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()], max_results=1000)
+    names = {run.info.run_id: run.info.run_name for run in runs}
+    rows = (
+        (names.get(run.data.tags.get("mlflow.parentRunId", ""), ""), run.info.run_name, run.info.status, run.data.metrics)
+        for run in runs
+    )
+    return sorted(rows, key=lambda row: row[:3])
+
+
+def test_every_stage_leaves_what_it_promises(repo: Repo) -> None:
+    locked = yaml.safe_load((repo.root / "dvc.lock").read_text())["stages"]
+    assert list(locked) == list(STAGES)
+    missing = [out["path"] for stage in locked.values() for out in stage["outs"] if not (repo.root / out["path"]).exists()]
+    assert not missing
+
+
+def test_the_model_has_learned(repo: Repo) -> None:
+    found = repo.json("evaluate/metrics.json")
+    assert found["top1"] > 0.85
+    assert found["top1_low"] < found["top1"] < found["top1_high"]
+
+
+def test_a_second_repro_runs_nothing(repo: Repo) -> None:
+    assert ran(repo.run("dvc", "repro")) == []
+
+
+def test_no_picture_is_on_two_sides(repo: Repo) -> None:
+    parts = {name: samples.read(repo.root / "data/split" / name) for name in ("train", "valid", "test")}
+    prints = {name: {fingerprint(image) for image in part.images} for name, part in parts.items()}
+    assert (
+        not prints["train"] & prints["valid"]
+        and not prints["train"] & prints["test"]
+        and not prints["valid"] & prints["test"]
+    )
+    assert sum(len(part) for part in parts.values()) == 1797
+    assert all(set(part.labels.tolist()) == set(range(10)) for part in parts.values())
+
+
+def test_every_augmented_image_has_its_parent_in_train(repo: Repo) -> None:
+    train, made = samples.read(repo.root / "data/split/train"), samples.read(repo.root / "data/augmented")
+    labels = dict(zip(train.column("id"), train.labels.tolist(), strict=True))
+    assert [labels[parent] for parent in made.column("parent")] == made.labels.tolist()
+    assert len(made) == len(train) and (made.images != train.images).any()
+
+
+def test_the_exported_model_says_what_was_evaluated(repo: Repo) -> None:
+    test = samples.read(repo.root / "data/split/test")
+    session = onnx_model.load(repo.root / "artifacts/export/model.onnx")
+    probabilities = onnx_model.predict(session, test)
+    told = pq.read_table(repo.root / "artifacts/evaluate/predictions.parquet")
+    assert told["id"].to_pylist() == test.column("id")
+    assert (probabilities.argmax(1) == told["predicted"].to_numpy()).mean() > 0.995
+    assert np.allclose(probabilities.sum(1), 1, atol=1e-5)
+    assert metrics.top1(probabilities, test.labels) == pytest.approx(repo.json("evaluate/metrics.json")["top1"], abs=0.005)
+    assert str(repo.root) not in (repo.root / "artifacts/export/model.onnx").read_bytes().decode("latin1")
+
+
+def test_first_model_is_judged_by_thresholds_and_says_so(repo: Repo) -> None:
+    decision = repo.json("gate/decision.json")
+    assert decision["decision"] == "PROMOTE" and "no champion" in str(decision["reason"])
+
+
+def test_report_needs_no_other_file(repo: Repo) -> None:
+    page = (repo.root / "artifacts/report/index.html").read_text()
+    assert page.count("data:image/png;base64,") > 10 and 'src="http' not in page and "<link" not in page
+
+
+def test_forced_again_every_result_has_the_same_bytes(copy: Repo) -> None:
+    def results() -> dict[str, str]:
+        locked = yaml.safe_load((copy.root / "dvc.lock").read_text())["stages"]
+        return {out["path"]: out["md5"] for stage in locked.values() for out in stage["outs"] if "timing" not in out["path"]}
+
+    before = results()
+    shutil.rmtree(copy.root / ".imagetrail")
+    stages = ["augment", "synthesise", "tune", "train", "compare", "export"]
+    assert ran(copy.run("dvc", "repro", "--force", "--single-item", *stages, IMAGETRAIL_WORKERS="1")) == stages
+    assert results() == before
+
+
+def test_a_changed_param_reruns_its_stages_only_and_changed_back_none(copy: Repo) -> None:
+    runs = len(tree(copy.client()))
+    copy.set({"evaluate": {"bootstrap": 120}})
+    assert ran(copy.run("dvc", "repro")) == ["evaluate", "gate", "report"]
+    copy.run("imagetrail", "publish")
+    assert len(tree(copy.client())) == 2 * runs  # a second version, whole
+    copy.set({"evaluate": {"bootstrap": 100}})
+    assert ran(copy.run("dvc", "repro")) == []
+    assert "(0 new runs)" in copy.run("imagetrail", "publish")
+    (model,) = copy.client().search_model_versions("name = 'digits'")  # the same model in both versions
+    assert copy.client().get_model_version_by_alias("digits", "challenger").version == model.version
+
+
+def test_mlflow_has_one_pipeline_run_with_stages_and_their_parts(repo: Repo) -> None:
+    runs = tree(repo.client())
+    (pipeline,) = [name for parent, name, *_ in runs if not parent]
+    assert {name for parent, name, *_ in runs if parent == pipeline} == set(STAGES)
+    assert {status for *_, status, _ in runs} == {"FINISHED"}
+    trials = [name for parent, name, *_ in runs if parent == "tune"]
+    assert len(trials) == 4 and all(name.startswith("trial 00") for name in trials)
+    arms = {name for parent, name, *_ in runs if parent == "compare"}
+    assert arms == {f"{arm} · seed {seed}" for arm in ("relu", "tanh") for seed in (0, 1)}
+
+
+def test_publish_twice_makes_no_new_run(repo: Repo) -> None:
+    before = tree(repo.client())
+    assert "(0 new runs)" in repo.run("imagetrail", "publish")
+    assert tree(repo.client()) == before
+
+
+def test_publish_rebuilds_an_empty_store_from_files_alone(copy: Repo) -> None:
+    copy.run("imagetrail", "publish", MLFLOW_TRACKING_URI=f"sqlite:///{copy.root / 'other.db'}")
+    assert tree(copy.client("other.db")) == tree(copy.client())
+    assert copy.client("other.db").get_model_version_by_alias("digits", "challenger").version == 1
+
+
+def test_a_server_that_is_down_costs_a_warning_and_no_result(copy: Repo) -> None:
+    shutil.rmtree(copy.root / ".imagetrail")
+    said = copy.run("dvc", "repro", "--force", "--single-item", "train", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert said.count("MLflow cannot be reached") == 1 and "Traceback" not in said
+    assert "(0 new runs)" in copy.run("imagetrail", "publish")  # the results are those that MLflow has
+    down = copy.run("imagetrail", "publish", ok=False, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert "cannot be reached" in down and "Traceback" not in down
+
+
+def test_every_epoch_of_training_is_in_mlflow(repo: Repo) -> None:
+    client = repo.client()
+    (experiment,) = [found for found in client.search_experiments() if found.name == "digits"]
+    (train, *_) = client.search_runs([experiment.experiment_id], "tags.`imagetrail.stage` = 'train'")
+    steps = [metric.step for metric in client.get_metric_history(train.info.run_id, "valid_loss")]
+    assert sorted(steps) == list(range(1, 9))
+    assert train.data.params["activation"] in ("relu", "silu") and train.data.params["batch_size"] == "64"
+    digests = {found.dataset.name: found.dataset.digest for found in train.inputs.dataset_inputs}
+    locked = yaml.safe_load((repo.root / "dvc.lock").read_text())["stages"]["train"]["deps"]
+    (md5,) = [dep["md5"] for dep in locked if dep["path"] == "data/split/train"]
+    assert digests["data/split/train"] == md5.removesuffix(".dir")
+
+
+def test_publish_refuses_files_that_dvc_lock_does_not_know(repo: Repo) -> None:
+    path = repo.root / "artifacts/tune/best.yaml"
+    kept = path.read_text()
+    path.write_text(kept + "\n")
+    assert "artifacts/tune/best.yaml is not what dvc.lock says" in repo.run("imagetrail", "publish", ok=False)
+    path.write_text(kept)
+
+
+def test_a_wrong_param_is_one_line_for_each_and_no_traceback(tmp_path: Path) -> None:
+    made = Repo(tmp_path)
+    made.set({"data": {"name": "cifar"}, "gate": {"alpha": 2}})
+    said = made.run("imagetrail", "params", ok=False).splitlines()
+    assert len(said) == 2 and said[0].startswith("error: params.yaml: data.name: unknown data set 'cifar'")
+    assert said[1].startswith("error: params.yaml: gate.alpha: input should be less than")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"recipe": {"activation": "rleu"}}, ["recipe.activation: unknown activation 'rleu'; did you mean 'relu'?"]),
+        ({"recipe": {"epochs": 3}}, ["recipe.epochs", "train.epochs"]),
+        ({"split": {"vaild": 0.1}}, ["split.vaild: unknown key; did you mean 'valid'? choose from per_class, test, valid"]),
+        ({"compare": {"reference": "gelu"}}, ["reference must be one of the arms"]),
+        ({"tune": {"rungs": [3, 1]}}, ["rungs must be rising"]),
+        ({"augment": {"policy": [{"HorizontalFlop": {}}]}}, ["unknown transform", "did you mean 'HorizontalFlip'?"]),
+        ({"augment": {"policy": [{"HorizontalFlip": {"prob": 1}}]}}, ["HorizontalFlip", "prob"]),
+        ({"augment": {"policy": [{"ChannelDropout": {}}]}}, ["augment.policy", "1-channel"]),
+    ],
+)
+def test_a_wrong_param_is_told_before_anything_runs(tmp_path: Path, changes: dict[str, Any], words: list[str]) -> None:
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for section, values in changes.items():
+        params[section] |= values
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    with pytest.raises(UserError) as caught:
+        check_all(tmp_path / "params.yaml")
+    assert all(word in str(caught.value) for word in words)
