@@ -293,7 +293,7 @@ def _complete(store: Store, run: str, stage: str, entry: dict[str, Any], root: P
     folder = root / layout.ARTIFACTS / stage
     params = _flat(entry.get("params", {}).get("params.yaml", {}))
     if stage == "train":  # the recipe's fields by their own names, so that runs compare with trials and arms
-        params |= json.loads((folder / "metrics.json").read_text())["recipe"]
+        params |= json.loads((folder / "recipe.json").read_text())
     logged = store.client.get_run(run).data.params
     store.log(run, params={name: value for name, value in params.items() if name not in logged})
     numbers = {name: value for file in sorted(folder.glob("*.json")) for name, value in _numbers(file).items()}
@@ -321,7 +321,7 @@ def _trials(store: Store, run: str, folder: Path) -> int:
 
 def _arms(store: Store, run: str, folder: Path) -> int:
     rows = read_csv(folder / "results.csv")
-    arms = json.loads((folder / "ranking.json").read_text())["recipes"]
+    arms = json.loads((folder / "recipes.json").read_text())
     parts = [arm_part(row, arms[row["arm"]], _history(folder, arm=row["arm"], seed=row["seed"])) for row in rows]
     return _missing_parts(store, run, parts)
 

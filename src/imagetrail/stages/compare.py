@@ -75,7 +75,8 @@ def run() -> dict[str, float]:
         write_csv(folder / "results.csv", rows)
         write_csv(folder / "history.csv", curves)
         ranking = rank(rows, compare.reference)
-        write_json(folder / "ranking.json", {**ranking, "recipes": described})
+        write_json(folder / "ranking.json", ranking)
+        write_json(folder / "recipes.json", described)
     print(ranking["verdict"])
     return {"trainings": len(rows)}
 

@@ -39,6 +39,7 @@ def _facts() -> dict[str, Any]:
             "data": "inspect/report.json",
             "quality": "synthesise/quality.json",
             "train": "train/metrics.json",
+            "recipe": "train/recipe.json",
             "ranking": "compare/ranking.json",
             "test": "evaluate/metrics.json",
             "classes": "evaluate/classes.json",

@@ -42,13 +42,13 @@ def run() -> dict[str, float]:
         folder = layout.artifacts("train")
         write_csv(folder / "history.csv", rows)
         models.save(training.model, folder)
+        write_json(folder / "recipe.json", recipe.model_dump())
         write_json(
             folder / "metrics.json",
             {
                 "valid_top1": rows[-1]["valid_top1"],
                 "epochs": recipe.epochs,
                 **models.card(training.model),
-                "recipe": recipe.model_dump(),
             },
         )
     return {"images": recipe.epochs * len(data.train)}
