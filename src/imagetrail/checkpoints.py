@@ -10,10 +10,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from imagetrail.files import replacing
+from imagetrail.files import remove, replacing
 from imagetrail.training import Training
 
 STATE = Path(".imagetrail")
+KEPT = 3  # states of a stage, the newest: one may go back and forth between params without losing work
 
 
 def folder(stage: str, facts: Any) -> Path:
@@ -21,6 +22,9 @@ def folder(stage: str, facts: Any) -> Path:
     key = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
     path = STATE / stage / key
     path.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    for old in sorted(path.parent.iterdir(), key=lambda other: other.stat().st_mtime)[:-KEPT]:
+        remove(old)
     return path
 
 

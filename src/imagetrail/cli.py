@@ -66,12 +66,12 @@ def _run_stage(name: str) -> None:
     from imagetrail.files import write_json
 
     module = importlib.import_module(f"imagetrail.stages.{name}")
-    before = time.perf_counter()
+    started, before = time.time(), time.perf_counter()
     facts: dict[str, float] = module.run() or {}
     seconds = time.perf_counter() - before
     if images := facts.pop("images", None):
         facts["images_per_second"] = images / seconds
-    timing = {"seconds": seconds, "peak_rss_bytes": _peak_memory(), **facts}
+    timing = {"started": started, "seconds": seconds, "peak_rss_bytes": _peak_memory(), **facts}
     write_json(layout.artifacts(name) / "timing.json", {key: round(value, 3) for key, value in timing.items()})
 
 
@@ -97,9 +97,9 @@ for _name, _help in STAGES.items():
 @app.command()
 def publish() -> None:
     """Make MLflow agree with dvc.lock; a second call changes nothing."""
-    from imagetrail import tracking
+    from imagetrail import publishing, tracking
 
-    version, made = tracking.publish()
+    version, made = publishing.publish()
     print(f"pipeline {version[:7]} is in MLflow ({made} new runs): {tracking.uri(Path())}")
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 RAW = Path("data/raw")  # <dataset>/files/, <dataset>/SOURCE.json
-RELATED = Path("data/related")  # the same, of the data sets named in pretrain.related
+RELATED = Path("data/related")  # <dataset>/, the files of the data sets named in pretrain.related
 SPLIT = Path("data/split")
 TRAIN, VALID, TEST = SPLIT / "train", SPLIT / "valid", SPLIT / "test"
 AUGMENTED = Path("data/augmented")

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from imagetrail.errors import UserError
 from imagetrail.files import replacing
 
 Images = NDArray[np.uint8]  # N×H×W×C, C = 1 or 3
@@ -51,11 +52,19 @@ class Samples:
 
 
 def read(folder: Path) -> Samples:
-    """Opens a Samples folder; copies no image."""
-    images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-    index = pq.read_table(folder / "index.parquet")
-    classes = tuple(json.loads((folder / "classes.json").read_text()))
-    assert len(images) == len(index), f"{folder}: {len(images)} images but {len(index)} index rows"
+    """Opens a Samples folder; copies no image. Raises UserError if it is missing or damaged."""
+    try:
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        index = pq.read_table(folder / "index.parquet")
+        classes = tuple(json.loads((folder / "classes.json").read_text()))
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename or folder} is missing; run `dvc repro` or `dvc checkout`") from None
+    except (EOFError, ValueError, pa.ArrowException) as error:
+        raise UserError(f"{folder} is damaged ({error}); remove it and run `dvc repro` or `dvc checkout`") from None
+    if len(images) != len(index):
+        raise UserError(
+            f"{folder} is damaged: {len(images)} images but {len(index)} in its index; remove it and run `dvc repro`"
+        )
     return Samples(images, index, classes)
 
 

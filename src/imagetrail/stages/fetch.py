@@ -1,6 +1,7 @@
 """Bring the pictures in. Reads the mirrors or the user's folder, writes data/raw and data/related."""
 
 from pathlib import Path
+from typing import Any
 
 from imagetrail import datasets, layout
 from imagetrail.choices import choose
@@ -18,16 +19,16 @@ def run() -> None:
             raise UserError(
                 f"params.yaml: pretrain.related: {name!r} cannot be related to {dataset!r}; name other data sets"
             )
-    _fetch(dataset, own, layout.RAW)
-    write_json(layout.RELATED / "datasets.json", related)  # an out must not be empty, even if no data set is related
-    for name in related:
-        _fetch(name, own, layout.RELATED)
+    source = _fetch(dataset, own, layout.RAW / dataset / "files")
+    with replacing(layout.RELATED) as temporary:
+        write_json(temporary / "datasets.json", related)  # an out must not be empty, even if no data set is related
+        others = [_fetch(name, own, temporary / name) for name in related]
+    write_json(layout.RAW / dataset / "SOURCE.json", source | {"related": others})
 
 
-def _fetch(name: str, own: Path, folder: Path) -> None:
-    target = folder / name
-    with replacing(target / "files") as temporary:
+def _fetch(name: str, own: Path, folder: Path) -> dict[str, Any]:
+    with replacing(folder) as temporary:
         source = datasets.fetch(name, own, temporary)
-    write_json(target / "SOURCE.json", source)
-    used = sorted({uri.removesuffix(file) for file, uri in source["used"].items()})
+    used = sorted({uri.removesuffix(".gz").removesuffix(f"/{file}") for file, uri in source["used"].items()})
     print(f"{name}: from {', '.join(used)}")
+    return source

@@ -48,7 +48,7 @@ def _related(names: list[str], data: Data, seed: int) -> tuple[Samples, Samples]
     ids: list[str] = []
     classes: list[str] = []
     for name in names:
-        pictures = datasets.read(name, layout.RELATED / name / "files")
+        pictures = datasets.read(name, layout.RELATED / name)
         chosen = [i for i, split in enumerate(pictures.splits) if split != "test"]
         images += pictures.readable(chosen, data)
         labels += [len(classes) + int(pictures.labels[i]) for i in chosen]

@@ -32,7 +32,7 @@ def run() -> dict[str, float]:
             rows.append(as_row(epoch))
             write_csv(history, rows)
             checkpoints.save(checkpoint, training)
-            log.log(epoch.number, {name: value for name, value in rows[-1].items() if name != "epoch"})
+            log.epoch(rows[-1])
             bar.update(task, advance=1)
             bar.console.print(
                 f"epoch {epoch.number:3d}/{recipe.epochs}  loss {epoch.train_loss:.4f}  "

@@ -10,7 +10,7 @@ import yaml
 
 from imagetrail import checkpoints, experiment, layout, parallel, pipeline, tracking
 from imagetrail.errors import UserError
-from imagetrail.files import replacing, write_csv
+from imagetrail.files import replacing, write_csv, write_json
 from imagetrail.history import as_row, read_history, write_history
 from imagetrail.params import load
 from imagetrail.search import Leg, Range, Report, Tune, search
@@ -49,9 +49,10 @@ def run() -> dict[str, float]:
                 **trial.params,
             }
             rows.append(row)
-            log.part(tracking.trial_part(row, read_history(_history(state, trial.number))))
+            log.part(tracking.trial_part(row, recipe.model_dump(), read_history(_history(state, trial.number))))
             print(_line(row), flush=True)
         _write(rows, state, tune)
+        write_json(layout.artifacts("tune") / "recipe.json", recipe.model_dump())
     return {"epochs": sum(row["epochs"] for row in rows)}
 
 
