@@ -257,3 +257,10 @@ def test_each_purpose_has_its_own_stream_for_good() -> None:
     assert len(set(seeds)) == len(seeds) and all(0 <= seed < 2**63 for seed in seeds)
     assert generator(7, "order", 1).random() == generator(7, "order", 1).random()
     assert derive(42, "order", 3) == 1608119151863092300  # results recorded with a seed hold in later versions
+
+
+def test_a_small_set_is_repeated_until_an_epoch_is_long_enough(make_samples: Callable[..., Samples]) -> None:
+    real = numbered(make_samples, "r", 7, 0)
+    repeated = drawn(Mixture(real, repeat_to=20), batch_size=7)
+    assert len(repeated) == 21 and all(repeated.count(number) == 3 for number in set(repeated))
+    assert len(drawn(Mixture(real, repeat_to=7), batch_size=5)) == 7

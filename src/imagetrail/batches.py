@@ -14,21 +14,26 @@ from imagetrail.samples import Samples
 
 @dataclass(frozen=True)
 class Mixture:
-    """Where an epoch's images come from. An epoch always has as many images as `real`, whatever the shares."""
+    """Where an epoch's images come from. It has as many images as `real`, or a multiple of that, whatever the shares."""
 
     real: Samples
     others: tuple[tuple[Samples, float], ...] = ()  # (augmented or synthetic samples, share of an epoch)
     limit: int | None = None  # use the first so many of a seeded shuffle of the real images
+    repeat_to: int = 0  # a smaller set is repeated until an epoch has at least so many images
+
+    @property
+    def _used(self) -> int:
+        return min(self.limit or len(self.real), len(self.real))
 
     def __len__(self) -> int:
-        return min(self.limit or len(self.real), len(self.real))
+        return self._used * max(1, -(-self.repeat_to // self._used))
 
     def epoch(self, number: int, *, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields (images n×H×W×C uint8, labels n int64) in an order that (seed, number) alone decides."""
         rng = generator(seed, "order", number)
-        drawn = [self._draw(samples, share, rng) for samples, share in self.others]
-        real = self._subset(seed)
-        drawn.insert(0, rng.permutation(real)[: len(self) - sum(len(part) for part in drawn)])
+        # shares are rounded down, so that shares of 1 in all fit
+        drawn = [_draw(np.arange(len(other)), int(share * len(self) + 1e-9), rng) for other, share in self.others]
+        drawn.insert(0, _draw(self._subset(seed), len(self) - sum(len(part) for part in drawn), rng))
         samples = [self.real, *(other for other, _ in self.others)]
         where = np.concatenate([np.full(len(part), i) for i, part in enumerate(drawn)])
         index = np.concatenate(drawn)
@@ -39,12 +44,15 @@ class Mixture:
                 yield _gather(samples, where[chosen], index[chosen])
 
     def _subset(self, seed: int) -> NDArray[np.int64]:
-        return generator(seed, "subset").permutation(len(self.real))[: len(self)]
+        return generator(seed, "subset").permutation(len(self.real))[: self._used]
 
-    def _draw(self, samples: Samples, share: float, rng: np.random.Generator) -> NDArray[np.int64]:
-        count = int(share * len(self) + 1e-9) if len(samples) else 0  # down, so that shares of 1 in all fit
-        rounds = [rng.permutation(len(samples)) for _ in range(-(-count // max(len(samples), 1)))]
-        return np.concatenate([*rounds, np.empty(0, np.int64)])[:count].astype(np.int64)
+
+def _draw(numbers: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """`count` of the numbers: each once before any comes again, in random order; none if there are none."""
+    if not len(numbers):
+        return np.empty(0, np.int64)
+    rounds = [rng.permutation(numbers) for _ in range(-(-count // len(numbers)))]
+    return np.concatenate([*rounds, np.empty(0, np.int64)])[:count].astype(np.int64)
 
 
 def _gather(samples: Sequence[Samples], where: NDArray[np.int64], index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:

@@ -36,6 +36,7 @@ class Recipe(Section):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     flip: bool = False  # mirror half of the images; harms where left and right differ, as for digits
     shift: int = Field(default=0, ge=0)  # pixels, each way
+    repeat_to: int = Field(default=0, ge=0)  # an epoch has at least so many images: a smaller set is repeated
     augmented: float = Field(default=0.0, ge=0, le=1)  # share of an epoch taken from data/augmented
     synthetic: float = Field(default=0.0, ge=0, le=1)  # share of an epoch taken from data/synthetic
 
@@ -87,7 +88,8 @@ def mixture(recipe: Recipe, train: Samples, augmented: Samples, synthetic: Sampl
     for share, samples, stage in ((recipe.augmented, augmented, "augment"), (recipe.synthetic, synthetic, "synthesise")):
         if share and not len(samples):
             raise UserError(f"the recipe takes a share of {share:g} from stage {stage}, which made no images")
-    return Mixture(train, ((augmented, recipe.augmented), (synthetic, recipe.synthetic)), limit)
+    others = ((augmented, recipe.augmented), (synthetic, recipe.synthetic))
+    return Mixture(train, others, limit, recipe.repeat_to)
 
 
 def fit(training: Training, images: Mixture, valid: Samples, *, until: int | None = None) -> Iterator[Epoch]:

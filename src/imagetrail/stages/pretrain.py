@@ -31,7 +31,7 @@ def run() -> None:
         train, valid = _related(params.related, data, seed)
         recipe = experiment.default_recipe(epochs=params.epochs).model_copy(update={"augmented": 0.0, "synthetic": 0.0})
         begun = training.start(recipe, train, seed=seed)
-        for epoch in training.fit(begun, Mixture(train), valid):
+        for epoch in training.fit(begun, Mixture(train, repeat_to=recipe.repeat_to), valid):
             print(f"epoch {epoch.number}: top-1 {epoch.valid_top1:.2%} on {len(train.classes)} related classes", flush=True)
         weights = {name: tensor.contiguous().cpu() for name, tensor in begun.model.network.state_dict().items()}
         facts |= {"images": len(train), "classes": len(train.classes), "valid_top1": epoch.valid_top1}

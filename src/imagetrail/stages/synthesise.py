@@ -84,7 +84,7 @@ def _judge(synthetic: Samples, seen: Samples, held_out: Samples, seed: int) -> d
 def _classifier(images: Samples, held_out: Samples, seed: int) -> Training:
     recipe = Recipe(model="fast", activation="relu", width=0.5, epochs=3, batch_size=128, lr=0.005)
     begun = training.start(recipe, images, seed=derive(seed, "judge"))
-    for _ in training.fit(begun, Mixture(images, limit=5000), held_out):
+    for _ in training.fit(begun, Mixture(images, limit=5000, repeat_to=5000), held_out):
         pass
     return begun
 
