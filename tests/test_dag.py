@@ -83,6 +83,20 @@ def test_uncached_outs_are_metrics_or_plots_only() -> None:
         assert "cache: false" not in outs
 
 
+def test_no_cached_out_is_in_git() -> None:
+    """DVC refuses to run a stage whose cached out Git holds as well."""
+    text = (ROOT / "dvc.yaml").read_text()
+    cached = re.findall(
+        r"^      - ((?:artifacts|data)/\S+)$",
+        "".join(re.findall(r"^    outs:\n((?:      .*\n)+)", text, re.MULTILINE)),
+        re.MULTILINE,
+    )
+    tracked = subprocess.run(
+        ["git", "ls-files", "artifacts", "data"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.split("\n")
+    assert cached and not [path for path in tracked if path in cached or path.startswith(tuple(f"{out}/" for out in cached))]
+
+
 @pytest.mark.parametrize("stage", NO_TORCH)
 def test_stages_that_need_no_torch_do_not_load_it(stage: str) -> None:
     code = (

@@ -210,6 +210,13 @@ def test_mlflow_has_one_pipeline_run_with_stages_and_their_parts(repo: Repo) -> 
     assert arms == {f"{arm} · seed {seed}" for arm in ("relu", "tanh") for seed in (0, 1)}
 
 
+def test_a_champion_is_compared_with_image_by_image_and_its_equal_is_held(copy: Repo) -> None:
+    shutil.copy(copy.root / "artifacts/export/model.onnx", copy.root / "champion/model.onnx")
+    assert ran(copy.run("dvc", "repro")) == ["gate", "report"]
+    decision = copy.json("gate/decision.json")
+    assert decision["decision"] == "HOLD" and decision["only_challenger_right"] == decision["only_champion_right"] == 0
+
+
 def test_publish_twice_makes_no_new_run(repo: Repo) -> None:
     before = tree(repo.client())
     assert "(0 new runs)" in repo.run("imagetrail", "publish")
@@ -268,6 +275,14 @@ def test_a_wrong_param_is_one_line_for_each_and_no_traceback(tmp_path: Path) -> 
         ({"split": {"vaild": 0.1}}, ["split.vaild: unknown key; did you mean 'valid'? choose from per_class, test, valid"]),
         ({"compare": {"reference": "gelu"}}, ["reference must be one of the arms"]),
         ({"tune": {"rungs": [3, 1]}}, ["rungs must be rising"]),
+        ({"tune": {"space": {"widht": [1.0]}}}, ["tune.space.widht", "width"]),
+        ({"tune": {"space": {"augmented": [0, 1.4]}}}, ["tune.space.augmented"]),
+        (
+            {"compare": {"arms": {"relu": {}, "s": {"activation": "sigmoide"}}}},
+            ["compare.arms.s", "did you mean 'sigmoid'?"],
+        ),
+        ({"pretrain": {"related": ["mnits"]}}, ["did you mean 'mnist'?"]),
+        ({"data": {"name": "folder", "path": "/nowhere"}}, ["data.path: /nowhere does not exist"]),
         ({"augment": {"policy": [{"HorizontalFlop": {}}]}}, ["unknown transform", "did you mean 'HorizontalFlip'?"]),
         ({"augment": {"policy": [{"HorizontalFlip": {"prob": 1}}]}}, ["HorizontalFlip", "prob"]),
         ({"augment": {"policy": [{"ChannelDropout": {}}]}}, ["augment.policy", "1-channel"]),

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from imagetrail.errors import UserError
 from imagetrail.files import remove, replacing
 from imagetrail.training import Training
 
@@ -34,8 +35,11 @@ def save(path: Path, training: Training) -> None:
     for number, state in training.optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{number}.{name}": value for name, value in state.items()}
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with replacing(path) as temporary:
-        save_file(whole, temporary, metadata={"epoch": str(training.epoch)})
+    try:
+        with replacing(path) as temporary:
+            save_file(whole, temporary, metadata={"epoch": str(training.epoch)})
+    except SafetensorError as error:  # a full disk, for one, is no OSError to safetensors
+        raise UserError(f"{path} cannot be written: {error}") from None
 
 
 def _laid_out(tensor: Tensor, parameter: Tensor) -> Tensor:
@@ -44,10 +48,15 @@ def _laid_out(tensor: Tensor, parameter: Tensor) -> Tensor:
 
 
 def restore(path: Path, training: Training) -> None:
-    """Brings `training`, freshly started, to the state saved in `path`."""
-    with safe_open(path, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  safe_open is no mapping
-        training.epoch = int(file.metadata()["epoch"])
+    """Brings `training`, freshly started, to the state saved in `path`; a damaged file counts as none."""
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  safe_open is no mapping
+            epoch = int(file.metadata()["epoch"])
+    except SafetensorError as error:
+        print(f"{path} is damaged ({error}); starting anew")
+        return
+    training.epoch = epoch
     model = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
     training.model.load_state_dict(model)
     parameters = [weight for group in training.optimiser.param_groups for weight in group["params"]]

@@ -31,6 +31,8 @@ STAGES = {
     "report": "Write the report.",
 }
 
+STOPPED = "stopped; nothing half-written is left, run the same command again to go on"
+
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=(__doc__ or "").split(":")[0]
 )
@@ -41,18 +43,31 @@ def main() -> None:
     # Threads that wait by spinning take the core from those that work, once anything else runs on the machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _terminated)
+    _end_with_dvc()
     try:
         app()
     except UserError as error:
         _fail("\n".join(f"error: {line}" if not line.startswith(" ") else line for line in str(error).splitlines()), 1)
     except OSError as error:
         _fail(f"error: {error.filename or 'input/output'}: {error.strerror or error}", 1)
-    except KeyboardInterrupt:
-        _fail("interrupted; nothing half-written is left, run the same command again to go on", 130)
+    except _Interrupted:
+        _fail(STOPPED, 130)
+
+
+class _Interrupted(Exception):
+    """Ctrl-C in a stage, under another name: Typer would end on KeyboardInterrupt without a word."""
 
 
 def _terminated(number: int, _: FrameType | None) -> None:
-    sys.exit(128 + number)
+    _fail(STOPPED, 128 + number)
+
+
+def _end_with_dvc() -> None:
+    """On Linux, has the kernel stop this stage if `dvc repro` is killed, lest it trains on beside the next one."""
+    if sys.platform == "linux" and "DVC_STAGE" in os.environ:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def _fail(text: str, code: int) -> None:
@@ -67,7 +82,10 @@ def _run_stage(name: str) -> None:
 
     module = importlib.import_module(f"imagetrail.stages.{name}")
     started, before = time.time(), time.perf_counter()
-    facts: dict[str, float] = module.run() or {}
+    try:
+        facts: dict[str, float] = module.run() or {}
+    except KeyboardInterrupt:
+        raise _Interrupted from None
     seconds = time.perf_counter() - before
     if images := facts.pop("images", None):
         facts["images_per_second"] = images / seconds

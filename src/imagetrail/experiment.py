@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
 from torch import Tensor
 
 from imagetrail import checkpoints, layout, samples, training
 from imagetrail.errors import UserError
+from imagetrail.models import load_weights
 from imagetrail.params import check, load, read_yaml
 from imagetrail.samples import Samples
 from imagetrail.training import Epoch, Recipe, Training
@@ -46,7 +46,7 @@ def open_experiment() -> Experiment:
         augmented=samples.read(layout.AUGMENTED),
         synthetic=samples.read(layout.SYNTHETIC),
         valid=samples.read(layout.VALID),
-        pretrained=load_file(PRETRAINED),
+        pretrained=load_weights(PRETRAINED),
     )
 
 

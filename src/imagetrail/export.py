@@ -2,6 +2,7 @@
 
 import json
 import logging
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ def to_onnx(model: Classifier, path: Path) -> None:
     spec = model.spec
     example = torch.zeros(2, spec.image_size, spec.image_size, spec.channels, dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore", FutureWarning)  # of torch's own use of its own functions
     program = torch.onnx.export(
         Deployed(model).eval(),
         (example,),

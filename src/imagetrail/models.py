@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -140,8 +141,12 @@ def card(model: Classifier) -> dict[str, int]:
 
 
 def save(model: Classifier, folder: Path) -> None:
-    with replacing(folder / "model.safetensors") as temporary:
-        save_file({name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}, temporary)
+    tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+    try:
+        with replacing(folder / "model.safetensors") as temporary:
+            save_file(tensors, temporary)
+    except SafetensorError as error:  # a full disk, for one, is no OSError to safetensors
+        raise UserError(f"{folder / 'model.safetensors'} cannot be written: {error}") from None
     write_json(folder / "model.json", asdict(model.spec) | {"card": card(model)})
 
 
@@ -151,8 +156,18 @@ def load(folder: Path) -> Classifier:
     described.pop("card")
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in described.items()}
     model = Classifier(Spec(**values))
-    model.load_state_dict(load_file(folder / "model.safetensors"))
+    model.load_state_dict(load_weights(folder / "model.safetensors"))
     return model.eval()
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors in a safetensors file; raises UserError if it is missing or damaged."""
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run `dvc repro` or `dvc checkout`") from None
+    except SafetensorError as error:
+        raise UserError(f"{path} is damaged ({error}); remove it and run `dvc repro` or `dvc checkout`") from None
 
 
 def load_trunk(model: Classifier, weights: dict[str, Tensor]) -> int:

@@ -16,6 +16,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import Field, model_validator
 
+from imagetrail.errors import UserError
 from imagetrail.params import Section
 from imagetrail.rng import derive
 
@@ -82,12 +83,18 @@ def search(tune: Tune, run: Runner, *, seed: int, folder: Path, first: dict[str,
     folder: keeps the study.
     first: known-good values, tried before any other.
     """
-    study = _study(folder, tune)
-    if not study.trials:
-        study.enqueue_trial({name: value for name, value in first.items() if _inside(tune.space[name], value)})
-    for start in range(0, tune.trials, tune.batch):
-        numbers = range(start, min(start + tune.batch, tune.trials))
-        yield from _batch(study, tune, run, numbers, seed)
+    known = {name: value for name, value in first.items() if _inside(tune.space[name], value)}
+    try:
+        study = _study(folder, tune)
+        for start in range(0, tune.trials, tune.batch):
+            numbers = range(start, min(start + tune.batch, tune.trials))
+            yield from _batch(study, tune, run, numbers, seed, known)
+    except optuna.exceptions.StorageInternalError as error:
+        raise UserError(f"{folder}: the study there cannot be read or written: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error.__cause__ or error).splitlines()[0]
 
 
 def _study(folder: Path, tune: Tune) -> optuna.Study:
@@ -100,8 +107,10 @@ def _study(folder: Path, tune: Tune) -> optuna.Study:
     )
 
 
-def _batch(study: optuna.Study, tune: Tune, run: Runner, numbers: range, seed: int) -> Iterator[FrozenTrial]:
-    trials = [_resumed(study, number) or _asked(study, tune, number, seed) for number in numbers]
+def _batch(
+    study: optuna.Study, tune: Tune, run: Runner, numbers: range, seed: int, first: dict[str, Any]
+) -> Iterator[FrozenTrial]:
+    trials = [_kept(study, number) or _asked(study, tune, number, seed, first) for number in numbers]
     since = 0
     for rung in tune.rungs:
         live = [trial for trial in trials if not _frozen(study, trial).state.is_finished()]
@@ -128,19 +137,33 @@ def _decide(study: optuna.Study, trial: Trial, rung: int, *, last: bool) -> None
         study.tell(trial, state=TrialState.PRUNED)
 
 
-def _asked(study: optuna.Study, tune: Tune, number: int, seed: int) -> Trial:
-    """The next trial. Its sampler is seeded by its number, so that a resumed search draws what it would have drawn."""
-    study.sampler = optuna.samplers.TPESampler(seed=derive(seed, "sampler", number) % 2**32, n_startup_trials=tune.batch)
-    trial = study.ask({name: _distribution(choices) for name, choices in tune.space.items()})
-    assert trial.number == number, "the study's folder is used by one search at a time"
-    return trial
+def _asked(study: optuna.Study, tune: Tune, number: int, seed: int, first: dict[str, Any]) -> Trial:
+    """The next trial, drawn in memory and stored in one go: a kill between two of its values leaves no half trial.
+
+    The sampler is seeded by the trial's number, so that a resumed search draws what it would have drawn.
+    """
+    sampler = optuna.samplers.TPESampler(seed=derive(seed, "sampler", number) % 2**32, n_startup_trials=tune.batch)
+    drawing = optuna.create_study(direction="maximize", sampler=sampler)
+    drawing.add_trials(study.get_trials(deepcopy=False))
+    if number == 0:
+        drawing.enqueue_trial(first)
+    drawn = drawing.ask({name: _distribution(choices) for name, choices in tune.space.items()})
+    running = optuna.trial.create_trial(state=TrialState.RUNNING, params=drawn.params, distributions=drawn.distributions)
+    study.add_trial(running)
+    kept = _kept(study, number)
+    assert kept is not None, "the study's folder is used by one search at a time"
+    return kept
 
 
-def _resumed(study: optuna.Study, number: int) -> Trial | None:
+def _kept(study: optuna.Study, number: int) -> Trial | None:
+    """The trial with this number, if it has been asked for before."""
     known = study.get_trials(deepcopy=False)
-    return (
-        Trial(study, known[number]._trial_id) if number < len(known) and known[number].state != TrialState.WAITING else None
-    )
+    return Trial(study, known[number]._trial_id) if number < len(known) else None
+
+
+def values_of(choices: list[Any] | Range) -> list[Any]:
+    """The values that stand for all of a field's choices when these are checked: each, or both ends of a range."""
+    return [choices.low, choices.high] if isinstance(choices, Range) else choices
 
 
 def _frozen(study: optuna.Study, trial: Trial) -> FrozenTrial:

@@ -147,7 +147,12 @@ def _debian(package: str, target: Path) -> None:
     scratch = target.parent / "apt"
     for folder in ("lists/partial", "archives/partial"):
         (scratch / folder).mkdir(parents=True)
-    private = [f"Dir::State::Lists={scratch}/lists", f"Dir::Cache={scratch}", f"Acquire::http::Timeout={TIMEOUT}"]
+    private = [
+        f"Dir::State::Lists={scratch}/lists",
+        f"Dir::Cache={scratch}",
+        f"Acquire::http::Timeout={TIMEOUT}",
+        "APT::Update::Error-Mode=any",
+    ]
     apt = ["apt-get", "-qq", *(word for option in private for word in ("-o", option))]
     _client([*apt, "update"], scratch)
     _client([*apt, "download", package], scratch)

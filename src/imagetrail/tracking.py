@@ -34,8 +34,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from requests.exceptions import RequestException
+from sqlalchemy.exc import SQLAlchemyError
 
 from imagetrail import pipeline
+from imagetrail.files import replacing
 
 for _talkative in ("mlflow", "alembic"):
     logging.getLogger(_talkative).setLevel(logging.WARNING)
@@ -43,7 +45,7 @@ for _talkative in ("mlflow", "alembic"):
 VERSION, STAGE, CONTENT, PART, ROOT = (f"imagetrail.{tag}" for tag in ("version", "stage", "content", "part", "root"))
 PARENT = "mlflow.parentRunId"
 PENDING = "pending"  # the version of a pipeline run that is still being made
-UNREACHABLE = (MlflowException, RequestException, OSError)
+UNREACHABLE = (MlflowException, RequestException, SQLAlchemyError, OSError)
 STATES = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
 BATCH = 900  # metrics in one call; MLflow takes 1000 entries at most
 
@@ -199,6 +201,10 @@ def uri(root: Path) -> str:
 def open_store(root: Path) -> Store:
     """The experiment of this pipeline's data set, made if need be."""
     name, address = pipeline.dataset(root), uri(root)
+    file = root.resolve() / "mlflow.db"
+    if address == f"sqlite:///{file}" and not file.exists():
+        with replacing(file) as temporary:  # MLflow migrates in place, and an interrupted migration cannot be repeated
+            MlflowClient(f"sqlite:///{temporary}").search_experiments()
     mlflow.set_tracking_uri(address)
     client = MlflowClient(address)
     experiment = client.get_experiment_by_name(name)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -140,12 +141,12 @@ def _train_epoch(training: Training, images: Mixture, number: int) -> tuple[floa
 
 
 @torch.no_grad()
-def predict(model: Classifier, samples: Samples, *, batch_size: int = 1000) -> Tensor:
-    """Logits N×K float32 on the CPU, with the precision that training has."""
+def predict(model: Classifier, samples: Samples, *, batch_size: int = 1000, exact: bool = False) -> Tensor:
+    """Logits N×K float32 on the CPU, with the precision that training has, or if `exact` with that of the exported model."""
     machine = this_machine()
     model = model.to(machine.device).eval()
     logits = []
     for chunk in samples.chunks(batch_size):
-        with machine.autocast():
+        with nullcontext() if exact else machine.autocast():
             logits.append(model(torch.from_numpy(chunk.copy()).to(machine.device)).float().cpu())
     return torch.cat(logits)

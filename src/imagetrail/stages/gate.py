@@ -37,6 +37,9 @@ def run() -> None:
         checks.append(check)
         reason = "compared with the champion, image by image"
     decision = "REJECT" if not checks[0]["passed"] else "PROMOTE" if all(check["passed"] for check in checks) else "HOLD"
+    for check in checks:
+        if not check["passed"]:
+            reason += f"; {check['name']} is {check['value']:.4f}, its bound {check['bound']:.4f}"
     write_json(
         layout.artifacts("gate") / "decision.json", {"decision": decision, "reason": reason, "checks": checks, **figures}
     )

@@ -13,7 +13,7 @@ from imagetrail.errors import UserError
 from imagetrail.files import replacing, write_csv, write_json
 from imagetrail.history import as_row, read_history, write_history
 from imagetrail.params import load
-from imagetrail.search import Leg, Range, Report, Tune, search
+from imagetrail.search import Leg, Report, Tune, search, values_of
 from imagetrail.training import Diverged, Recipe
 
 
@@ -60,7 +60,7 @@ def _searchable(tune: Tune, recipe: Recipe) -> Tune:
     """The search with every choice checked, and without what earlier stages have settled."""
     space = dict(tune.space)
     for name, choices in space.items():
-        for value in (choices.low, choices.high) if isinstance(choices, Range) else choices:
+        for value in values_of(choices):
             experiment.override(recipe, {name: value}, f"params.yaml: tune.space.{name}")
     if {"width", "model"} & space.keys() and experiment.open_experiment().pretrained:
         space = {name: choices for name, choices in space.items() if name not in ("width", "model")}
