@@ -268,18 +268,18 @@ def live(stage: str, params: Mapping[str, Any], root: Path = Path()) -> Iterator
         log.run = store.create(stage, {PARENT: _pending(store, root), STAGE: stage})
         store.log_params(log.run, params)
         log.store = store
+    status = "FAILED"
     try:
         yield log
+        status = "FINISHED"
     except (KeyboardInterrupt, SystemExit):
-        log.end("KILLED")
+        status = "KILLED"
         raise
-    except BaseException:
-        log.end("FAILED")
-        raise
-    if log.store:
-        with log.guarded():
-            log.store.client.set_tag(log.run, CONTENT, _content_on_disk(stage, root))
-    log.end("FINISHED")
+    finally:
+        if log.store and status == "FINISHED":
+            with log.guarded():
+                log.store.client.set_tag(log.run, CONTENT, _content_on_disk(stage, root))
+        log.end(status)
 
 
 def _pending(store: Store, root: Path) -> str:
