@@ -1,6 +1,6 @@
-"""The data path of training: Samples on disk become shuffled, mixed and jittered batches."""
+"""The data path of training: Samples on disk become shuffled and mixed batches, in bounded memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,8 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from imagetrail.rng import derive, generator
-from imagetrail.samples import Samples
+from imagetrail.rng import generator
+from imagetrail.samples import Images, Samples
+
+# A set of pictures up to this size is shuffled as a whole. Of a larger one, blocks in random order fill a window, and
+# the window is shuffled. Constants, not a matter of the machine: they decide the order, and so the model.
+WINDOW = 256 << 20  # bytes
+BLOCK = 1 << 20  # bytes that lie together on disk
 
 
 @dataclass(frozen=True)
@@ -28,71 +33,127 @@ class Mixture:
     def __len__(self) -> int:
         return self._used * max(1, -(-self.repeat_to // self._used))
 
-    def epoch(self, number: int, *, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields (images n×H×W×C uint8, labels n int64) in an order that (seed, number) alone decides."""
+    def epoch(
+        self, number: int, *, batch_size: int, seed: int, skip: int = 0, rank: int = 0, ranks: int = 1
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields (images n×H×W×C uint8, labels n int64) in an order that (seed, number) alone decides.
+
+        skip: so many batches are left out at the beginning, to go on where a training stopped.
+        rank, ranks: of each batch, read only the share of this process among so many.
+        """
         rng = generator(seed, "order", number)
         # shares are rounded down, so that shares of 1 in all fit
-        drawn = [_draw(np.arange(len(other)), int(share * len(self) + 1e-9), rng) for other, share in self.others]
-        drawn.insert(0, _draw(self._subset(seed), len(self) - sum(len(part) for part in drawn), rng))
-        samples = [self.real, *(other for other, _ in self.others)]
-        where = np.concatenate([np.full(len(part), i) for i, part in enumerate(drawn)])
-        index = np.concatenate(drawn)
-        order = rng.permutation(len(index))
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            if len(chosen) > 1 or len(order) == 1:  # batch normalisation needs two
-                yield _gather(samples, where[chosen], index[chosen])
+        counts = [int(share * len(self) + 1e-9) if len(other) else 0 for other, share in self.others]
+        counts.insert(0, len(self) - sum(counts))
+        sources = [self.real, *(other for other, _ in self.others)]
+        plans = [
+            _plan(self._numbers(source, seed), count, source, rng) for source, count in zip(sources, counts, strict=True)
+        ]
+        where = rng.permutation(np.repeat(np.arange(len(sources), dtype=np.int8), counts))  # which source is next
+        mine = (np.arange(len(where)) % batch_size) % ranks == rank
+        readers = [
+            _Reader(source, plan[mine[where == i]]) for i, (source, plan) in enumerate(zip(sources, plans, strict=True))
+        ]
+        for start in range(0, len(where), batch_size):
+            if min(batch_size, len(where) - start) < 2 * ranks and len(where) > 1:  # batch normalisation needs two
+                return
+            batch = slice(start, start + batch_size)
+            chosen = where[batch][mine[batch]]
+            parts = np.bincount(chosen, minlength=len(readers))
+            if start < skip * batch_size:
+                for reader, count in zip(readers, parts, strict=True):
+                    reader.skip(int(count))
+            else:
+                yield _gather(readers, chosen, parts)
 
-    def _subset(self, seed: int) -> NDArray[np.int64]:
-        return generator(seed, "subset").permutation(len(self.real))[: self._used]
+    def _numbers(self, source: Samples, seed: int) -> NDArray[np.int64]:
+        if source is not self.real or self._used == len(self.real):
+            return np.arange(len(source))
+        return np.sort(generator(seed, "subset").permutation(len(self.real))[: self._used])
 
 
-def _draw(numbers: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """`count` of the numbers: each once before any comes again, in random order; none if there are none."""
-    if not len(numbers):
-        return np.empty(0, np.int64)
-    rounds = [rng.permutation(numbers) for _ in range(-(-count // len(numbers)))]
+def _plan(numbers: NDArray[np.int64], count: int, source: Samples, rng: np.random.Generator) -> NDArray[np.int64]:
+    """`count` of the numbers in the order of reading: each once before any comes again."""
+    rounds = [_shuffled(numbers, source, rng) for _ in range(-(-count // len(numbers)))] if count else []
     return np.concatenate([*rounds, np.empty(0, np.int64)])[:count].astype(np.int64)
 
 
-def _gather(samples: Sequence[Samples], where: NDArray[np.int64], index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-    images = np.empty((len(index), *samples[0].images.shape[1:]), np.uint8)
-    labels = np.empty(len(index), np.int64)
-    for number, part in enumerate(samples):
-        mine = np.flatnonzero(where == number)
-        images[mine] = part.images[index[mine]]
-        labels[mine] = part.labels[index[mine]]
+def _shuffled(numbers: NDArray[np.int64], source: Samples, rng: np.random.Generator) -> NDArray[np.int64]:
+    if source.images.nbytes <= WINDOW:
+        return rng.permutation(numbers)
+    size = _image_bytes(source)
+    blocks = np.array_split(numbers, -(-len(numbers) * size // BLOCK))
+    order = np.concatenate([blocks[i] for i in rng.permutation(len(blocks))])
+    for start in range(0, len(order), WINDOW // size):
+        rng.shuffle(order[start : start + WINDOW // size])
+    return order
+
+
+def _image_bytes(source: Samples) -> int:
+    return int(np.prod(source.images.shape[1:]))
+
+
+class _Reader:
+    """Takes images in the order of a plan; of a large set it holds one window at a time."""
+
+    def __init__(self, samples: Samples, plan: NDArray[np.int64]) -> None:
+        self.samples, self.plan, self.at = samples, plan, 0
+        self.size = WINDOW // max(_image_bytes(samples), 1)
+        self.held = range(0)  # the part of the plan that is in the window
+        self.window, self.place = samples.images[:0], plan[:0]
+
+    def skip(self, count: int) -> None:
+        self.at += count
+
+    def take(self, count: int) -> tuple[Images, NDArray[np.int64]]:
+        parts, end = [], self.at + count
+        labels = self.samples.labels[self.plan[self.at : end]]
+        while self.at < end:
+            stop = end
+            if self.samples.images.nbytes <= WINDOW:
+                parts.append(self.samples.images[self.plan[self.at : stop]])
+            else:
+                self._load()
+                stop = min(end, self.held.stop)
+                parts.append(self.window[self.place[self.at - self.held.start : stop - self.held.start]])
+            self.at = stop
+        return (parts[0] if len(parts) == 1 else np.concatenate([*parts, self.window[:0]])), labels
+
+    def _load(self) -> None:
+        if self.at in self.held:
+            return
+        start = self.at // self.size * self.size
+        self.held = range(start, min(start + self.size, len(self.plan)))
+        numbers = self.plan[start : self.held.stop]
+        order = np.argsort(numbers, kind="stable")  # read from front to back
+        self.window = self.samples.images[:0]  # the old one goes before the new one comes
+        self.window = self.samples.gather(numbers[order])
+        self.place = np.argsort(order, kind="stable")
+
+
+def _gather(readers: list[_Reader], chosen: NDArray[np.int8], parts: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    taken = [reader.take(int(count)) for reader, count in zip(readers, parts, strict=True)]
+    if np.count_nonzero(parts) == 1:
+        images, labels = taken[int(parts.argmax())]
+        return torch.from_numpy(images), torch.from_numpy(labels)
+    images = np.empty((len(chosen), *taken[0][0].shape[1:]), np.uint8)
+    labels = np.empty(len(chosen), np.int64)
+    for number, (some, theirs) in enumerate(taken):
+        images[chosen == number], labels[chosen == number] = some, theirs
     return torch.from_numpy(images), torch.from_numpy(labels)
 
 
-def jitter(images: Tensor, *, flip: bool, shift: int, seed: int) -> Tensor:
-    """Each image of the batch mirrored left to right at even odds, and moved by up to `shift` pixels each way.
-
-    images: n×H×W×C of any dtype. Pixels that move in repeat the border.
-    """
-    count, height, width = images.shape[:3]
-    rng = torch.Generator().manual_seed(derive(seed, "jitter"))
-    rows, columns = torch.arange(height).repeat(count, 1), torch.arange(width).repeat(count, 1)
-    if flip:
-        mirrored = torch.rand(count, generator=rng) < 0.5
-        columns = torch.where(mirrored[:, None], columns.flip(1), columns)
-    if shift:
-        moves = torch.randint(-shift, shift + 1, (2, count, 1), generator=rng)
-        rows, columns = (rows + moves[0]).clamp(0, height - 1), (columns + moves[1]).clamp(0, width - 1)
-    if not flip and not shift:
-        return images
-    return images[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
-
-
-def channel_statistics(samples: Samples) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel in units of 0 … 255, in one pass over the images."""
+def channel_statistics(samples: Samples, *, most: int = 20_000) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel in units of 0 … 255, of at most `most` images spread over the set."""
     total = np.zeros(samples.images.shape[3])
     squares = total.copy()
-    for chunk in samples.chunks():
-        values = chunk.astype(np.float64)
+    every = -(-len(samples) // most)
+    count = 0
+    for start in range(0, len(samples), 1024 * every):
+        values = samples.images[start : start + 1024 * every : every].astype(np.float64)
         total += values.sum((0, 1, 2))
         squares += (values**2).sum((0, 1, 2))
-    count = samples.images.size / samples.images.shape[3]
+        count += values.size // values.shape[3]
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 1.0))  # at least one grey level, for a blank data set
     return tuple(mean.round(4).tolist()), tuple(std.round(4).tolist())

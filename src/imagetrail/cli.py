@@ -40,8 +40,9 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point; exits 0 if all went well, 1 for what the user can mend, 130 or 143 if interrupted."""
-    # Threads that wait by spinning take the core from those that work, once anything else runs on the machine.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Threads that wait by spinning long take the core from those that work, once anything else runs on the machine;
+    # those that never spin wake too late for small layers.
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     signal.signal(signal.SIGTERM, _terminated)
     _end_with_dvc()
     try:
@@ -83,14 +84,17 @@ def _run_stage(name: str) -> None:
     module = importlib.import_module(f"imagetrail.stages.{name}")
     started, before = time.time(), time.perf_counter()
     try:
-        facts: dict[str, float] = module.run() or {}
+        facts: dict[str, float | str] = module.run() or {}
     except KeyboardInterrupt:
         raise _Interrupted from None
     seconds = time.perf_counter() - before
+    if os.environ.get("RANK", "0") != "0":  # of several processes that torchrun has started, the first one writes
+        return
     if images := facts.pop("images", None):
-        facts["images_per_second"] = images / seconds
+        facts["images_per_second"] = float(images) / seconds
     timing = {"started": started, "seconds": seconds, "peak_rss_bytes": _peak_memory(), **facts}
-    write_json(layout.artifacts(name) / "timing.json", {key: round(value, 3) for key, value in timing.items()})
+    rounded = {key: round(value, 3) if isinstance(value, float) else value for key, value in timing.items()}
+    write_json(layout.artifacts(name) / "timing.json", rounded)
 
 
 def _peak_memory() -> int:

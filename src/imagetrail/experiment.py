@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from imagetrail import checkpoints, layout, samples, training
+from imagetrail.batches import Mixture
 from imagetrail.errors import UserError
 from imagetrail.models import load_weights
 from imagetrail.params import check, load, read_yaml
@@ -31,23 +32,23 @@ class Experiment:
     def start(self, recipe: Recipe, *, seed: int, checkpoint: Path | None = None) -> Training:
         """A training about to begin, or where `checkpoint` left it."""
         begun = training.start(recipe, self.train, seed=seed, pretrained=self.pretrained)
-        if checkpoint and checkpoint.exists():
+        if checkpoint:
             checkpoints.restore(checkpoint, begun)
         return begun
 
+    def mixture(self, recipe: Recipe, *, images: int | None = None) -> Mixture:
+        return training.mixture(recipe, self.train, self.augmented, self.synthetic, limit=images)
+
     def fit(self, begun: Training, *, images: int | None = None, until: int | None = None) -> Iterator[Epoch]:
-        mixed = training.mixture(begun.recipe, self.train, self.augmented, self.synthetic, limit=images)
-        return training.fit(begun, mixed, self.valid, until=until)
+        return training.fit(begun, self.mixture(begun.recipe, images=images), self.valid, until=until)
 
 
 def open_experiment() -> Experiment:
-    return Experiment(
-        train=samples.read(layout.TRAIN),
-        augmented=samples.read(layout.AUGMENTED),
-        synthetic=samples.read(layout.SYNTHETIC),
-        valid=samples.read(layout.VALID),
-        pretrained=load_weights(PRETRAINED),
+    train, augmented, synthetic, valid = (
+        samples.read(folder, columns=["label"])
+        for folder in (layout.TRAIN, layout.AUGMENTED, layout.SYNTHETIC, layout.VALID)
     )
+    return Experiment(train, augmented, synthetic, valid, pretrained=load_weights(PRETRAINED))
 
 
 def default_recipe(*, epochs: int, path: Path = Path("params.yaml")) -> Recipe:

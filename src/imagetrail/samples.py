@@ -46,16 +46,26 @@ class Samples:
         values: list[str] = self.index[name].to_pylist()
         return values
 
+    def gather(self, numbers: NDArray[np.int64]) -> Images:
+        """Copies of these images. A mapping of its own lets go of the pages of the file afterwards."""
+        images = self.images
+        if isinstance(images, np.memmap) and images.filename:
+            images = np.memmap(images.filename, images.dtype, "r", images.offset, images.shape)
+        return np.asarray(images[numbers])
+
     def chunks(self, size: int = 1024) -> Iterator[Images]:
         for start in range(0, len(self), size):
             yield self.images[start : start + size]
 
 
-def read(folder: Path) -> Samples:
-    """Opens a Samples folder; copies no image. Raises UserError if it is missing or damaged."""
+def read(folder: Path, *, columns: Sequence[str] | None = None) -> Samples:
+    """Opens a Samples folder; copies no image. Raises UserError if it is missing or damaged.
+
+    columns: the only ones of the index that are read; the ids of millions of images take memory.
+    """
     try:
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-        index = pq.read_table(folder / "index.parquet")
+        index = pq.read_table(folder / "index.parquet", columns=columns)
         classes = tuple(json.loads((folder / "classes.json").read_text()))
     except FileNotFoundError as error:
         raise UserError(f"{error.filename or folder} is missing; run `dvc repro` or `dvc checkout`") from None

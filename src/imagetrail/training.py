@@ -1,7 +1,7 @@
-"""Training as a generator of epochs: it computes and yields; who consumes it logs, prunes or stops."""
+"""Training as a generator of steps and epochs: it computes and yields; who consumes it logs, saves, prunes or stops."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated
@@ -9,14 +9,16 @@ from typing import Annotated
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
-from imagetrail import optimisers
+from imagetrail import distributed, optimisers
 from imagetrail.activations import ACTIVATIONS
-from imagetrail.batches import Mixture, channel_statistics, jitter
+from imagetrail.batches import Mixture, channel_statistics
 from imagetrail.choices import one_of
 from imagetrail.errors import UserError
+from imagetrail.jitter import Jitter
 from imagetrail.machine import this_machine
-from imagetrail.models import MODELS, Classifier, Spec, load_trunk
+from imagetrail.models import INITIALISATIONS, MODELS, Classifier, Spec, load_trunk
 from imagetrail.params import Section
 from imagetrail.rng import derive
 from imagetrail.samples import Samples
@@ -27,19 +29,43 @@ class Recipe(Section):
 
     model: Annotated[str, one_of(MODELS, "model")]
     activation: Annotated[str, one_of(ACTIVATIONS, "activation")]
+    initialisation: Annotated[str, one_of(INITIALISATIONS, "initialisation")] = "gain"
     width: float = Field(default=1.0, gt=0, le=16)  # factor on the number of channels
     dropout: float = Field(default=0.0, ge=0, lt=1)  # before the last layer
     epochs: int = Field(ge=1)
     batch_size: int = Field(default=256, ge=2)
-    optimiser: Annotated[str, one_of(optimisers.OPTIMISERS, "optimiser")] = "adamw"
-    lr: float = Field(gt=0)  # peak of the one-cycle schedule, per 256 images; scales with the batch
-    weight_decay: float = Field(default=0.0, ge=0)  # as the optimiser has it: decoupled, times lr, for adamw; L2 for sgd
+    optimiser: Annotated[str, one_of(optimisers.OPTIMISERS, "optimiser")] = "muon"
+    lr: float = Field(gt=0)  # its peak for batches of 256; another size scales it as the optimiser needs
+    schedule: Annotated[str, one_of(optimisers.SCHEDULES, "schedule")] = "one_cycle"
+    weight_decay: float = Field(default=0.0, ge=0)  # decoupled, times lr, for adamw and muon; L2 for sgd
+    ema: float = Field(
+        default=0.0, ge=0, lt=1
+    )  # decay a step of the averaged weights that become the model; 0: the last ones
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     flip: bool = False  # mirror half of the images; harms where left and right differ, as for digits
     shift: int = Field(default=0, ge=0)  # pixels, each way
+    rotate: float = Field(default=0.0, ge=0, le=180)  # degrees, each way
+    zoom: float = Field(default=0.0, ge=0, lt=1)  # share by which an image grows or shrinks at most
+    cutout: int = Field(default=0, ge=0)  # side of a square painted over, in pixels
+    mixup: float = Field(default=0.0, ge=0)  # Beta parameter of blending two images
+    cutmix: float = Field(default=0.0, ge=0)  # Beta parameter of the area that one image takes of another
     repeat_to: int = Field(default=0, ge=0)  # an epoch has at least so many images: a smaller set is repeated
     augmented: float = Field(default=0.0, ge=0, le=1)  # share of an epoch taken from data/augmented
     synthetic: float = Field(default=0.0, ge=0, le=1)  # share of an epoch taken from data/synthetic
+
+    @property
+    def jitter(self) -> Jitter:
+        return Jitter(self.flip, self.shift, self.rotate, self.zoom, self.cutout, self.mixup, self.cutmix)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What an optimiser step tells; `number` counts from 1 in its epoch."""
+
+    epoch: int
+    number: int
+    steps: int  # of an epoch
+    images: int
 
 
 @dataclass(frozen=True)
@@ -66,19 +92,70 @@ class Training:
         torch.manual_seed(derive(seed, "init"))
         self.model = Classifier(spec).to(self.machine.device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-        decay = optimisers.groups(self.model, recipe.weight_decay)
-        self.optimiser = optimisers.OPTIMISERS[recipe.optimiser](decay, recipe.lr)
+        self.weights = list(self.model.parameters())
+        build = optimisers.OPTIMISERS[recipe.optimiser]
+        self.optimisers = build(self.model, recipe.lr, recipe.weight_decay, recipe.batch_size / 256)
+        for group in self._groups():
+            group["peak"] = group["lr"]
+        self.average = AveragedModel(self.model, multi_avg_fn=_average(recipe.ema), use_buffers=True) if recipe.ema else None
         self.epoch = 0  # epochs done
+        self.step = 0  # steps done in the epoch that has begun
+        self.loss, self.images = 0.0, 0  # their sum of losses, and how many images that was
+
+    @property
+    def outcome(self) -> Classifier:
+        """The model that training would give if it ended now."""
+        if self.average is None:
+            return self.model
+        assert isinstance(self.average.module, Classifier)
+        return self.average.module
+
+    def set_lr(self, factor: float) -> float:
+        """Sets every learning rate to `factor` of its peak; returns the largest."""
+        for group in self._groups():
+            group["lr"] = group["peak"] * factor
+        return max(float(group["lr"]) for group in self._groups())
+
+    def _groups(self) -> list[dict[str, float]]:
+        return [group for optimiser in self.optimisers for group in optimiser.param_groups]
+
+
+Tensors = list[Tensor] | tuple[Tensor, ...]
+
+
+def _average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+    """An exponential moving average that follows closely at first, when the weights still move fast."""
+
+    def update(averages: Tensors, weights: Tensors, count: Tensor | int) -> None:
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + int(count)) / (10 + int(count))))
+        else:
+            torch._foreach_copy_(averages, weights)
+
+    return update
 
 
 def start(recipe: Recipe, train: Samples, *, seed: int, pretrained: dict[str, Tensor] | None = None) -> Training:
     """A training about to begin, for the pictures of `train`."""
     mean, std = channel_statistics(train)
     _, size, _, channels = train.images.shape
-    spec = Spec(recipe.model, recipe.activation, recipe.width, recipe.dropout, train.classes, size, channels, mean, std)
+    spec = Spec(
+        model=recipe.model,
+        activation=recipe.activation,
+        initialisation=recipe.initialisation,
+        width=recipe.width,
+        dropout=recipe.dropout,
+        classes=train.classes,
+        image_size=size,
+        channels=channels,
+        mean=mean,
+        std=std,
+    )
     training = Training(recipe, spec, seed=seed)
     if pretrained:
         load_trunk(training.model, pretrained)
+        if training.average:
+            load_trunk(training.outcome, pretrained)
     return training
 
 
@@ -94,59 +171,91 @@ def mixture(recipe: Recipe, train: Samples, augmented: Samples, synthetic: Sampl
 
 
 def fit(training: Training, images: Mixture, valid: Samples, *, until: int | None = None) -> Iterator[Epoch]:
-    """Trains from where `training` stands to the recipe's last epoch, or to epoch `until`; yields after each one.
+    """Trains as `walk` does, and yields each epoch only."""
+    return (event for event in walk(training, images, valid, until=until) if isinstance(event, Epoch))
 
-    Every random draw depends on (seed, epoch, step) alone, so a training restored at an epoch goes on exactly.
+
+def walk(training: Training, images: Mixture, valid: Samples, *, until: int | None = None) -> Iterator[Step | Epoch]:
+    """Trains from where `training` stands to the recipe's last epoch, or to epoch `until`; yields each step and epoch.
+
+    Every random draw depends on (seed, epoch, step) alone, so a training restored at any step goes on exactly.
     Raises Diverged if the loss becomes infinite or not a number.
     """
+    network, rank, ranks = distributed.synchronised(training.model), distributed.rank(), distributed.ranks()
+    size = training.recipe.batch_size
+    steps = -(-len(images) // size)  # of an epoch
     for number in range(training.epoch + 1, (until or training.recipe.epochs) + 1):
-        train_loss, lr = _train_epoch(training, images, number)
-        logits = predict(training.model, valid)
+        network.train()
+        for batch, labels in images.epoch(
+            number, batch_size=size, seed=training.seed, skip=training.step, rank=rank, ranks=ranks
+        ):
+            lr = training.set_lr(_lr_factor(training.recipe, number, training.step, steps))
+            share = len(labels) * ranks / min(size, len(images) - training.step * size)  # 1, but for a last, odd batch
+            loss = _step(training, network, batch, labels, share)
+            if not math.isfinite(loss):
+                raise Diverged(
+                    f"the loss became {loss} in epoch {number}, step {training.step + 1}, at learning rate {lr:.3g}; "
+                    "try a lower lr"
+                )
+            training.step += 1
+            training.loss += loss * len(labels)
+            training.images += len(labels)
+            yield Step(number, training.step, steps, len(labels) * ranks)
+        lr = training.set_lr(_lr_factor(training.recipe, number, training.step - 1, steps))  # of the last step
+        yield _epoch(training, valid, number, lr)
+
+
+def _lr_factor(recipe: Recipe, epoch: int, step: int, steps: int) -> float:
+    return optimisers.SCHEDULES[recipe.schedule]((epoch - 1 + step / steps) / recipe.epochs)
+
+
+def _step(training: Training, network: nn.Module, batch: Tensor, labels: Tensor, share: float) -> float:
+    """One optimiser step on a batch; returns its loss."""
+    recipe, machine = training.recipe, training.machine
+    draw = derive(training.seed, "step", training.epoch + 1, training.step, distributed.rank())
+    machine.seed(draw)  # dropout draws from torch's global stream
+    batch, targets = recipe.jitter(batch, labels, classes=len(training.model.spec.classes), seed=draw)
+    with machine.autocast():
+        logits = network(batch.to(machine.device)).float()
+    loss = nn.functional.cross_entropy(logits, targets.to(machine.device), label_smoothing=recipe.label_smoothing)
+    for weight in training.weights:
+        weight.grad = None
+    torch.autograd.backward(loss * share)
+    for optimiser in training.optimisers:
+        optimiser.step()
+    if training.average:
+        training.average.update_parameters(training.model)
+    return loss.item()
+
+
+def _epoch(training: Training, valid: Samples, number: int, lr: float) -> Epoch:
+    """Ends an epoch: judges the model on `valid`, in the first of several processes."""
+    count = distributed.total(training.images)
+    train_loss = distributed.total(training.loss) / count
+    judged = (0.0, 0.0)
+    if distributed.rank() == 0:
+        logits = predict(training.outcome, valid)
         labels = torch.from_numpy(valid.labels.copy())
-        training.epoch = number
-        yield Epoch(
-            number,
-            train_loss,
-            valid_loss=nn.functional.cross_entropy(logits, labels).item(),
-            valid_top1=(logits.argmax(1) == labels).double().mean().item(),
-            lr=lr,
-        )
-
-
-def _train_epoch(training: Training, images: Mixture, number: int) -> tuple[float, float]:
-    recipe, machine, model = training.recipe, training.machine, training.model.train()
-    loss_of = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
-    per_epoch = -(-len(images) // recipe.batch_size)
-    total, count, lr = 0.0, 0, 0.0
-    for step, (batch, labels) in enumerate(images.epoch(number, batch_size=recipe.batch_size, seed=training.seed)):
-        draw = derive(training.seed, "step", number, step)
-        torch.manual_seed(draw)  # dropout draws from torch's global stream
-        progress = (number - 1 + step / per_epoch) / recipe.epochs
-        lr = recipe.lr * recipe.batch_size / 256 * optimisers.one_cycle(progress)
-        for group in training.optimiser.param_groups:
-            group["lr"] = lr
-        batch = jitter(batch, flip=recipe.flip, shift=recipe.shift, seed=draw).to(machine.device)
-        with machine.autocast():
-            loss = loss_of(model(batch).float(), labels.to(machine.device))
-        training.optimiser.zero_grad()
-        loss.backward()
-        training.optimiser.step()
-        value = loss.item()
-        if not math.isfinite(value):
-            raise Diverged(
-                f"the loss became {value} in epoch {number}, step {step + 1}, at learning rate {lr:.3g}; try a lower lr"
-            )
-        total, count = total + value * len(labels), count + len(labels)
-    return total / count, lr
+        judged = nn.functional.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item()
+    valid_loss, valid_top1 = distributed.shared(judged)
+    training.epoch, training.step, training.loss, training.images = number, 0, 0.0, 0
+    return Epoch(number, train_loss, valid_loss, valid_top1, lr)
 
 
 @torch.no_grad()
-def predict(model: Classifier, samples: Samples, *, batch_size: int = 1000, exact: bool = False) -> Tensor:
-    """Logits N×K float32 on the CPU, with the precision that training has, or if `exact` with that of the exported model."""
+def predict(
+    model: Classifier, samples: Samples, *, batch_size: int = 1000, exact: bool = False, mirrored: bool = False
+) -> Tensor:
+    """Logits N×K float32 on the CPU.
+
+    exact: with the precision of the exported model; otherwise with that of training.
+    mirrored: of the images flipped left to right.
+    """
     machine = this_machine()
     model = model.to(machine.device).eval()
     logits = []
     for chunk in samples.chunks(batch_size):
+        images = torch.from_numpy(chunk.copy())
         with nullcontext() if exact else machine.autocast():
-            logits.append(model(torch.from_numpy(chunk.copy()).to(machine.device)).float().cpu())
+            logits.append(model((images.flip(2) if mirrored else images).to(machine.device)).float().cpu())
     return torch.cat(logits)

@@ -33,7 +33,7 @@ def run() -> None:
         begun = training.start(recipe, train, seed=seed)
         for epoch in training.fit(begun, Mixture(train, repeat_to=recipe.repeat_to), valid):
             print(f"epoch {epoch.number}: top-1 {epoch.valid_top1:.2%} on {len(train.classes)} related classes", flush=True)
-        weights = {name: tensor.contiguous().cpu() for name, tensor in begun.model.network.state_dict().items()}
+        weights = {name: tensor.contiguous().cpu() for name, tensor in begun.outcome.network.state_dict().items()}
         facts |= {"images": len(train), "classes": len(train.classes), "valid_top1": epoch.valid_top1}
     folder = layout.artifacts("pretrain")
     with replacing(folder / "weights.safetensors") as temporary:

@@ -82,7 +82,7 @@ def _judge(synthetic: Samples, seen: Samples, held_out: Samples, seed: int) -> d
 
 
 def _classifier(images: Samples, held_out: Samples, seed: int) -> Training:
-    recipe = Recipe(model="fast", activation="relu", width=0.5, epochs=3, batch_size=128, lr=0.005)
+    recipe = Recipe(model="fast", activation="relu", width=0.5, epochs=3, batch_size=128, lr=0.1)
     begun = training.start(recipe, images, seed=derive(seed, "judge"))
     for _ in training.fit(begun, Mixture(images, limit=5000, repeat_to=5000), held_out):
         pass
@@ -90,15 +90,15 @@ def _classifier(images: Samples, held_out: Samples, seed: int) -> Training:
 
 
 def _probabilities(judge: Training, images: Samples) -> metrics.Floats:
-    return metrics.softmax(training.predict(judge.model, images).double().numpy())
+    return metrics.softmax(training.predict(judge.outcome, images).double().numpy())
 
 
 @torch.no_grad()
 def _features(judge: Training, images: Samples) -> metrics.Floats:
     """What the last layer sees: N×D."""
     caught: list[torch.Tensor] = []
-    hook = judge.model.network[-1].register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0].float().cpu()))
-    training.predict(judge.model, images)
+    hook = judge.outcome.network[-1].register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0].float().cpu()))
+    training.predict(judge.outcome, images)
     hook.remove()
     features: metrics.Floats = torch.cat(caught).double().numpy()
     return features

@@ -1,12 +1,28 @@
-"""Train the model. Reads train, augmented, synthetic, valid and best.yaml, writes artifacts/train."""
+"""Train the model. Reads train, augmented, synthetic, valid and best.yaml, writes artifacts/train.
 
+torchrun may start it as several processes, on one machine or more; the first of them writes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+
+import torch
 from pydantic import Field
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-from imagetrail import checkpoints, experiment, layout, models, pipeline, tracking
+from imagetrail import checkpoints, distributed, experiment, layout, models, pipeline, tracking
+from imagetrail.activity import Activity, activity
+from imagetrail.checkpoints import Keeper
 from imagetrail.files import write_csv, write_json
 from imagetrail.history import as_row, read_history
+from imagetrail.interruption import deferred
 from imagetrail.params import Section, load
+from imagetrail.samples import Samples
+from imagetrail.tracking import Live
+from imagetrail.training import Epoch, Step, Training, walk
+
+WATCHED = 1000  # validation images that show what the activations do
 
 
 class Train(Section):
@@ -15,46 +31,81 @@ class Train(Section):
     epochs: int = Field(ge=1)
 
 
-def run() -> dict[str, float]:
+def run() -> dict[str, float | str] | None:
     params, seed = load(Train, "train"), load(int, "seed")
     recipe = experiment.best_recipe(epochs=params.epochs)
     data = experiment.open_experiment()
     facts = {"inputs": pipeline.inputs("train"), "recipe": recipe.model_dump(), "seed": seed}
     state = checkpoints.folder("train", facts)
-    checkpoint, history = state / "checkpoint.safetensors", state / "history.csv"
-    training = data.start(recipe, seed=seed, checkpoint=checkpoint)
+    with distributed.joined():
+        checkpoint = state / "checkpoint.safetensors"
+        training = data.start(recipe, seed=seed, checkpoint=checkpoint)
+        events = walk(training, data.mixture(recipe), data.valid)
+        if distributed.rank() > 0:
+            for _ in events:
+                pass
+            return None
+        with tracking.live("train", recipe.model_dump()) as log:
+            rows, images = _follow(events, training, Keeper(checkpoint, training), log)
+            _write(training, rows, data.valid)
+        return {"images": images, "processes": distributed.ranks(), **training.machine.facts()}
+
+
+def _follow(
+    events: Iterator[Step | Epoch], training: Training, keeper: Keeper, log: Live
+) -> tuple[list[dict[str, float]], int]:
+    """Lets the training go on, and saves, logs and tells what happens; returns the history and how many images it took."""
+    history, images = keeper.path.with_name("history.csv"), 0
     rows = read_history(history)[: training.epoch]
-    if rows:
-        print(f"resuming after epoch {training.epoch}")
-    with tracking.live("train", recipe.model_dump()) as log, _progress() as bar:
-        task = bar.add_task("training", total=recipe.epochs, completed=training.epoch)
-        for epoch in data.fit(training):
-            rows.append(as_row(epoch))
-            write_csv(history, rows)
-            checkpoints.save(checkpoint, training)
-            log.epoch(rows[-1])
-            bar.update(task, advance=1)
-            bar.console.print(
-                f"epoch {epoch.number:3d}/{recipe.epochs}  loss {epoch.train_loss:.4f}  "
-                f"valid loss {epoch.valid_loss:.4f}  valid top-1 {epoch.valid_top1:.2%}",
-                highlight=False,
-            )
-        folder = layout.artifacts("train")
-        write_csv(folder / "history.csv", rows)
-        models.save(training.model, folder)
-        write_json(folder / "recipe.json", recipe.model_dump())
-        write_json(
-            folder / "metrics.json",
-            {
-                "valid_top1": rows[-1]["valid_top1"],
-                "epochs": recipe.epochs,
-                **models.card(training.model),
-            },
-        )
-    return {"images": recipe.epochs * len(data.train)}
+    if training.epoch or training.step:
+        print(f"resuming after epoch {training.epoch}, step {training.step}", flush=True)
+    with deferred() as interruption, _progress() as bar:
+        task = bar.add_task("epoch", total=training.recipe.epochs, completed=training.epoch)
+        for event in events:
+            if isinstance(event, Step):
+                images += event.images
+                bar.update(task, completed=event.epoch - 1 + event.number / event.steps, images=images)
+                keeper.save_if_due()
+            else:
+                rows.append(as_row(event))
+                write_csv(history, rows)
+                keeper.save()
+                log.epoch(rows[-1])
+                bar.console.print(_line(event, training.recipe.epochs), highlight=False)
+            if interruption.number:
+                keeper.save()
+                break
+    return rows, images
+
+
+def _write(training: Training, rows: list[dict[str, float]], valid: Samples) -> None:
+    folder, recipe, model = layout.artifacts("train"), training.recipe, training.outcome
+    write_csv(folder / "history.csv", rows)
+    models.save(model, folder)
+    write_json(folder / "recipe.json", recipe.model_dump())
+    card = models.card(model)
+    write_json(folder / "metrics.json", {"valid_top1": rows[-1]["valid_top1"], "epochs": recipe.epochs, **card})
+    images, labels = torch.from_numpy(valid.images[:WATCHED].copy()), torch.from_numpy(valid.labels[:WATCHED].copy())
+    watched = activity(model.cpu(), images, labels)
+    columns = [column.name for column in fields(Activity)]
+    write_csv(folder / "activity.csv", [asdict(layer) for layer in watched], columns=columns)
+
+
+def _line(epoch: Epoch, epochs: int) -> str:
+    return (
+        f"epoch {epoch.number:3d}/{epochs}  loss {epoch.train_loss:.4f}  "
+        f"valid loss {epoch.valid_loss:.4f}  valid top-1 {epoch.valid_top1:.2%}"
+    )
+
+
+class _Speed(ProgressColumn):
+    """Images a second since this process began."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.fields.get('images', 0) / max(task.elapsed or 0, 1e-9):,.0f} images/s")
 
 
 def _progress() -> Progress:
     """A bar on a terminal; elsewhere only the line an epoch."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    return Progress(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), transient=True)
+    count = TextColumn("{task.completed:.1f}/{task.total}")
+    return Progress("training", BarColumn(), count, _Speed(), "left", TimeRemainingColumn(), transient=True)

@@ -1,0 +1,57 @@
+"""Several processes train one model: torchrun starts them, and this joins them. Alone, a process is rank 0 of 1."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import distributed, nn
+
+T = TypeVar("T")
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Within the block, the processes that torchrun has started know each other."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def rank() -> int:
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def ranks() -> int:
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def shared(value: T) -> T:
+    """The value that rank 0 has; what the others give does not matter."""
+    if ranks() == 1:
+        return value
+    values = [value]
+    distributed.broadcast_object_list(values, src=0)
+    return values[0]
+
+
+def total(value: float) -> float:
+    """The sum over all processes."""
+    if ranks() == 1:
+        return value
+    values: list[float] = [0.0] * ranks()
+    distributed.all_gather_object(values, value)
+    return sum(values)
+
+
+def synchronised(model: nn.Module) -> nn.Module:
+    """The model, with gradients averaged over all processes in each backward pass."""
+    return model if ranks() == 1 else nn.parallel.DistributedDataParallel(model)
