@@ -32,8 +32,8 @@ check: setup  ## lint, types, import rules
 ui: setup  ## open the MLflow UI on this machine
 	@$(BIN)/imagetrail ui
 
-bench: setup  ## measure, and write benchmarks/README.md
-	$(BIN)/python benchmarks/startup.py
+bench: setup  ## measure, and write benchmarks/README.md: about two hours
+	for name in startup roofline costs streaming time_to_accuracy accuracy_at_budget; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 # torch is served as different files (CPU or CUDA build) under one version, so it alone has no hash.
 # pip refuses a mix of lines with and without one, hence the two calls.

@@ -77,7 +77,14 @@ def figure(ours: Sequence[float], peer: Sequence[float], unit: str, *, more_is_b
     """Medians of both sides, and their ratio: above 1 where ours is better."""
     mine, theirs = statistics.median(ours), statistics.median(peer)
     ratio = mine / theirs if more_is_better else theirs / mine
-    return {"ours": mine, "peer": theirs, "ratio": ratio, "unit": unit, "repeats": {"ours": list(ours), "peer": list(peer)}, **facts}
+    return {
+        "ours": mine,
+        "peer": theirs,
+        "ratio": ratio,
+        "unit": unit,
+        "repeats": {"ours": list(ours), "peer": list(peer)},
+        **facts,
+    }
 
 
 def accuracy(ours: Sequence[float], peer: Sequence[float], **facts: Any) -> Figure:
@@ -85,12 +92,22 @@ def accuracy(ours: Sequence[float], peer: Sequence[float], **facts: Any) -> Figu
     mine, theirs = statistics.mean(ours), statistics.mean(peer)
     spread = statistics.stdev(ours) if len(ours) > 1 else 0.0
     repeats = {"ours": list(ours), "peer": list(peer)}
-    return {"ours": mine, "peer": theirs, "ratio": (1 - theirs) / (1 - mine), "unit": "top-1", "sd": spread, "repeats": repeats, **facts}
+    return {
+        "ours": mine,
+        "peer": theirs,
+        "ratio": (1 - theirs) / (1 - mine),
+        "unit": "top-1",
+        "sd": spread,
+        "repeats": repeats,
+        **facts,
+    }
 
 
 def write(name: str, about: str, figures: dict[str, Figure]) -> None:
     """Keeps the figures of a benchmark, and writes the page of all of them anew."""
-    versions = {package: version(package) for package in ("torch", "mlflow", "numpy")} | {"python": platform.python_version()}
+    versions = {package: version(package) for package in ("torch", "mlflow", "numpy")} | {
+        "python": platform.python_version()
+    }
     result = {"about": about, "figures": figures, "machine": _machine(), "versions": versions}
     (HERE / "results").mkdir(exist_ok=True)
     (HERE / "results" / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
@@ -110,7 +127,8 @@ def _table(name: str, result: dict[str, Any]) -> str:
         values = found["repeats"]["ours"] if isinstance(found["repeats"], dict) else [pair[0] for pair in found["repeats"]]
         unit = found["unit"]
         low, high = _shown(min(values), unit), _shown(max(values), unit)
-        rows.append(f"| {label} | {_shown(found['ours'], unit)} | {low} – {high} | {_shown(found['peer'], unit)} | {found['ratio']:.2f} |")
+        ours, peer = _shown(found["ours"], unit), _shown(found["peer"], unit)
+        rows.append(f"| {label} | {ours} | {low} – {high} | {peer} | {found['ratio']:.2f} |")
     return "\n".join([f"## {name}", "", result.get("about", ""), "", *rows])
 
 

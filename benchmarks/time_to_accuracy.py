@@ -64,7 +64,9 @@ def main() -> None:
             same = [one("article", str(seed))["images_per_second"] for seed in range(3)]
             plain = said_by([sys.executable, str((arrays(name).parents[1]) / "article_torch.py"), str(arrays(name))])
             same += [one("article", str(seed))["images_per_second"] for seed in range(3, 5)]
-            figures["article-network-vs-keras"] = figure(same, [run["images_per_second"] for run in peers], "images/s", more_is_better=True)
+            figures["article-network-vs-keras"] = figure(
+                same, [run["images_per_second"] for run in peers], "images/s", more_is_better=True
+            )
             figures["article-network-vs-dataloader"] = figure(
                 same, [plain["images_per_second"]], "images/s", more_is_better=True
             )

@@ -22,6 +22,7 @@ class Evaluate(Section):
     """The `evaluate` section."""
 
     bootstrap: int = Field(ge=100)  # draws for an interval
+    mirrored: bool  # also judge the mean of the answers to a picture and to its mirror image
 
 
 def run() -> dict[str, float]:
@@ -32,7 +33,11 @@ def run() -> dict[str, float]:
     logits = training.predict(model, test, exact=True).double().numpy()
     probabilities, calibrated = metrics.softmax(logits), metrics.softmax(logits / temperature)
     folder = layout.artifacts("evaluate")
-    write_json(folder / "metrics.json", _measure(probabilities, calibrated, test, temperature, params.bootstrap, seed))
+    found = _measure(probabilities, calibrated, test, temperature, params.bootstrap, seed)
+    if params.mirrored:
+        mirrored = metrics.softmax(training.predict(model, test, exact=True, mirrored=True).double().numpy())
+        found["top1_mirrored"] = round(metrics.top1(probabilities + mirrored, test.labels), 6)
+    write_json(folder / "metrics.json", found)
     write_json(folder / "classes.json", _by_class(probabilities, test))
     _write_predictions(folder / "predictions.parquet", probabilities, test)
     table = metrics.confusion(probabilities, test.labels)

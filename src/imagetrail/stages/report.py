@@ -54,6 +54,7 @@ def _facts() -> dict[str, Any]:
     ]
     history = [{name: float(value) for name, value in row.items()} for row in read_csv(here / "train/history.csv")]
     return found | {
+        "activity": read_csv(here / "train/activity.csv"),
         "dataset": load(str, "data.name"),
         "best": read_yaml(here / "tune/best.yaml"),
         "trials": trials,
