@@ -57,7 +57,7 @@ def _measure(name: str, layer: nn.Module, into: Tensor, scale: float) -> Activit
         units=len(by_unit),
         dead=by_unit.all(1).double().mean().item(),
         saturated=flat.double().mean().item(),
-        gradient=_rms(into.grad) / scale,
+        gradient=_rms(into.grad) / scale if scale else 0.0,  # no loss at all: no gradient
     )
 
 

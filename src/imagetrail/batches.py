@@ -145,12 +145,11 @@ def _gather(readers: list[_Reader], chosen: NDArray[np.int8], parts: NDArray[np.
 
 def channel_statistics(samples: Samples, *, most: int = 20_000) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel in units of 0 … 255, of at most `most` images spread over the set."""
+    numbers = np.arange(0, len(samples), -(-len(samples) // most))
     total = np.zeros(samples.images.shape[3])
-    squares = total.copy()
-    every = -(-len(samples) // most)
-    count = 0
-    for start in range(0, len(samples), 1024 * every):
-        values = samples.images[start : start + 1024 * every : every].astype(np.float64)
+    squares, count = total.copy(), 0
+    for start in range(0, len(numbers), 256):
+        values = samples.gather(numbers[start : start + 256]).astype(np.float64)
         total += values.sum((0, 1, 2))
         squares += (values**2).sum((0, 1, 2))
         count += values.size // values.shape[3]

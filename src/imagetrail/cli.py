@@ -44,7 +44,7 @@ def main() -> None:
     # those that never spin wake too late for small layers.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     signal.signal(signal.SIGTERM, _terminated)
-    _end_with_dvc()
+    _end_with_parent()
     try:
         app()
     except UserError as error:
@@ -63,9 +63,9 @@ def _terminated(number: int, _: FrameType | None) -> None:
     _fail(STOPPED, 128 + number)
 
 
-def _end_with_dvc() -> None:
-    """On Linux, has the kernel stop this stage if `dvc repro` is killed, lest it trains on beside the next one."""
-    if sys.platform == "linux" and "DVC_STAGE" in os.environ:
+def _end_with_parent() -> None:
+    """On Linux, has the kernel stop this stage if `dvc repro` or torchrun is killed, lest it trains on beside the next."""
+    if sys.platform == "linux" and {"DVC_STAGE", "TORCHELASTIC_RUN_ID"} & os.environ.keys():
         import ctypes
 
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG

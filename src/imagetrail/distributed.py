@@ -7,6 +7,8 @@ from typing import TypeVar
 
 import torch
 from torch import distributed, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 T = TypeVar("T")
 
@@ -19,7 +21,13 @@ def joined() -> Iterator[None]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    store, rank, size = next(rendezvous("env://"))
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":
+        # After a restart torchrun's store still has the addresses of processes that are gone, and connecting to them
+        # hangs. Hosts may count restarts differently; there TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 gives a new store.
+        store = PrefixStore(f"attempt-{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
     try:
         yield
     finally:
@@ -47,9 +55,9 @@ def total(value: float) -> float:
     """The sum over all processes."""
     if ranks() == 1:
         return value
-    values: list[float] = [0.0] * ranks()
-    distributed.all_gather_object(values, value)
-    return sum(values)
+    summed = torch.tensor(value, dtype=torch.float64, device="cuda" if torch.cuda.is_available() else "cpu")
+    distributed.all_reduce(summed)
+    return summed.item()
 
 
 def synchronised(model: nn.Module) -> nn.Module:

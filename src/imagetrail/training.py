@@ -184,23 +184,25 @@ def walk(training: Training, images: Mixture, valid: Samples, *, until: int | No
     network, rank, ranks = distributed.synchronised(training.model), distributed.rank(), distributed.ranks()
     size = training.recipe.batch_size
     steps = -(-len(images) // size)  # of an epoch
+    if ranks > 1 and min(size, len(images)) < 2 * ranks:
+        raise UserError(f"{ranks} processes need 2 images each of a batch, and here are {min(size, len(images))} in all")
     for number in range(training.epoch + 1, (until or training.recipe.epochs) + 1):
         network.train()
         for batch, labels in images.epoch(
             number, batch_size=size, seed=training.seed, skip=training.step, rank=rank, ranks=ranks
         ):
             lr = training.set_lr(_lr_factor(training.recipe, number, training.step, steps))
-            share = len(labels) * ranks / min(size, len(images) - training.step * size)  # 1, but for a last, odd batch
-            loss = _step(training, network, batch, labels, share)
+            count = min(size, len(images) - training.step * size)  # images in the batch, over all processes
+            loss = _step(training, network, batch, labels, share=len(labels) / count)
             if not math.isfinite(loss):
                 raise Diverged(
                     f"the loss became {loss} in epoch {number}, step {training.step + 1}, at learning rate {lr:.3g}; "
                     "try a lower lr"
                 )
             training.step += 1
-            training.loss += loss * len(labels)
-            training.images += len(labels)
-            yield Step(number, training.step, steps, len(labels) * ranks)
+            training.loss += loss * count
+            training.images += count
+            yield Step(number, training.step, steps, count)
         lr = training.set_lr(_lr_factor(training.recipe, number, training.step - 1, steps))  # of the last step
         yield _epoch(training, valid, number, lr)
 
@@ -209,8 +211,8 @@ def _lr_factor(recipe: Recipe, epoch: int, step: int, steps: int) -> float:
     return optimisers.SCHEDULES[recipe.schedule]((epoch - 1 + step / steps) / recipe.epochs)
 
 
-def _step(training: Training, network: nn.Module, batch: Tensor, labels: Tensor, share: float) -> float:
-    """One optimiser step on a batch; returns its loss."""
+def _step(training: Training, network: nn.Module, batch: Tensor, labels: Tensor, *, share: float) -> float:
+    """One optimiser step on this process's share of a batch; returns the loss of the whole batch."""
     recipe, machine = training.recipe, training.machine
     draw = derive(training.seed, "step", training.epoch + 1, training.step, distributed.rank())
     machine.seed(draw)  # dropout draws from torch's global stream
@@ -220,18 +222,17 @@ def _step(training: Training, network: nn.Module, batch: Tensor, labels: Tensor,
     loss = nn.functional.cross_entropy(logits, targets.to(machine.device), label_smoothing=recipe.label_smoothing)
     for weight in training.weights:
         weight.grad = None
-    torch.autograd.backward(loss * share)
+    torch.autograd.backward(loss * (share * distributed.ranks()))  # gradients are averaged over the processes
     for optimiser in training.optimisers:
         optimiser.step()
     if training.average:
         training.average.update_parameters(training.model)
-    return loss.item()
+    return distributed.total(loss.item() * share)
 
 
 def _epoch(training: Training, valid: Samples, number: int, lr: float) -> Epoch:
     """Ends an epoch: judges the model on `valid`, in the first of several processes."""
-    count = distributed.total(training.images)
-    train_loss = distributed.total(training.loss) / count
+    train_loss = training.loss / training.images
     judged = (0.0, 0.0)
     if distributed.rank() == 0:
         logits = predict(training.outcome, valid)

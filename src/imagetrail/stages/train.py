@@ -3,8 +3,10 @@
 torchrun may start it as several processes, on one machine or more; the first of them writes.
 """
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
+from pathlib import Path
 
 import torch
 from pydantic import Field
@@ -22,6 +24,7 @@ from imagetrail.samples import Samples
 from imagetrail.tracking import Live
 from imagetrail.training import Epoch, Step, Training, walk
 
+CHECKPOINT = "checkpoint.safetensors"
 WATCHED = 1000  # validation images that show what the activations do
 
 
@@ -38,44 +41,49 @@ def run() -> dict[str, float | str] | None:
     facts = {"inputs": pipeline.inputs("train"), "recipe": recipe.model_dump(), "seed": seed}
     state = checkpoints.folder("train", facts)
     with distributed.joined():
-        checkpoint = state / "checkpoint.safetensors"
-        training = data.start(recipe, seed=seed, checkpoint=checkpoint)
+        training = data.start(recipe, seed=seed, checkpoint=state / CHECKPOINT)
         events = walk(training, data.mixture(recipe), data.valid)
         if distributed.rank() > 0:
-            for _ in events:
+            for _ in _until_stopped(events, lambda: None):
                 pass
             return None
         with tracking.live("train", recipe.model_dump()) as log:
-            rows, images = _follow(events, training, Keeper(checkpoint, training), log)
+            rows, images = _train(events, training, state, log)
             _write(training, rows, data.valid)
         return {"images": images, "processes": distributed.ranks(), **training.machine.facts()}
 
 
-def _follow(
-    events: Iterator[Step | Epoch], training: Training, keeper: Keeper, log: Live
-) -> tuple[list[dict[str, float]], int]:
+def _train(events: Iterator[Step | Epoch], training: Training, state: Path, log: Live) -> tuple[list[dict[str, float]], int]:
     """Lets the training go on, and saves, logs and tells what happens; returns the history and how many images it took."""
-    history, images = keeper.path.with_name("history.csv"), 0
-    rows = read_history(history)[: training.epoch]
+    rows, images = read_history(state / "history.csv")[: training.epoch], 0
+    keeper = Keeper(state / CHECKPOINT, training)
     if training.epoch or training.step:
         print(f"resuming after epoch {training.epoch}, step {training.step}", flush=True)
-    with deferred() as interruption, _progress() as bar:
+    with _progress() as bar:
         task = bar.add_task("epoch", total=training.recipe.epochs, completed=training.epoch)
-        for event in events:
+        for event in _until_stopped(events, keeper.save):
             if isinstance(event, Step):
                 images += event.images
                 bar.update(task, completed=event.epoch - 1 + event.number / event.steps, images=images)
                 keeper.save_if_due()
             else:
                 rows.append(as_row(event))
-                write_csv(history, rows)
+                write_csv(state / "history.csv", rows)
                 keeper.save()
                 log.epoch(rows[-1])
                 bar.console.print(_line(event, training.recipe.epochs), highlight=False)
-            if interruption.number:
-                keeper.save()
-                break
     return rows, images
+
+
+def _until_stopped(events: Iterator[Step | Epoch], save: Callable[[], None]) -> Iterator[Step | Epoch]:
+    """The events; after a signal to any of the processes all of them end behind the same step, once that is saved."""
+    with deferred() as interruption:
+        for event in events:
+            yield event
+            if distributed.total(interruption.number is not None):
+                save()
+                interruption.number = interruption.number or signal.SIGTERM
+                return
 
 
 def _write(training: Training, rows: list[dict[str, float]], valid: Samples) -> None:
