@@ -29,29 +29,29 @@ Figure = dict[str, Any]
 
 def load(name: str) -> tuple[Samples, Samples]:
     """The official train and test sets of a data set, 28×28 grey."""
-    folder = CACHE / name
-    if not folder.exists():
-        datasets.fetch(name, HERE, folder)
-    pictures = datasets.read(name, folder)
-    data = datasets.Data(name=name, path=".", image_size=28, channels=1)
-    images = np.stack(list(pictures.readable(range(len(pictures)), data)))
-    splits = np.array(pictures.splits)
-    parts = [np.flatnonzero(splits == split) for split in ("train", "test")]
-    train, test = (_samples(images[part], pictures.labels[part], pictures.classes) for part in parts)
-    return train, test
+    kept = np.load(arrays(name))
+    classes = tuple(str(number) for number in range(10))
 
+    def samples(part: str) -> Samples:
+        labels = kept[f"y_{part}"]
+        ids = [str(number) for number in range(len(labels))]
+        index = make_index(ids=ids, labels=labels, origin="real", sources=ids)
+        return Samples(kept[f"x_{part}"], index, classes)
 
-def _samples(images: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Samples:
-    ids = [str(number) for number in range(len(images))]
-    return Samples(images, make_index(ids=ids, labels=labels, origin="real", sources=ids), tuple(classes))
+    return samples("train"), samples("test")
 
 
 def arrays(name: str) -> Path:
-    """The same data set as one .npz file, for the other side."""
+    """A data set as one .npz file, which both sides read."""
     path = CACHE / f"{name}.npz"
     if not path.exists():
-        train, test = load(name)
-        np.savez(path, x_train=train.images, y_train=train.labels, x_test=test.images, y_test=test.labels)
+        datasets.fetch(name, HERE, CACHE / name)
+        pictures = datasets.read(name, CACHE / name)
+        data = datasets.Data(name=name, path=".", image_size=28, channels=1)
+        images = np.stack(list(pictures.readable(range(len(pictures)), data)))
+        train = np.array(pictures.splits) == "train"
+        both = {"x_train": images[train], "x_test": images[~train]}
+        np.savez(path, **both, y_train=pictures.labels[train], y_test=pictures.labels[~train])
     return path
 
 
@@ -104,13 +104,15 @@ def accuracy(ours: Sequence[float], peer: Sequence[float], **facts: Any) -> Figu
 
 
 def write(name: str, about: str, figures: dict[str, Figure]) -> None:
-    """Keeps the figures of a benchmark, and writes the page of all of them anew."""
+    """Keeps the figures of a benchmark, beside those of a run that measured others, and writes the page of all anew."""
+    path = HERE / "results" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    figures = (json.loads(path.read_text())["figures"] if path.exists() else {}) | figures
     versions = {package: version(package) for package in ("torch", "mlflow", "numpy")} | {
         "python": platform.python_version()
     }
     result = {"about": about, "figures": figures, "machine": _machine(), "versions": versions}
-    (HERE / "results").mkdir(exist_ok=True)
-    (HERE / "results" / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+    path.write_text(json.dumps(result, indent=2) + "\n")
     print(_table(name, result))
     pages = [_table(path.stem, json.loads(path.read_text())) for path in sorted((HERE / "results").glob("*.json"))]
     said = "Written by `make bench`. Both sides in one run; medians (of accuracies, means), with the range of ours."
