@@ -3,12 +3,13 @@
 Sides alternate within one process. Ours is with, the peer without: a ratio of 0.98 is a cost of 2 %.
 """
 
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from harness import figure, load, write
+from harness import HERE, figure, load, write
 
 REPEATS = 5
 EPOCHS = 3
@@ -49,6 +50,7 @@ def tracked(_: object, folder: Path) -> Callable[[object], None]:
     from imagetrail.history import as_row
     from imagetrail.training import Epoch
 
+    shutil.copy(HERE.parent / "params.yaml", folder)  # has the experiment's name
     store = tracking.open_store(folder)
     log = tracking.Live(store, store.create("train", {}))
     return lambda event: log.epoch(as_row(event)) if isinstance(event, Epoch) else None

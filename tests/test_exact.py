@@ -164,7 +164,8 @@ def wait(process: subprocess.Popen[str], until: Callable[[], bool]) -> None:
     """Waits for what must come about while the process runs."""
     deadline = time.monotonic() + 120
     while not until():
-        assert process.poll() is None and time.monotonic() < deadline, "ended before" if process.poll() else "too slow"
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
@@ -308,7 +309,8 @@ def test_torchrun_trains_one_model_as_good_as_that_of_one_process(
     assert project.json("timing.json")["processes"] == 2 and undisturbed.json("timing.json")["processes"] == 1
     alone, both = (made.json("metrics.json")["valid_top1"] for made in (undisturbed, project))
     assert alone > 0.85
-    noise = (2 * alone * (1 - alone) / 597) ** 0.5  # of the difference of two models on so many images
+    count = len(range(1797)[PARTS["split/valid"]])
+    noise = (2 * alone * (1 - alone) / count) ** 0.5  # of the difference of two models on so many images
     assert both == pytest.approx(alone, abs=3 * noise)
 
 
@@ -327,7 +329,16 @@ def test_torchrun_restarts_after_a_killed_process_resumes_and_leaves_the_outs_of
     assert project.running() == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        pytest.param(
+            signal.SIGKILL,
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's end"),
+        ),
+    ],
+)
 def test_torchrun_stopped_or_killed_leaves_a_last_checkpoint_and_no_process(
     project: Project, number: signal.Signals
 ) -> None:
