@@ -30,7 +30,7 @@ def test_the_article_network_answers_as_keras_does() -> None:
     with torch.no_grad():
         for number, weight in enumerate(model.network.parameters()):
             keras = torch.from_numpy(kept[f"weight_{number}"]).float()
-            weight.copy_(keras.permute(3, 2, 0, 1) if keras.ndim == 4 else keras.mT)  # Keras: H×W×I×O and I×O
+            weight.copy_(keras.permute(*{1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}[keras.ndim]))  # Keras: H×W×I×O and I×O
         answers = model(torch.from_numpy(kept["images"])).softmax(1)
     assert np.abs(answers.numpy() - kept["probabilities"]).max() < 1e-5
     assert kept["probabilities"].std() > 0.01, "the fixture tells images apart"

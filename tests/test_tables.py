@@ -146,13 +146,14 @@ def test_an_optimiser_lowers_a_loss(name: str) -> None:
     model = nn.Linear(4, 2)
     inputs = torch.randn(64, 4)
     labels = (inputs[:, 0] > 0).long()
-    optimiser = OPTIMISERS[name](optimisers.groups(model, 0.01), 0.05)
+    built = OPTIMISERS[name](model, 0.5 if name == "muon" else 0.05, 0.01, 1.0)
     losses = []
     for _ in range(40):
         loss = nn.functional.cross_entropy(model(inputs), labels)
-        optimiser.zero_grad()
+        model.zero_grad()
         loss.backward()
-        optimiser.step()
+        for optimiser in built:
+            optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0] / 2
 
@@ -163,7 +164,8 @@ def test_weights_decay_but_biases_and_normalisation_do_not(name: str) -> None:
     before = {key: weight.detach().clone() for key, weight in model.named_parameters()}
     for weight in model.parameters():
         weight.grad = torch.zeros_like(weight)
-    OPTIMISERS[name](optimisers.groups(model, 0.1), 0.1).step()
+    for optimiser in OPTIMISERS[name](model, 0.1, 0.1, 1.0):
+        optimiser.step()
     for key, weight in model.named_parameters():
         if key in ("0.weight", "4.weight"):
             assert (weight.abs() < before[key].abs()).all()
