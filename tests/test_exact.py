@@ -132,6 +132,11 @@ class Project:
             return at["epoch"], at["step"]
         return 0, 0
 
+    def logged(self) -> bool:
+        """Whether an epoch has ended and is in MLflow: the steps of the next one have begun."""
+        histories = self.root.glob(".imagetrail/train/*/history.csv")
+        return any(path.stat().st_mtime_ns < (self.root / "mlflow.db").stat().st_mtime_ns for path in histories)
+
     def running(self) -> list[psutil.Process]:
         """The processes that work in this folder."""
         found = []
@@ -250,7 +255,7 @@ def test_killed_at_random_moments_and_re_run_the_outs_are_those_of_an_undisturbe
 
 def test_sigterm_writes_a_last_checkpoint_ends_with_143_and_is_killed_in_mlflow(project: Project) -> None:
     process = project.start()
-    wait(process, lambda: project.position() >= (1, 0))
+    wait(process, project.logged)
     time.sleep(0.2)  # some steps, but not the second after which the next checkpoint is due
     process.terminate()
     code, _, told = ended(process)
@@ -343,7 +348,7 @@ def test_torchrun_stopped_or_killed_leaves_a_last_checkpoint_and_no_process(
     project: Project, number: signal.Signals
 ) -> None:
     process = project.start(TOGETHER)
-    wait(process, lambda: project.position() >= (1, 0))
+    wait(process, project.logged)
     time.sleep(0.2)
     process.send_signal(number)
     code, _, told = ended(process)  # it waits for all that still write to stdout

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ def folder(stage: str, facts: Any) -> Path:
     path = STATE / stage / key
     path.mkdir(parents=True, exist_ok=True)
     path.touch()
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # of several processes that torchrun has started, the first one tidies
+        return path
     for old in sorted(path.parent.iterdir(), key=lambda other: other.stat().st_mtime)[:-KEPT]:
         remove(old)
     return path
@@ -91,7 +94,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
     try:
         with safe_open(path, "pt") as file:
             return json.loads(file.metadata()["at"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         print(f"{path} is damaged ({error}); starting anew")
         return None
 

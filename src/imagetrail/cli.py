@@ -1,5 +1,7 @@
 """The command line: a subcommand a stage, and what goes with them. It turns every foreseeable fault into one line."""
 
+import atexit
+import gc
 import importlib
 import os
 import signal
@@ -43,6 +45,7 @@ def main() -> None:
     # Threads that wait by spinning long take the core from those that work, once anything else runs on the machine;
     # those that never spin wake too late for small layers.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    atexit.register(gc.freeze)  # a last search for cycles among all that torch has loaded would take over a second
     signal.signal(signal.SIGTERM, _terminated)
     _end_with_parent()
     try:
@@ -60,6 +63,7 @@ class _Interrupted(Exception):
 
 
 def _terminated(number: int, _: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # another one must not interrupt what is now cleaned up
     _fail(STOPPED, 128 + number)
 
 
@@ -81,9 +85,9 @@ def _run_stage(name: str) -> None:
     from imagetrail import layout
     from imagetrail.files import write_json
 
-    module = importlib.import_module(f"imagetrail.stages.{name}")
-    started, before = time.time(), time.perf_counter()
     try:
+        module = importlib.import_module(f"imagetrail.stages.{name}")
+        started, before = time.time(), time.perf_counter()
         facts: dict[str, float | str] = module.run() or {}
     except KeyboardInterrupt:
         raise _Interrupted from None

@@ -1,11 +1,13 @@
 """A stop that waits for a good moment: between two steps, when state can be saved."""
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+BURST = 1.0  # seconds: the kernel tells of a parent's death once for each of its threads, and that is one signal
 
 
 class Interruption:
@@ -24,9 +26,15 @@ def deferred() -> Iterator[Interruption]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
+    first = 0.0
+
     def note(number: int, _: FrameType | None) -> None:
-        interruption.number = number
-        restore()
+        nonlocal first
+        if interruption.number is None:
+            interruption.number, first = number, time.monotonic()
+        elif time.monotonic() - first > BURST:
+            restore()
+            signal.raise_signal(number)
 
     for number in SIGNALS:
         signal.signal(number, note)
