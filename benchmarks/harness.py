@@ -47,8 +47,7 @@ def arrays(name: str) -> Path:
     if not path.exists():
         datasets.fetch(name, HERE, CACHE / name)
         pictures = datasets.read(name, CACHE / name)
-        data = datasets.Data(name=name, path=".", image_size=28, channels=1)
-        images = np.stack(list(pictures.readable(range(len(pictures)), data)))
+        images = np.stack(list(pictures.readable(range(len(pictures)), (28, 28, 1))))
         train = np.array(pictures.splits) == "train"
         both = {"x_train": images[train], "x_test": images[~train]}
         np.savez(path, **both, y_train=pictures.labels[train], y_test=pictures.labels[~train])

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from imagetrail import datasets, pictures, sources
-from imagetrail.datasets import IMAGES, LABELS, Data, idx_reader, parse_idx, read_folder
+from imagetrail import datasets, folders, pictures, sources
+from imagetrail.datasets import IMAGES, LABELS, idx_reader, parse_idx
 from imagetrail.errors import UserError
 from imagetrail.pictures import Unreadable, decode, fit
 
-GREY8 = Data(name="folder", path=Path(), image_size=8, channels=1)
+GREY8 = (8, 8, 1)
 
 
 def picture(path: Path, colour: object = "red", size: tuple[int, int] = (9, 9), mode: str = "RGB") -> Path:
@@ -72,8 +72,8 @@ def test_a_photo_is_turned_upright(tmp_path: Path) -> None:
 def test_fit_cuts_the_centre_and_stretches_nothing() -> None:
     wide = np.zeros((20, 40), np.uint8)
     wide[:, 10:30] = 255
-    assert (fit(Image.fromarray(wide), 20, 1) == 255).all()
-    assert fit(Image.fromarray(wide), 8, 3).shape == (8, 8, 3)
+    assert (fit(Image.fromarray(wide), (20, 20, 1)) == 255).all()
+    assert fit(Image.fromarray(wide), (8, 8, 3)).shape == (8, 8, 3)
 
 
 def write_bad(path: Path, kind: str) -> Path:
@@ -232,14 +232,14 @@ def test_published_splits_are_kept_and_validation_is_carved_anew(
 ) -> None:
     for part in parts:
         animals(tmp_path / "wrapped" / part)
-    found = read_folder(tmp_path)
+    found = folders.read(tmp_path)
     assert found.classes == ("cats", "dogs") and Counter(found.splits) == splits
 
 
 def test_unreadable_pictures_are_told_in_their_place(tmp_path: Path) -> None:
     animals(tmp_path)
     write_bad(tmp_path / "cats" / "1a.png", "cut")
-    found = read_folder(tmp_path)
+    found = folders.read(tmp_path)
     kinds = [isinstance(one, Unreadable) for one in found.decoded(range(len(found)), GREY8)]
     assert kinds == [False, True, False, False]
     (only,) = found.decoded([3], GREY8)
@@ -251,7 +251,7 @@ def test_files_that_are_no_pictures_are_listed_unless_hidden(tmp_path: Path) -> 
     for name in ("cats/notes.txt", "cats/.DS_Store", "labels.csv"):
         (tmp_path / "top" / name).touch()
     (tmp_path / "__MACOSX").mkdir()
-    found = read_folder(tmp_path)
+    found = folders.read(tmp_path)
     assert set(found.ignored) == {"top/cats/notes.txt", "top/labels.csv"} and len(found) == 3
 
 
@@ -259,7 +259,7 @@ def test_pictures_outside_any_class_folder_are_listed_as_ignored(tmp_path: Path)
     animals(tmp_path / "train")
     animals(tmp_path / "test")
     picture(tmp_path / "train" / "stray.png")
-    assert read_folder(tmp_path).ignored == ("train/stray.png",)
+    assert folders.read(tmp_path).ignored == ("train/stray.png",)
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_a_folder_that_cannot_train_a_classifier_is_refused(tmp_path: Path, file
         (tmp_path / name).parent.mkdir(exist_ok=True)
         picture(tmp_path / name) if name.endswith("png") else (tmp_path / name).touch()
     with pytest.raises(UserError, match=reason):
-        read_folder(tmp_path)
+        folders.read(tmp_path)
 
 
 @pytest.mark.parametrize(("content", "reason"), [(None, "does not exist"), (b"text", "is no zip or tar archive")])

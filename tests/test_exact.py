@@ -284,6 +284,7 @@ def test_a_damaged_checkpoint_is_told_in_one_line_and_training_starts_anew(undis
         pytest.param(lambda whole: whole[:-1], id="cut by a byte"),
         pytest.param(lambda whole: bytes(len(whole)), id="zeros"),
         pytest.param(lambda whole: whole.replace(b'"at"', b'"AT"', 1), id="without a position"),
+        pytest.param(lambda whole: whole.replace(b'"at":"{', b'"at":"[', 1), id="an unreadable position"),
     ],
 )
 def test_a_checkpoint_damaged_in_any_way_counts_as_none(

@@ -35,6 +35,16 @@ def test_reading_samples_leaves_images_on_disk(tmp_path: Path) -> None:
     assert isinstance(write(tmp_path / "s", [IMAGES]).images, np.memmap)
 
 
+def test_images_gathered_are_those_asked_for_also_of_a_part_of_a_file(tmp_path: Path) -> None:
+    whole = write(tmp_path / "s", [IMAGES])
+    part = Samples(whole.images[2:], whole.index[2:], whole.classes)
+    assert isinstance(part.images, np.memmap)
+    numbers = np.array([2, 0, 2])
+    assert np.array_equal(whole.gather(numbers), IMAGES[[2, 0, 2]])
+    assert np.array_equal(part.gather(numbers), IMAGES[[4, 2, 4]])
+    assert not isinstance(part.gather(numbers), np.memmap)
+
+
 def test_no_samples_at_all_can_be_written_and_read(make_samples: Callable[..., Samples]) -> None:
     none = make_samples("none", np.empty((0, 4, 6, 3), np.uint8), [])
     assert len(none) == 0 and none.images.shape == (0, 4, 6, 3) and none.labels.shape == (0,)

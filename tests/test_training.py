@@ -117,6 +117,17 @@ def test_state_is_kept_apart_for_other_facts_and_found_again_for_the_same(
     assert len({first, *others}) == 3
 
 
+def test_a_pretrained_trunk_is_where_the_weights_and_their_average_start(toy: Toy) -> None:
+    train = toy()
+    before, _ = run(recipe(), train)
+    trunk = before.model.network.state_dict()
+    begun = start(recipe(ema=0.9), train, seed=2, pretrained=trunk)
+    for model in (begun.model, begun.outcome):
+        own = model.network.state_dict()
+        taken = [name for name in trunk if torch.equal(own[name], trunk[name])]
+        assert len(taken) >= len(trunk) - 2 and model is not before.model
+
+
 # ---- batches ----
 
 

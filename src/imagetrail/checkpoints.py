@@ -7,13 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from imagetrail import distributed
-from imagetrail.errors import UserError
 from imagetrail.files import remove, replacing
 from imagetrail.training import Training
 
@@ -64,11 +63,8 @@ def save(path: Path, training: Training) -> None:
             tensors |= {f"optimiser.{i}.{number}.{name}": value for name, value in state.items()}
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     at = {"epoch": training.epoch, "step": training.step, "loss": training.loss, "images": training.images}
-    try:
-        with replacing(path) as temporary:
-            save_file(whole, temporary, metadata={"at": json.dumps(at)})
-    except SafetensorError as error:  # a full disk, for one, is no OSError to safetensors
-        raise UserError(f"{path} cannot be written: {error}") from None
+    with replacing(path) as temporary:
+        temporary.write_bytes(safetensors.torch.save(whole, {"at": json.dumps(at)}))
 
 
 def restore(path: Path, training: Training) -> None:

@@ -1,73 +1,20 @@
 """Data sets by name: where their bytes come from, and how those bytes become labelled pictures."""
 
-import lzma
-import shutil
-import tarfile
-import zipfile
-import zlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pydantic import Field
 
-from imagetrail import sources
+from imagetrail import folders, sources
 from imagetrail.choices import choose, one_of
 from imagetrail.errors import UserError
 from imagetrail.params import Section
-from imagetrail.pictures import FORMATS, Unreadable, decode, fit
+from imagetrail.pictures import Pictures, in_memory
 from imagetrail.sources import File
-
-SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "test": "test",
-    "testing": "test",
-    "valid": "train",
-    "val": "train",
-}  # valid is carved anew from train
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """A data set as it arrived: labels at hand, pictures decoded one by one when asked for."""
-
-    classes: tuple[str, ...]
-    labels: NDArray[np.int64]
-    splits: tuple[str, ...]  # per picture: train or test as published, "" where nothing is
-    sources: tuple[str, ...]
-    image: Callable[[int], Image.Image]  # raises Unreadable
-    ignored: tuple[str, ...] = ()  # files that are no pictures by name
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def decoded(self, which: Iterable[int], data: "Data") -> Iterator[NDArray[np.uint8] | Unreadable]:
-        """Pictures number `which` as H×W×C uint8, or the reason why not, in order; decoded on all cores."""
-
-        def one(i: int) -> NDArray[np.uint8] | Unreadable:
-            try:
-                return fit(self.image(i), data.image_size, data.channels)
-            except Unreadable as reason:
-                return reason
-
-        numbers = list(which)
-        with ThreadPoolExecutor() as pool:
-            for start in range(0, len(numbers), 4096):  # bounded: Executor.map would queue everything at once
-                yield from pool.map(one, numbers[start : start + 4096])
-
-    def readable(self, which: Iterable[int], data: "Data") -> Iterator[NDArray[np.uint8]]:
-        """The same for pictures that are known to be readable."""
-        for image in self.decoded(which, data):
-            if isinstance(image, Unreadable):
-                raise image
-            yield image
 
 
 @dataclass(frozen=True)
@@ -75,14 +22,14 @@ class Dataset:
     read: Callable[[Path], Pictures]
     licence: str
     files: tuple[File, ...] = ()
-    mirrors: tuple[str, ...] = field(default=())
+    mirrors: tuple[str, ...] = ()
 
 
 def fetch(name: str, own: Path, folder: Path) -> dict[str, Any]:
     """Puts the raw files of a data set into `folder`; returns their provenance. `own`: where the user's pictures are."""
     dataset = choose(DATASETS, name, "data.name")
     folder.mkdir(parents=True, exist_ok=True)
-    found = sources.fetch(dataset.files, dataset.mirrors, folder) if dataset.files else copy_tree(own, folder)
+    found = sources.fetch(dataset.files, dataset.mirrors, folder) if dataset.files else folders.copy_tree(own, folder)
     return {"dataset": name, "licence": dataset.licence, **found}
 
 
@@ -118,7 +65,7 @@ def idx_reader(classes: Sequence[str]) -> Callable[[Path], Pictures]:
                 raise UserError(f"{folder}: {len(images[part])} {part} images but {len(labels[part])} labels")
             if labels[part].max(initial=0) >= len(classes):
                 raise UserError(f"{folder}: {part} label {labels[part].max()} is beyond the {len(classes)} classes")
-        return _in_memory(
+        return in_memory(
             classes,
             np.concatenate([images["train"], images["t10k"]]),
             np.concatenate([labels["train"], labels["t10k"]]),
@@ -129,113 +76,12 @@ def idx_reader(classes: Sequence[str]) -> Callable[[Path], Pictures]:
     return read_idx
 
 
-def _in_memory(
-    classes: Sequence[str], images: NDArray[np.uint8], labels: NDArray[Any], splits: Sequence[str], names: Sequence[str]
-) -> Pictures:
-    return Pictures(
-        tuple(classes), labels.astype(np.int64), tuple(splits), tuple(names), lambda i: Image.fromarray(images[i])
-    )
-
-
 def read_digits(folder: Path) -> Pictures:
     """scikit-learn's digits: lines of 64 values from 0 to 16 and a label."""
     table = np.loadtxt(folder / "digits.csv", delimiter=",")
     images = np.rint(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
     names = [f"digits.csv#{i}" for i in range(len(table))]
-    return _in_memory([str(digit) for digit in range(10)], images, table[:, -1], [""] * len(table), names)
-
-
-# ---- a folder or archive of class sub-folders ----
-
-
-def copy_tree(origin: Path, folder: Path) -> dict[str, Any]:
-    """Copies or unpacks the user's pictures into `folder`."""
-    if folder.resolve().is_relative_to(origin.resolve()):
-        raise UserError(f"params.yaml: data.path: {origin} holds this pipeline's own data; name the folder of your pictures")
-    if origin.is_dir():
-        shutil.copytree(origin, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
-    else:
-        _unpack(origin, folder)
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return {"tried": [], "used": {"": str(origin)}, "files": len(files), "bytes": sum(file.stat().st_size for file in files)}
-
-
-def _unpack(origin: Path, folder: Path) -> None:
-    wanted = "it must be a folder or archive of class sub-folders"
-    try:
-        if zipfile.is_zipfile(origin):
-            with zipfile.ZipFile(origin) as archive:
-                archive.extractall(folder)
-        elif origin.is_file() and tarfile.is_tarfile(origin):
-            with tarfile.open(origin) as archive:
-                archive.extractall(folder, filter="data")
-        else:
-            problem = "is no zip or tar archive" if origin.exists() else "does not exist"
-            raise UserError(f"params.yaml: data.path: {origin} {problem}; {wanted}")
-    except (EOFError, RuntimeError, lzma.LZMAError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
-        raise UserError(f"params.yaml: data.path: {origin} cannot be unpacked ({error}); {wanted}") from None
-
-
-def read_folder(folder: Path) -> Pictures:
-    """Class sub-folders, optionally below `train` and `test`; a single wrapping folder, as archives have, is skipped."""
-    top = folder
-    while len(inside := _folders(top)) == 1 and not _is_class(inside[0]):
-        top = inside[0]
-    roots = _split_roots(inside) or [("", top)]
-    found = [(split, kind.name, path) for split, root in roots for kind in _folders(root) for path in _files(kind)]
-    pictures = [row for row in found if _is_picture(row[2])]
-    ignored = [path for _, _, path in found if not _is_picture(path)] + _strays({top, *(root for _, root in roots)})
-    classes = sorted({kind.name for _, root in roots for kind in _folders(root)})
-    _refuse_empty(folder, classes, Counter(kind for _, kind, _ in pictures))
-    numbers = {name: number for number, name in enumerate(classes)}
-    paths = [path for _, _, path in pictures]
-    return Pictures(
-        tuple(classes),
-        np.array([numbers[kind] for _, kind, _ in pictures], np.int64),
-        tuple(split for split, _, _ in pictures),
-        tuple(str(path.relative_to(folder)) for path in paths),
-        lambda i: decode(paths[i]),
-        tuple(str(path.relative_to(folder)) for path in ignored),
-    )
-
-
-def _split_roots(folders: Sequence[Path]) -> list[tuple[str, Path]]:
-    """The split that each folder is by its name, if all are; where there is no test set, no split counts as published."""
-    names = {folder.name.lower() for folder in folders}
-    if not names <= set(SPLIT_FOLDERS):
-        return []
-    return [(SPLIT_FOLDERS[folder.name.lower()] if "test" in names else "", folder) for folder in folders]
-
-
-def _strays(folders: Iterable[Path]) -> list[Path]:
-    return sorted(path for folder in folders for path in _files(folder, deep=False))
-
-
-def _refuse_empty(folder: Path, classes: Sequence[str], count: Counter[str]) -> None:
-    empty = [name for name in classes if not count[name]]
-    if empty:
-        raise UserError(f"{folder}: no JPEG or PNG file in class {', '.join(empty)}; add pictures or remove the folder")
-    if not classes:
-        raise UserError(f"{folder}: no class sub-folders; expected one folder a class, with JPEG or PNG files in it")
-    if len(classes) < 2:
-        raise UserError(f"{folder}: only one class, {classes[0]}; a classifier needs at least two sub-folders")
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX")))
-
-
-def _is_class(folder: Path) -> bool:
-    return any(_is_picture(path) for path in _files(folder, deep=False)) or not _folders(folder)
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in FORMATS
-
-
-def _files(folder: Path, *, deep: bool = True) -> list[Path]:
-    found = folder.rglob("*") if deep else folder.iterdir()
-    return sorted(path for path in found if path.is_file() and not path.name.startswith("."))
+    return in_memory([str(digit) for digit in range(10)], images, table[:, -1], [""] * len(table), names)
 
 
 MNIST_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -286,7 +132,7 @@ DATASETS = {
             "pypi:scikit-learn==1.9.1/sklearn/datasets/data/{file}.gz",
         ),
     ),
-    "folder": Dataset(read_folder, licence="the user's own"),
+    "folder": Dataset(folders.read, licence="the user's own"),
 }
 
 

@@ -20,6 +20,9 @@ def replacing(path: Path) -> Iterator[Path]:
         if path.is_dir():
             remove(path)  # a rename does not overwrite a folder
         temporary.replace(path)
+    except OSError as error:  # that the disk is full comes without a name
+        error.filename = error.filename or str(path)
+        raise
     finally:
         remove(temporary)
 

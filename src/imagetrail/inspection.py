@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imagetrail.datasets import Data, Pictures
-from imagetrail.pictures import Unreadable
+from imagetrail.datasets import Data
+from imagetrail.pictures import Pictures, Unreadable
 
 CELLS = 40  # pictures on a contact sheet
 
@@ -53,7 +53,7 @@ class Inspection:
 
 def inspect(pictures: Pictures, data: Data) -> Inspection:
     found = Inspection(pictures)
-    for i, image in enumerate(pictures.decoded(range(len(pictures)), data)):
+    for i, image in enumerate(pictures.decoded(range(len(pictures)), data.shape)):
         found.add(i, image)
     return found
 

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -209,11 +209,8 @@ def card(model: Classifier) -> dict[str, int]:
 
 def save(model: Classifier, folder: Path) -> None:
     tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
-    try:
-        with replacing(folder / "model.safetensors") as temporary:
-            save_file(tensors, temporary)
-    except SafetensorError as error:  # a full disk, for one, is no OSError to safetensors
-        raise UserError(f"{folder / 'model.safetensors'} cannot be written: {error}") from None
+    with replacing(folder / "model.safetensors") as temporary:
+        temporary.write_bytes(safetensors.torch.save(tensors))
     write_json(folder / "model.json", asdict(model.spec) | {"card": card(model)})
 
 
@@ -230,7 +227,7 @@ def load(folder: Path) -> Classifier:
 def load_weights(path: Path) -> dict[str, Tensor]:
     """The tensors in a safetensors file; raises UserError if it is missing or damaged."""
     try:
-        return load_file(path)
+        return safetensors.torch.load_file(path)
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run `dvc repro` or `dvc checkout`") from None
     except SafetensorError as error:

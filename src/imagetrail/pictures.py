@@ -1,6 +1,10 @@
-"""JPEG and PNG files as arrays: strict about damage, one rule for size, colour and transparency."""
+"""Labelled pictures on their way in: strict about damage, one rule for size, colour and transparency."""
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,9 +45,54 @@ def _flat(image: Image.Image) -> Image.Image:
     return image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB")
 
 
-def fit(image: Image.Image, size: int, channels: int) -> NDArray[np.uint8]:
-    """size×size×channels: scaled to cover the square, then cut to its centre; nothing is stretched."""
+def fit(image: Image.Image, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """H×W×C as `shape` says: scaled to cover it, then cut to its centre; nothing is stretched."""
+    height, width, channels = shape
     image = image.convert("L" if channels == 1 else "RGB")
-    if image.size != (size, size):
-        image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
-    return np.asarray(image).reshape(size, size, channels)
+    if image.size != (width, height):
+        image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+    return np.asarray(image).reshape(shape)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A data set as it arrived: labels at hand, pictures decoded one by one when asked for."""
+
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    splits: tuple[str, ...]  # per picture: train or test as published, "" where nothing is
+    sources: tuple[str, ...]
+    image: Callable[[int], Image.Image]  # raises Unreadable
+    ignored: tuple[str, ...] = ()  # files that are no pictures by name
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def decoded(self, which: Iterable[int], shape: tuple[int, int, int]) -> Iterator[NDArray[np.uint8] | Unreadable]:
+        """Pictures number `which` as `shape`, H×W×C uint8, or the reason why not, in order; decoded on all cores."""
+
+        def one(i: int) -> NDArray[np.uint8] | Unreadable:
+            try:
+                return fit(self.image(i), shape)
+            except Unreadable as reason:
+                return reason
+
+        numbers = list(which)
+        with ThreadPoolExecutor() as pool:
+            for start in range(0, len(numbers), 4096):  # bounded: Executor.map would queue everything at once
+                yield from pool.map(one, numbers[start : start + 4096])
+
+    def readable(self, which: Iterable[int], shape: tuple[int, int, int]) -> Iterator[NDArray[np.uint8]]:
+        """The same for pictures that are known to be readable."""
+        for image in self.decoded(which, shape):
+            if isinstance(image, Unreadable):
+                raise image
+            yield image
+
+
+def in_memory(
+    classes: Sequence[str], images: NDArray[np.uint8], labels: NDArray[Any], splits: Sequence[str], names: Sequence[str]
+) -> Pictures:
+    return Pictures(
+        tuple(classes), labels.astype(np.int64), tuple(splits), tuple(names), lambda i: Image.fromarray(images[i])
+    )

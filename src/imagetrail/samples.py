@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from mmap import mmap
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ class Samples:
     def gather(self, numbers: NDArray[np.int64]) -> Images:
         """Copies of these images. A mapping of its own lets go of the pages of the file afterwards."""
         images = self.images
-        if isinstance(images, np.memmap) and images.filename:
+        if isinstance(images, np.memmap) and isinstance(images.base, mmap):  # the file as a whole, no part of it
             images = np.memmap(images.filename, images.dtype, "r", images.offset, images.shape)
         return np.asarray(images[numbers])
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated
 
 import torch
@@ -55,7 +55,7 @@ class Recipe(Section):
 
     @property
     def jitter(self) -> Jitter:
-        return Jitter(self.flip, self.shift, self.rotate, self.zoom, self.cutout, self.mixup, self.cutmix)
+        return Jitter(**{field.name: getattr(self, field.name) for field in fields(Jitter)})
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,13 @@ class Diverged(UserError):
 class Training:
     """The state that training moves on, and that a checkpoint holds."""
 
-    def __init__(self, recipe: Recipe, spec: Spec, *, seed: int) -> None:
+    def __init__(self, recipe: Recipe, spec: Spec, *, seed: int, pretrained: dict[str, Tensor] | None = None) -> None:
         self.recipe, self.seed = recipe, seed
         self.machine = this_machine()
         torch.manual_seed(derive(seed, "init"))
         self.model = Classifier(spec).to(self.machine.device)
+        if pretrained:
+            load_trunk(self.model, pretrained)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         self.weights = list(self.model.parameters())
         build = optimisers.OPTIMISERS[recipe.optimiser]
@@ -151,12 +153,7 @@ def start(recipe: Recipe, train: Samples, *, seed: int, pretrained: dict[str, Te
         mean=mean,
         std=std,
     )
-    training = Training(recipe, spec, seed=seed)
-    if pretrained:
-        load_trunk(training.model, pretrained)
-        if training.average:
-            load_trunk(training.outcome, pretrained)
-    return training
+    return Training(recipe, spec, seed=seed, pretrained=pretrained)
 
 
 def mixture(recipe: Recipe, train: Samples, augmented: Samples, synthetic: Samples, *, limit: int | None = None) -> Mixture:

@@ -1,9 +1,9 @@
 """Learn from related domains first. Reads data/related, writes artifacts/pretrain."""
 
 import numpy as np
+import safetensors.torch
 import torch
 from pydantic import Field
-from safetensors.torch import save_file
 
 from imagetrail import datasets, experiment, layout, samples, training
 from imagetrail.batches import Mixture
@@ -37,7 +37,7 @@ def run() -> None:
         facts |= {"images": len(train), "classes": len(train.classes), "valid_top1": epoch.valid_top1}
     folder = layout.artifacts("pretrain")
     with replacing(folder / "weights.safetensors") as temporary:
-        save_file(weights, temporary)
+        temporary.write_bytes(safetensors.torch.save(weights))
     write_json(folder / "metrics.json", facts)
 
 
@@ -50,7 +50,7 @@ def _related(names: list[str], data: Data, seed: int) -> tuple[Samples, Samples]
     for name in names:
         pictures = datasets.read(name, layout.RELATED / name)
         chosen = [i for i, split in enumerate(pictures.splits) if split != "test"]
-        images += pictures.readable(chosen, data)
+        images += pictures.readable(chosen, data.shape)
         labels += [len(classes) + int(pictures.labels[i]) for i in chosen]
         ids += [f"{name}/{pictures.sources[i]}" for i in chosen]
         classes += [f"{name}/{kind}" for kind in pictures.classes]

@@ -12,9 +12,10 @@ from pathlib import Path
 from pydantic import Field
 
 from imagetrail import datasets, layout, samples
-from imagetrail.datasets import Data, Pictures
+from imagetrail.datasets import Data
 from imagetrail.inspection import fingerprint
 from imagetrail.params import Section, load
+from imagetrail.pictures import Pictures
 from imagetrail.rng import generator
 
 
@@ -34,7 +35,7 @@ def run() -> None:
     }
     readable = [i for i, source in enumerate(pictures.sources) if source not in unreadable]
     groups: dict[str, list[int]] = defaultdict(list)
-    for i, image in zip(readable, pictures.readable(readable, data), strict=True):
+    for i, image in zip(readable, pictures.readable(readable, data.shape), strict=True):
         groups[fingerprint(image)].append(i)
     parts, dropped = divide(pictures, list(groups.values()), split, seed)
     for name, chosen in parts.items():
@@ -79,5 +80,5 @@ def _write(folder: Path, pictures: Pictures, chosen: Sequence[int], data: Data) 
     index = samples.make_index(
         ids=[f"{data.name}/{source}" for source in origins], labels=pictures.labels[chosen], origin="real", sources=origins
     )
-    images = (image[None] for image in pictures.readable(chosen, data))
+    images = (image[None] for image in pictures.readable(chosen, data.shape))
     samples.write(folder, images, index, classes=pictures.classes, shape=data.shape)
