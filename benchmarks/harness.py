@@ -125,12 +125,11 @@ def _machine() -> str:
 def _table(name: str, result: dict[str, Any]) -> str:
     rows = ["| figure | ours | range | peer | ratio |", "|---|---|---|---|---|"]
     for label, found in result["figures"].items():
-        values = found["repeats"]["ours"] if isinstance(found["repeats"], dict) else [pair[0] for pair in found["repeats"]]
-        unit = found["unit"]
+        values, unit = found["repeats"]["ours"], found["unit"]
         low, high = _shown(min(values), unit), _shown(max(values), unit)
         ours, peer = _shown(found["ours"], unit), _shown(found["peer"], unit)
         rows.append(f"| {label} | {ours} | {low} – {high} | {peer} | {found['ratio']:.2f} |")
-    return "\n".join([f"## {name}", "", result.get("about", ""), "", *rows])
+    return "\n".join([f"## {name}", "", result["about"], "", *rows])
 
 
 def _shown(value: float, unit: str) -> str:

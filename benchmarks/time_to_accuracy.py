@@ -1,7 +1,7 @@
 """How long training takes to the accuracy that the article's Keras code reaches in its 10 epochs of batch 32.
 
-Our recipe is fixed: chosen on 10,000 images held out of the train set. It trains on the whole train set and is read
-once on test, for each seed; the time is that of training alone, on both sides, and then of the whole process.
+Our recipe is fixed: chosen on 10,000 images held out of the train set. It trains on part of the train set and is
+read once on test, for each seed; the time is that of training alone, on both sides, and then of the whole process.
 """
 
 import json
@@ -13,7 +13,8 @@ from harness import arrays, figure, keras, load, said_by, write
 
 SEEDS = 6
 KERAS_SEEDS = 2
-IMAGES = {"fashion-mnist": 60_000, "mnist": 20_000}  # one epoch of so many
+# One epoch of so many: on 10,000 held-out images they reach 91.0 % (Keras: 90.5 %) and 98.9 % (its 98.8 % on test).
+IMAGES = {"fashion-mnist": 45_000, "mnist": 20_000}
 ARTICLE_EPOCHS = 2
 
 

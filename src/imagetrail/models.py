@@ -86,13 +86,11 @@ def fast(spec: Spec) -> nn.Sequential:
 
 
 def resnet(spec: Spec) -> nn.Sequential:
-    """The same stages with a residual block in each but the first: made for accuracy."""
+    """The same stages with a residual block in each: made for accuracy."""
     layers: list[nn.Module] = []
     channels = spec.channels
-    for stage, wide in enumerate(_widths(spec)):
-        layers += _halving(channels, wide, spec)
-        if stage > 0:
-            layers += [Residual(*_block(wide, wide, spec), *_block(wide, wide, spec))]
+    for wide in _widths(spec):
+        layers += [*_halving(channels, wide, spec), Residual(*_block(wide, wide, spec), *_block(wide, wide, spec))]
         channels = wide
     return nn.Sequential(*layers, *_head(channels, spec))
 
