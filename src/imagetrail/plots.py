@@ -99,6 +99,30 @@ def reliability(curves: Mapping[str, Sequence[tuple[float, float, float]]], path
     _save(figure, path)
 
 
+def coverage(points: Sequence[Mapping[str, float]], path: Path | BinaryIO) -> None:
+    """Accuracy among the answers given, when only the most confident share of the images is answered."""
+    figure = Figure(figsize=(4.5, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([100 * point["coverage"] for point in points], [100 * point["top1"] for point in points], color=BLUE)
+    _finish(axes, "images answered, %, most confident first", "top-1 among them, %")
+    _save(figure, path)
+
+
+def gallery(
+    images: Sequence[NDArray[np.uint8]], captions: Sequence[str], path: Path | BinaryIO, *, columns: int = 8
+) -> None:
+    """Pictures H×W×C, each under its caption of one or two lines."""
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(1.2 * columns, 1.45 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, image, caption in zip(grid.flat, images, captions, strict=False):
+        axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
+        axes.set_title(caption, fontsize=6.5, parse_math=False)  # a class may have any name
+    _save(figure, path)
+
+
 def saliency(images: NDArray[np.uint8], maps: NDArray[np.float32], titles: Sequence[str], path: Path | BinaryIO) -> None:
     """Each picture, and beside it the same in grey under its saliency map."""
     pairs = 4
