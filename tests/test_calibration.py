@@ -51,4 +51,4 @@ def test_probabilities_do_as_logits_through_their_logarithm() -> None:
 def test_a_few_images_all_answered_right_do_not_make_the_model_certain() -> None:
     logits, _ = true_model(40)
     found = calibration.fit(logits, logits.argmax(1))
-    assert 0.2 < found.temperature and found.bend < 1
+    assert found.temperature > 0.2 and found.bend < 1

@@ -36,8 +36,7 @@ def fit(logits: Floats, labels: Labels) -> Calibration:
         judged = log_loss(Calibration(float(np.exp(at[0])), float(at[1]))(logits), labels)
         return judged + float(at @ at) / len(labels)
 
-    bounds, options = ((-3, 3), (0, 2)), {"xatol": 1e-4, "fatol": 1e-8}
-    found = optimize.minimize(loss, (0.0, 0.1), method="Nelder-Mead", bounds=bounds, options=options).x
+    found = optimize.minimize(loss, (0.0, 0.1), method="Nelder-Mead", bounds=((-3, 3), (0, 2))).x
     return Calibration(round(float(np.exp(found[0])), 6), round(float(found[1]), 6))
 
 

@@ -142,7 +142,7 @@ def wilson(right: NDArray[np.int64], count: NDArray[np.int64]) -> tuple[Floats, 
     share, spread = right / count, Z**2 / count
     middle = (share + spread / 2) / (1 + spread)
     half = Z * np.sqrt(share * (1 - share) / count + spread / (4 * count)) / (1 + spread)
-    return middle - half, middle + half
+    return np.maximum(middle - half, 0), np.minimum(middle + half, 1)
 
 
 def coverage(probabilities: Floats, labels: Labels) -> tuple[Floats, Floats]:

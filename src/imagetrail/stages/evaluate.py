@@ -3,8 +3,8 @@
 Reads the model, valid (for calibration), test and data/unknown, writes artifacts/evaluate.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,11 +13,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import Field
 
-from imagetrail import calibration, datasets, layout, metrics, models, plots, samples, training
-from imagetrail.choices import alternatives, one_of
+from imagetrail import calibration, datasets, layout, metrics, models, plots, samples, slices, training
+from imagetrail.choices import one_of
 from imagetrail.corruptions import CORRUPTIONS, STRENGTHS
 from imagetrail.datasets import DATASETS
-from imagetrail.errors import UserError
 from imagetrail.files import replacing, write_csv, write_json
 from imagetrail.metrics import Floats
 from imagetrail.params import Section, load
@@ -37,7 +36,7 @@ class Evaluate(Section):
     bootstrap: int = Field(ge=100)  # draws for an interval
     mirrored: bool  # also judge the mean of the answers to a picture and to its mirror image
     corrupted: int = Field(ge=1)  # test images that the corruptions are tried on, at most
-    slices: list[str]  # columns of the test set's index whose values are judged apart, as class and folder are
+    slices: list[str]  # columns of the test set's index whose values are judged apart, as class and source are
     unknown: Annotated[str, one_of(DATASETS, "data set")] | None  # a data set to be told from test; null: none
 
 
@@ -45,7 +44,7 @@ def run() -> dict[str, float]:
     params, seed = load(Evaluate, "evaluate"), load(int, "seed")
     model = models.load(layout.ARTIFACTS / "train")
     valid, test = samples.read(layout.VALID), samples.read(layout.TEST)
-    groups = slice_groups(test, params.slices)
+    groups = slices.groups(test, params.slices)
     calibrate = calibration.fit(_logits(model, valid.images), valid.labels)
     # rounded as predictions.parquet has them, so that every figure can be had from there to the last digit
     probabilities = metrics.softmax(_logits(model, test.images)).astype(np.float32).astype(np.float64)
@@ -66,8 +65,8 @@ def run() -> dict[str, float]:
         found |= dict(zip(names, metrics.auroc(calibrated.max(1), unknown.max(1)), strict=True))
     folder = layout.artifacts("evaluate")
     write_json(folder / "metrics.json", {name: round(value, 6) for name, value in found.items()})
-    write_json(folder / "classes.json", by_class(probabilities, test))
-    write_csv(folder / "slices.csv", by_slice(groups, probabilities.argmax(1) == test.labels))
+    write_json(folder / "classes.json", slices.by_class(probabilities, test))
+    write_csv(folder / "slices.csv", slices.judge(groups, probabilities.argmax(1) == test.labels))
     _write_predictions(folder / "predictions.parquet", probabilities, test)
     _write_curves(folder, probabilities, calibrated, test)
     _draw_mistakes(folder / "mistakes.png", calibrated, test)
@@ -94,55 +93,6 @@ def measure(
         low, high = intervals[name]
         found |= {name: metric(values, labels), f"{name}_low": low, f"{name}_high": high}
     return found | {"aurc": 1 - float(metrics.coverage(calibrated, labels)[1].mean())}
-
-
-def by_class(probabilities: Floats, test: Samples) -> list[dict[str, Any]]:
-    """Precision and recall of each class, with Wilson's 95 % intervals."""
-    table = metrics.confusion(probabilities, test.labels)
-    right, labelled, predicted = table.diagonal(), table.sum(1), table.sum(0)
-    rows: list[dict[str, Any]] = [
-        {"class": name, "images": int(count)} for name, count in zip(test.classes, labelled, strict=True)
-    ]
-    for name, count in (("precision", predicted), ("recall", labelled)):
-        low, high = metrics.wilson(right, count)
-        for row, *values in zip(rows, right / np.maximum(count, 1), low, high, strict=True):
-            row |= {f"{name}{end}": round(float(value), 6) for end, value in zip(("", "_low", "_high"), values, strict=True)}
-    return rows
-
-
-def slice_groups(test: Samples, columns: Sequence[str]) -> dict[str, list[str]]:
-    """For each way to slice, the slice of every image: by class, by the folder or file it is from, by these columns.
-
-    The folder goes without the class, which is a slice of its own. Raises UserError for a column that is not there.
-    """
-    for column in columns:
-        if column not in test.index.column_names:
-            names = test.index.column_names
-            raise UserError(f"params.yaml: evaluate.slices: unknown column {column!r}; {alternatives(column, names)}")
-    kinds = [test.classes[label] for label in test.labels]
-    folders = [_folder(source, kind) for source, kind in zip(test.column("source"), kinds, strict=True)]
-    further = {name: ["" if value is None else str(value) for value in test.column(name)] for name in columns}
-    return {"class": kinds, "folder": folders, **further}
-
-
-def _folder(source: str, kind: str) -> str:
-    """`t10k-images#7` is from t10k-images; `test/cat/night/1.jpg`, a cat, is from test/night."""
-    path = PurePosixPath(source)
-    if path.parent == PurePosixPath():
-        return source.rpartition("#")[0]
-    return "/".join(part for part in path.parent.parts if part != kind)
-
-
-def by_slice(groups: Mapping[str, Sequence[str]], right: NDArray[np.bool_]) -> list[dict[str, Any]]:
-    """How often the model is right in each slice, with Wilson's 95 % interval."""
-    rows: list[dict[str, Any]] = []
-    for column, values in groups.items():
-        names, which, counts = np.unique(np.array(values), return_inverse=True, return_counts=True)
-        hits = np.bincount(which, right).astype(np.int64)
-        for name, count, *shares in zip(names, counts, hits / counts, *metrics.wilson(hits, counts), strict=True):
-            top1, low, high = (round(float(share), 6) for share in shares)
-            rows.append({"column": column, "value": str(name), "images": int(count), "top1": top1, "low": low, "high": high})
-    return rows
 
 
 def _robustness(answer: Answer, test: Samples, params: Evaluate, seed: int) -> dict[str, float]:
