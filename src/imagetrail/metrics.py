@@ -108,7 +108,10 @@ def confusion(probabilities: Floats, labels: Labels) -> NDArray[np.int64]:
 def bootstrap(
     judged: Mapping[str, tuple[Metric, Floats]], labels: Labels, rng: np.random.Generator, *, draws: int
 ) -> dict[str, tuple[float, float]]:
-    """Percentile 95 % interval of each metric, on its probabilities, over the same resampled images."""
+    """Percentile 95 % interval of each metric, on its probabilities, over the same resampled images.
+
+    Resampling adds to a calibration error, never takes away: its interval errs on the high side and may not hold the value.
+    """
     parts = {name: metric.parts(probabilities, labels) for name, (metric, probabilities) in judged.items()}
     means = resampled(np.hstack(list(parts.values())), rng, draws=draws)
     ends = np.cumsum([part.shape[1] for part in parts.values()])

@@ -103,19 +103,19 @@ def _robustness(answer: Answer, test: Samples, params: Evaluate, seed: int) -> d
     right = np.empty((len(chosen), len(kinds)), np.bool_)
     clean = 0
     examples: list[Images] = []
-    for start in range(0, len(chosen), 200):  # few at a time, to bound the memory
-        part = slice(start, start + 200)
+    for start in range(0, len(chosen), 100):  # few at a time, to bound the memory
+        part = slice(start, start + 100)
         images = test.gather(chosen[part])
         clean += int((answer(images).argmax(1) == labels[part]).sum())
         for i, (name, strength) in enumerate(kinds):
             corrupted = CORRUPTIONS[name](images, strength, generator(seed, "corrupt", name, strength, start))
             right[part, i] = answer(corrupted).argmax(1) == labels[part]
             examples += [corrupted[0]] if start == 0 else []
-    top1, count = right.mean(0), np.full(len(kinds), len(chosen))
+    top1, (low, high) = right.mean(0), metrics.wilson(right.sum(0), np.full(len(kinds), len(chosen)))
+    figures = np.stack([top1, low, high], 1).round(6).tolist()
     rows = [
-        {"corruption": name, "strength": strength} | {key: round(float(value), 6) for key, value in figures.items()}
-        for (name, strength), *shares in zip(kinds, top1, *metrics.wilson(right.sum(0), count), strict=True)
-        for figures in [dict(zip(("top1", "low", "high"), shares, strict=True))]
+        {"corruption": name, "strength": strength, **dict(zip(("top1", "low", "high"), shares, strict=True))}
+        for (name, strength), shares in zip(kinds, figures, strict=True)
     ]
     folder = layout.artifacts("evaluate")
     write_csv(folder / "robustness.csv", rows)
@@ -123,13 +123,9 @@ def _robustness(answer: Answer, test: Samples, params: Evaluate, seed: int) -> d
     with replacing(folder / "robustness.png") as temporary:
         plots.gallery(examples, captions, temporary, columns=len(CORRUPTIONS))
     wrong = 1 - right.mean(1, keepdims=True)
-    low, high = metrics.interval(metrics.resampled(wrong, generator(seed, "corrupted-bootstrap"), draws=params.bootstrap))
-    return {
-        "top1_clean_subset": clean / len(chosen),
-        "mean_corruption_error": float(wrong.mean()),
-        "mean_corruption_error_low": low,
-        "mean_corruption_error_high": high,
-    }
+    ends = metrics.interval(metrics.resampled(wrong, generator(seed, "bootstrap"), draws=params.bootstrap))
+    names = ("mean_corruption_error", "mean_corruption_error_low", "mean_corruption_error_high")
+    return {"top1_clean_subset": clean / len(chosen), **dict(zip(names, (float(wrong.mean()), *ends), strict=True))}
 
 
 def _unknown(name: str, shape: tuple[int, int, int], seed: int) -> Images:

@@ -11,7 +11,7 @@ from imagetrail.errors import UserError
 from imagetrail.files import replacing, write_json
 from imagetrail.params import load
 
-NAME_OR_NULL: Any = str | None
+NAME_OR_NULL: Any = str | None  # mypy takes no union where a type is wanted
 
 
 def run() -> None:
@@ -30,7 +30,7 @@ def check_others(names: Sequence[str], dataset: str, key: str) -> None:
     """Raises UserError for a data set named under `key` that does not exist, or is the very one or the user's own."""
     for name in names:
         if name == dataset or not choose(DATASETS, name, f"data set in {key}").files:
-            raise UserError(f"params.yaml: {key}: {name!r} is no other data set than {dataset!r}; name one that is")
+            raise UserError(f"params.yaml: {key}: {name!r} does not do; name a published data set other than {dataset!r}")
 
 
 def _fetch_others(names: Sequence[str], own: Path, folder: Path) -> list[dict[str, Any]]:
