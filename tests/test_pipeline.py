@@ -154,8 +154,7 @@ def test_every_augmented_image_has_its_parent_in_train(repo: Repo) -> None:
 
 def test_the_exported_model_says_what_was_evaluated(repo: Repo) -> None:
     test = samples.read(repo.root / "data/split/test")
-    session = onnx_model.load(repo.root / "artifacts/export/model.onnx")
-    probabilities = onnx_model.predict(session, test)
+    probabilities = onnx_model.load(repo.root / "artifacts/export/model.onnx").predict(test.images)
     told = pq.read_table(repo.root / "artifacts/evaluate/predictions.parquet")
     assert told["id"].to_pylist() == test.column("id")
     assert (probabilities.argmax(1) == told["predicted"].to_numpy()).mean() > 0.995

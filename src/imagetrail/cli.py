@@ -14,6 +14,8 @@ from typing import Annotated
 
 import typer
 
+from imagetrail.commands.drift import drift
+from imagetrail.commands.predict import predict
 from imagetrail.errors import UserError
 
 STAGES = {
@@ -144,6 +146,9 @@ def ui(port: Annotated[int, typer.Option(help="The first port to try.")] = 5000)
 
     web.serve(port)
 
+
+for _use in (predict, drift):
+    app.command()(_use)
 
 if __name__ == "__main__":
     main()

@@ -1,10 +1,12 @@
 """Labelled pictures on their way in: strict about damage, one rule for size, colour and transparency."""
 
+import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,27 +14,39 @@ from PIL import Image, ImageOps
 
 FORMATS = {".jpg", ".jpeg", ".png"}
 MAX_PIXELS = 100_000_000  # a larger picture is refused: decoding it could take gigabytes
+AHEAD = 512  # results of work on all cores that may wait to be taken
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Unreadable(Exception):
     """A file that is no whole picture; the text says why."""
 
 
-def decode(path: Path) -> Image.Image:
-    """The picture in `path`, upright, as mode L or RGB; raises Unreadable."""
-    if path.stat().st_size == 0:
-        raise Unreadable("the file is empty")
+def decode(file: Path | BinaryIO) -> Image.Image:
+    """The still picture in `file`, upright, as mode L or RGB; raises Unreadable."""
     try:
-        with Image.open(path, formats=("JPEG", "PNG")) as image:
+        if isinstance(file, Path) and file.stat().st_size == 0:
+            raise Unreadable("the file is empty")
+        with Image.open(file, formats=("JPEG", "PNG", "GIF")) as image:  # GIF only to be told from damage
             if image.width * image.height > MAX_PIXELS:
                 raise Unreadable(f"{image.width}×{image.height} pixels are more than {MAX_PIXELS:,}")
+            if image.format == "GIF" or (image.format == "PNG" and getattr(image, "is_animated", False)):
+                kind = f"an animated {image.format}" if getattr(image, "is_animated", False) else "a GIF"
+                raise Unreadable(f"{kind}; only still JPEG and PNG pictures are taken")
             image.load()
             return _flat(ImageOps.exif_transpose(image))
     except Image.DecompressionBombError:
         raise Unreadable(f"more than {MAX_PIXELS:,} pixels") from None
     except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all three for damaged files
-        reason = "not a JPEG or PNG picture" if "cannot identify" in str(error) else f"damaged ({error})"
-        raise Unreadable(reason) from None
+        raise Unreadable(_reason(error)) from None
+
+
+def _reason(error: OSError | SyntaxError | ValueError) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno).lower()
+    return "not a JPEG or PNG picture" if "cannot identify" in str(error) else f"damaged ({error})"
 
 
 def _flat(image: Image.Image) -> Image.Image:
@@ -52,6 +66,21 @@ def fit(image: Image.Image, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     if image.size != (width, height):
         image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
     return np.asarray(image).reshape(shape)
+
+
+def on_all_cores(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """`work` of every item, in order, done on all cores; the results that wait are bounded."""
+    pool = ThreadPoolExecutor()
+    waiting: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) == AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @dataclass(frozen=True)
@@ -77,10 +106,7 @@ class Pictures:
             except Unreadable as reason:
                 return reason
 
-        numbers = list(which)
-        with ThreadPoolExecutor() as pool:
-            for start in range(0, len(numbers), 4096):  # bounded: Executor.map would queue everything at once
-                yield from pool.map(one, numbers[start : start + 4096])
+        return on_all_cores(one, which)
 
     def readable(self, which: Iterable[int], shape: tuple[int, int, int]) -> Iterator[NDArray[np.uint8]]:
         """The same for pictures that are known to be readable."""

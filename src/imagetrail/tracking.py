@@ -184,12 +184,13 @@ def _curve_points(row: Mapping[str, float]) -> dict[str, float]:
 
 
 def _signature(model: onnx.ModelProto) -> ModelSignature:
-    images, probabilities = model.graph.input[0], model.graph.output[0]
-    shape = [dimension.dim_value for dimension in images.type.tensor_type.shape.dim][1:]
-    classes = len(json.loads({prop.key: prop.value for prop in model.metadata_props}["classes"]))
+    def spec(value: onnx.ValueInfoProto, kind: type[np.generic]) -> TensorSpec:
+        shape = [dimension.dim_value for dimension in value.type.tensor_type.shape.dim][1:]
+        return TensorSpec(np.dtype(kind), (-1, *shape), value.name)
+
     return ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape), images.name)]),
-        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, classes), probabilities.name)]),
+        inputs=Schema([spec(value, np.uint8) for value in model.graph.input]),
+        outputs=Schema([spec(value, np.float32) for value in model.graph.output]),
     )
 
 

@@ -34,7 +34,7 @@ def run() -> dict[str, float]:
     export.to_onnx(model, float32)
     _refuse_difference(model, float32, valid, params.tolerance)
     chosen = np.sort(generator(seed, "calibration").permutation(len(train))[: params.calibration])
-    export.quantise(float32, model, Samples(train.images[chosen], train.index.take(chosen), train.classes), int8)
+    export.quantise(float32, Samples(train.images[chosen], train.index.take(chosen), train.classes), int8)
     facts: list[dict[str, Any]] = []
     timing: dict[str, float] = {}
     for file, kind in ((float32, "float32"), (int8, "int8")):
@@ -54,26 +54,25 @@ def _refuse_difference(model: models.Classifier, path: Path, images: Samples, to
     few = Samples(images.images[:500], images.index.slice(0, 500), images.classes)
     with torch.no_grad():
         ours = model(torch.from_numpy(few.images.copy())).softmax(1).numpy()
-    difference = float(np.abs(ours - onnx_model.predict(onnx_model.load(path), few)).max())
+    difference = float(np.abs(ours - onnx_model.load(path).predict(few.images)).max())
     if not difference <= tolerance:
         raise UserError(f"{path} differs from the trained model by {difference:.2g} in probability, more than {tolerance:g}")
 
 
 def _facts(path: Path, kind: str, test: Samples) -> dict[str, Any]:
-    probabilities = onnx_model.predict(onnx_model.load(path), test)
+    probabilities = onnx_model.load(path).predict(test.images)
     found = {name: round(metrics.METRICS[name](probabilities, test.labels), 6) for name in ("top1", "log_loss")}
     return {"file": path.name, "format": kind, **found, "bytes": path.stat().st_size}
 
 
 def _time(path: Path, test: Samples) -> dict[str, float]:
     """Milliseconds for a single picture (median), and pictures a second in batches, both on one thread."""
-    session = onnx_model.load(path, threads=1)
-    name = session.get_inputs()[0].name
+    model = onnx_model.load(path, threads=1)
     singles = []
     for _ in range(REPEATS):
         before = time.perf_counter()
-        session.run(None, {name: np.ascontiguousarray(test.images[:1])})
+        model.run(test.images[:1])
         singles.append(time.perf_counter() - before)
     before = time.perf_counter()
-    onnx_model.predict(session, test, batch_size=256)
+    model.predict(test.images)
     return {"ms_batch1": float(np.median(singles)) * 1000, "images_per_second": len(test) / (time.perf_counter() - before)}

@@ -27,7 +27,7 @@ class Gate(Section):
 
 def run() -> None:
     params, test = load(Gate, "gate"), samples.read(layout.TEST)
-    champion = layout.CHAMPION / "model.onnx"
+    champion = layout.CHAMPION / "model" / "model.onnx"
     evaluated = json.loads((layout.ARTIFACTS / "evaluate" / "metrics.json").read_text())
     checks = [_check("top1_low", evaluated["top1_low"], params.min_top1, evaluated["top1_low"] >= params.min_top1)]
     reason = "there is no champion yet: absolute thresholds decide"
@@ -53,14 +53,9 @@ def _check(name: str, value: float, bound: float, passed: bool) -> dict[str, Any
 def _against(champion: Path, test: Samples, alpha: float) -> tuple[dict[str, Any], dict[str, Any]]:
     """Exact McNemar test that the challenger gets more of today's test images right than the champion."""
     old, new = onnx_model.load(champion), onnx_model.load(CHALLENGER)
-    if (
-        old.get_inputs()[0].shape[1:] != new.get_inputs()[0].shape[1:]
-        or old.get_outputs()[0].shape[1:] != new.get_outputs()[0].shape[1:]
-    ):
+    if old.shape != new.shape or old.classes != new.classes:
         raise UserError(f"{champion} takes other images or knows other classes than {CHALLENGER}; they cannot be compared")
-    right = {
-        name: onnx_model.predict(session, test).argmax(1) == test.labels for name, session in (("new", new), ("old", old))
-    }
+    right = {name: model.predict(test.images).argmax(1) == test.labels for name, model in (("new", new), ("old", old))}
     only_new, only_old, p = metrics.mcnemar(right["new"], right["old"])
     figures = {"champion_top1": float(right["old"].mean()), "challenger_top1": float(right["new"].mean())}
     return _check("mcnemar_p", p, alpha, p < alpha), figures | {
