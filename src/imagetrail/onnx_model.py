@@ -39,8 +39,11 @@ class Model:
     metadata: dict[str, str]
     sha256: str  # of the file
 
-    def run(self, images: Images, *, batch_size: int = 256) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        """Probabilities n×K, and features n×D: what the last layer sees. Images n×H×W×C uint8."""
+    def run(self, images: Images, *, batch_size: int = 64) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Probabilities n×K, and features n×D: what the last layer sees. Images n×H×W×C uint8.
+
+        Batches of 64 stay in the processor's cache: for small pictures up to twice as fast as 256.
+        """
         if images.shape[1:] != self.shape or images.dtype != np.uint8:
             raise UserError(
                 f"the model takes pictures {_by(self.shape)} of uint8, not {_by(images.shape[1:])} of {images.dtype}"
@@ -53,13 +56,15 @@ class Model:
         except REFUSED as error:
             raise UserError(f"the model is damaged, it cannot answer: {str(error).splitlines()[0]}") from None
         probabilities, features = (np.concatenate(some) for some in zip(*parts, strict=True))
+        if not np.isfinite(probabilities).all():
+            raise UserError("the model is damaged: its answers are no numbers")
         return probabilities.astype(np.float64), features
 
-    def predict(self, images: Images, *, batch_size: int = 256) -> NDArray[np.float64]:
+    def predict(self, images: Images, *, batch_size: int = 64) -> NDArray[np.float64]:
         """Probabilities n×K."""
         return self.run(images, batch_size=batch_size)[0]
 
-    def features(self, images: Images, *, batch_size: int = 256) -> NDArray[np.float32]:
+    def features(self, images: Images, *, batch_size: int = 64) -> NDArray[np.float32]:
         """What the last layer sees, n×D."""
         return self.run(images, batch_size=batch_size)[1]
 
