@@ -85,6 +85,11 @@ def inputs(stage: str, root: Path = Path()) -> dict[str, str]:
     return found
 
 
+def data_version(root: Path = Path()) -> str:
+    """The content hash of the training images, as dvc.lock has it; empty if it does not know them."""
+    return results(lock(root).get("split", {})).get("data/split/train", "")
+
+
 def dataset(root: Path = Path()) -> str:
     """The name of the data set that params.yaml chooses."""
     return str(_at(read_yaml(root / "params.yaml"), "data.name"))
