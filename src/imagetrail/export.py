@@ -47,7 +47,9 @@ class Deployed(nn.Module):
         return calibrated.softmax(1), features
 
 
-def to_onnx(model: Classifier, path: Path, calibration: Calibration = AS_TRAINED, facts: Mapping[str, str] | None = None) -> None:
+def to_onnx(
+    model: Classifier, path: Path, calibration: Calibration = AS_TRAINED, facts: Mapping[str, str] | None = None
+) -> None:
     """Writes `model` in float32, for any batch size; `facts` join its metadata."""
     spec = model.spec
     example = torch.zeros(2, spec.image_size, spec.image_size, spec.channels, dtype=torch.uint8)
@@ -63,7 +65,9 @@ def to_onnx(model: Classifier, path: Path, calibration: Calibration = AS_TRAINED
         verbose=False,
     )
     assert program is not None
-    own = {"classes": json.dumps(spec.classes), "model": spec.model} | {name: f"{value:.6g}" for name, value in asdict(calibration).items()}
+    own = {"classes": json.dumps(spec.classes), "model": spec.model} | {
+        name: f"{value:.6g}" for name, value in asdict(calibration).items()
+    }
     _write(program.model_proto, own | {"producer": PRODUCER, "version": version("imagetrail")} | dict(facts or {}), path)
 
 
