@@ -18,7 +18,6 @@ from imagetrail.calibration import Calibration
 from imagetrail.corruptions import CORRUPTIONS
 from imagetrail.errors import UserError
 from imagetrail.files import read_csv
-from imagetrail.rng import generator
 from imagetrail.stages import evaluate, fetch, inspect, split
 from imagetrail.stages.evaluate import measure
 from imagetrail.training import Recipe
@@ -203,9 +202,3 @@ def test_a_source_is_the_folder_without_the_class_or_the_file_of_many_pictures(s
     test = samples.Samples(np.zeros((1, 4, 4, 1), np.uint8), index, (kind,))
     assert slices.groups(test, [])["source"] == [group]
     assert slices.groups(test, ["source"])["source"] == [source]
-
-
-def test_a_thousand_draws_for_ten_thousand_images_need_no_table_of_all_draws() -> None:
-    parts = np.random.default_rng(0).random((10_000, 1))
-    means = metrics.resampled(parts, generator(0), draws=1000)
-    assert means.std() == pytest.approx(parts.std() / 100, rel=0.1) and means.mean() == pytest.approx(parts.mean(), abs=1e-3)
