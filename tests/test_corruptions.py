@@ -64,3 +64,7 @@ def test_a_picture_of_one_colour_is_moved_and_turned_without_a_seam() -> None:
     plain = np.full((6, 16, 16, 1), 90, np.uint8)
     for name in ("blur", "shift", "rotation", "contrast"):
         assert (CORRUPTIONS[name](plain, 3, generator(0)) == 90).all(), name
+
+
+def test_white_stays_white_under_noise_and_does_not_turn_black() -> None:
+    assert CORRUPTIONS["noise"](np.full((2, 8, 8, 1), 255, np.uint8), 1, generator(0)).min() > 128

@@ -65,6 +65,12 @@ def test_metrics_judged_together_have_the_intervals_they_have_alone() -> None:
         assert together[name] == pytest.approx(metrics.bootstrap({name: pair}, labels, generator(0), draws=100)[name])
 
 
+def test_means_of_resamples_spread_by_the_standard_error() -> None:
+    parts = np.random.default_rng(0).random((10_000, 1))
+    means = metrics.resampled(parts, generator(0), draws=1000)
+    assert means.std() == pytest.approx(parts.std() / 100, rel=0.1) and means.mean() == pytest.approx(parts.mean(), abs=1e-3)
+
+
 def test_top_k_counts_a_label_among_the_k_likeliest_and_ties_go_to_the_first_class() -> None:
     probabilities = np.array([[0.5, 0.3, 0.2], [0.2, 0.3, 0.5], [0.4, 0.4, 0.2]])
     labels = np.array([1, 0, 1])
