@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check ui bench lock
+.PHONY: help setup repro test check ui bench bench-inference lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -11,7 +11,7 @@ export DVC_NO_ANALYTICS := 1
 STAMP := .venv/.installed-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*##/\1/' | awk '{ printf "  make %-6s", $$1; $$1 = ""; print }'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*##/\1/' | awk '{ printf "  make %-15s", $$1; $$1 = ""; print }'
 
 setup: $(STAMP)  ## create .venv with the exact versions of requirements.lock
 
@@ -33,7 +33,10 @@ ui: setup  ## open the MLflow UI on this machine
 	@$(BIN)/imagetrail ui
 
 bench: setup  ## measure, and write benchmarks/README.md: about two hours
-	for name in startup roofline costs streaming time_to_accuracy accuracy_at_budget; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in startup roofline costs streaming inference time_to_accuracy accuracy_at_budget; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+bench-inference: setup  ## measure the exported files alone, against Keras and PyTorch: about five minutes
+	$(BIN)/python benchmarks/inference.py
 
 # torch is served as different files (CPU or CUDA build) under one version, so it alone has no hash.
 # pip refuses a mix of lines with and without one, hence the two calls.

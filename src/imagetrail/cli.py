@@ -131,6 +131,64 @@ def publish() -> None:
     print(f"pipeline {version[:7]} is in MLflow ({made} new runs): {tracking.uri(Path())}")
 
 
+@app.command()
+def promote(force: Annotated[str | None, typer.Option(metavar="REASON", help="Whatever the gate says.")] = None) -> None:
+    """Make the challenger the champion, if the gate says PROMOTE."""
+    from imagetrail import promotion
+
+    entry = promotion.promote(reason=force)
+    print(
+        f"champion: {entry.model[:12]}, number {entry.number} of the ledger"
+        if entry
+        else "nothing to do: it is the champion"
+    )
+    _follow()
+
+
+@app.command()
+def rollback(
+    number: Annotated[int | None, typer.Argument(help="Line of the ledger; default: the champion before.")] = None,
+) -> None:
+    """Make an earlier champion the champion again."""
+    from imagetrail import promotion
+
+    entry, changed = promotion.rollback(number=number)
+    print(f"champion: {entry.model[:12]}, number {entry.number} of the ledger{'' if changed else ', as before'}")
+    _follow()
+
+
+def _follow() -> None:
+    """MLflow's alias, which may come later."""
+    from imagetrail import publishing
+
+    try:
+        publishing.follow()
+    except UserError as error:
+        print(
+            f"warning: {error}; the champion is the champion all the same, `imagetrail publish` catches up", file=sys.stderr
+        )
+
+
+@app.command()
+def verify(
+    reproduce: Annotated[bool, typer.Option("--reproduce", help="Run the last commit in a second clone instead.")] = False,
+    tolerance: Annotated[float | None, typer.Option(help="Compare numbers, not bytes.")] = None,
+) -> None:
+    """Re-hash data, cache, models and champion, and say what is damaged and how to heal it."""
+    from imagetrail import reproduction, verification, versioning
+
+    if reproduce:
+        count, different = reproduction.reproduce(tolerance=tolerance)
+        if different:
+            _fail("\n".join(different), 1)
+        print(f"{count} results are the same{'' if tolerance is None else f' within {tolerance:g}'}")
+        return
+    found = verification.verify(Path(), versioning.cache_folder(Path()))
+    if found:
+        _fail("\n".join(map(str, found)), 1)
+    print("every byte is what dvc.lock, DVC's cache and the ledger say")
+
+
 @app.command("params")
 def check_params() -> None:
     """Check every section of params.yaml at once."""

@@ -3,8 +3,12 @@
 import copy
 import json
 import logging
+import subprocess
+import sys
+import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,10 +20,12 @@ from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
+from imagetrail.errors import UserError
 from imagetrail.files import replacing
 from imagetrail.models import Classifier
-from imagetrail.onnx_model import INPUT, OUTPUTS, PRODUCER
-from imagetrail.samples import Samples
+from imagetrail.onnx_model import INPUT, OUTPUTS, PRODUCER, Model
+from imagetrail.params import Section
+from imagetrail.samples import Images, Samples
 
 
 class Deployed(nn.Module):
@@ -33,10 +39,13 @@ class Deployed(nn.Module):
         with torch.no_grad():  # logits divided by the temperature, at no cost
             last.weight.div_(temperature)
             last.bias.div_(temperature)
+        self.mean, self.std = (values.reshape(-1, 1, 1) for values in (self.model.mean, self.model.std))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         network = self.model.network
-        features: Tensor = network[:-1](self.model.normal(images))
+        # as Classifier has it, but channels first: onnxruntime is slow to subtract along a last dimension of 1 or 3
+        normal = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
+        features: Tensor = network[:-1](normal)
         probabilities: Tensor = network[-1](features).softmax(1)
         return probabilities, features
 
@@ -62,13 +71,17 @@ def to_onnx(model: Classifier, path: Path, *, temperature: float = 1.0, facts: M
 
 
 def quantise(float32: Path, calibration: Samples, path: Path) -> None:
-    """Writes an int8 version of a file: static, per channel, ranges taken from `calibration`."""
+    """Writes an int8 version of a file: static, per channel, ranges taken from `calibration`.
+
+    The first convolution stays in float32: with one channel or three to sum over, it is slower in int8.
+    """
     metadata = {entry.key: entry.value for entry in onnx.load(float32).metadata_props}
     with replacing(path) as temporary:
         prepared = temporary.with_suffix(".prepared")
         logging.getLogger().setLevel(logging.ERROR)  # onnxruntime's quantiser logs advice to the root logger
         try:
             quant_pre_process(str(float32), str(prepared), skip_symbolic_shape=True)
+            first = [node.name for node in onnx.load(prepared).graph.node if node.op_type == "Conv"][:1]
             quantization.quantize_static(
                 str(prepared),
                 str(temporary),
@@ -76,6 +89,7 @@ def quantise(float32: Path, calibration: Samples, path: Path) -> None:
                 quant_format=quantization.QuantFormat.QDQ,
                 per_channel=True,
                 op_types_to_quantize=["Conv", "Gemm", "MatMul"],
+                nodes_to_exclude=first,
             )
         finally:
             prepared.unlink(missing_ok=True)
@@ -100,3 +114,71 @@ class _Calibration(quantization.CalibrationDataReader):  # type: ignore[misc]
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
         chunk = next(self.chunks, None)
         return None if chunk is None else {INPUT: chunk}
+
+
+# ---- what a file is worth ----
+
+# In a process of its own: the model's answers to the bytes on standard input, by onnxruntime and numpy alone.
+ALONE = """
+import sys, numpy, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+images = numpy.frombuffer(sys.stdin.buffer.read(), "uint8").reshape(-1, *session.get_inputs()[0].shape[1:])
+sys.stdout.buffer.write(session.run(["probabilities"], {"images": images})[0].tobytes())
+"""
+
+
+def answers_alone(path: Path, images: Images) -> NDArray[np.float32]:
+    """Probabilities n×K from a clean process that has onnxruntime and numpy but nothing of imagetrail or torch.
+
+    Raises UserError if it cannot load the file.
+    """
+    command = [sys.executable, "-I", "-c", ALONE, str(path.resolve())]
+    done = subprocess.run(command, input=np.ascontiguousarray(images).tobytes(), capture_output=True, cwd="/")
+    if done.returncode:
+        told = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason told"]
+        raise UserError(f"{path} cannot be used by onnxruntime alone: {told[-1]}")
+    return np.frombuffer(done.stdout, np.float32).reshape(len(images), -1)
+
+
+def latency(model: Model, images: Images, *, most: int = 300, seconds: float = 0.5) -> tuple[float, float]:
+    """Median and 99th percentile of the milliseconds that a batch takes: of `most` runs, or as many as `seconds` allow."""
+    for _ in range(3):
+        model.run(images, batch_size=len(images))
+    taken: list[float] = []
+    while len(taken) < 10 or (len(taken) < most and sum(taken) < seconds):
+        before = time.perf_counter()
+        model.run(images, batch_size=len(images))
+        taken.append(time.perf_counter() - before)
+    return float(np.median(taken)) * 1000, float(np.percentile(taken, 99)) * 1000
+
+
+class Budget(Section):
+    """The `export.budget` section: what the shipped file may take; null is no bound."""
+
+    max_ms: float | None  # median of a single picture on one thread: what a clock says decides
+    max_mb: float | None  # 10⁶ bytes
+    max_loss: float | None  # share of the validation images, net, that float32 gets right and the file does not
+
+
+@dataclass(frozen=True)
+class File:
+    """What the budget looks at."""
+
+    name: str
+    bytes: int
+    ms: float
+    loss: float
+
+
+def choose(files: Sequence[File], budget: Budget) -> File:
+    """The smallest file within the budget; raises UserError if there is none."""
+
+    def within(file: File) -> bool:
+        pairs = ((file.ms, budget.max_ms), (file.bytes / 1e6, budget.max_mb), (file.loss, budget.max_loss))
+        return all(bound is None or value <= bound for value, bound in pairs)
+
+    fitting = [file for file in files if within(file)]
+    if not fitting:
+        told = "; ".join(f"{file.name} {file.bytes / 1e6:.2f} MB, {file.ms:.2f} ms, loss {file.loss:.2%}" for file in files)
+        raise UserError(f"params.yaml: export.budget: no file is within it: {told}")
+    return min(fitting, key=lambda file: file.bytes)

@@ -12,19 +12,21 @@ from typing import Any
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; a good end renames it to `path`, a bad one removes it."""
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary, old = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     remove(temporary)
+    remove(old)
     try:
         yield temporary
         if path.is_dir():
-            remove(path)  # a rename does not overwrite a folder
+            path.replace(old)  # a rename does not overwrite a folder, and a removal is not done at once
         temporary.replace(path)
     except OSError as error:  # that the disk is full comes without a name
         error.filename = error.filename or str(path)
         raise
     finally:
         remove(temporary)
+        remove(old)
 
 
 def remove(path: Path) -> None:

@@ -50,13 +50,9 @@ class Classifier(nn.Module):
         choose(INITIALISATIONS, spec.initialisation, "initialisation")(self.network, spec)
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.network(self.normal(images))
+        normal = (images.float() - self.mean) / self.std
+        logits: Tensor = self.network(normal.permute(0, 3, 1, 2))  # in memory this is channels_last already
         return logits
-
-    def normal(self, images: Tensor) -> Tensor:
-        """The images as the network takes them: N×C×H×W float32 of mean 0 and deviation 1."""
-        normal: Tensor = (images.float() - self.mean) / self.std
-        return normal.permute(0, 3, 1, 2)  # in memory this is channels_last already
 
 
 class Flatten(nn.Module):

@@ -23,7 +23,10 @@ MAX_BYTES = 1 << 30
 MAX_NODES = 10_000
 MAX_SIDE = 4096  # pixels
 MAX_VALUES = 1 << 26  # of any array in one picture's way through the network
-REFUSED = (runtime.Fail, runtime.InvalidArgument, runtime.InvalidGraph, runtime.NotImplemented, runtime.RuntimeException)
+REFUSED = (
+    *(runtime.Fail, runtime.InvalidArgument, runtime.InvalidGraph, runtime.NotImplemented, runtime.RuntimeException),
+    ValueError,  # its own words about text that is none
+)
 
 
 @dataclass(frozen=True)
@@ -36,24 +39,32 @@ class Model:
     metadata: dict[str, str]
     sha256: str  # of the file
 
-    def run(self, images: Images, *, batch_size: int = 256) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        """Probabilities n×K, and features n×D: what the last layer sees. Images n×H×W×C uint8."""
+    def run(self, images: Images, *, batch_size: int = 64) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Probabilities n×K, and features n×D: what the last layer sees. Images n×H×W×C uint8.
+
+        Batches of 64 stay in the processor's cache: for small pictures up to twice as fast as 256.
+        """
         if images.shape[1:] != self.shape or images.dtype != np.uint8:
             raise UserError(
                 f"the model takes pictures {_by(self.shape)} of uint8, not {_by(images.shape[1:])} of {images.dtype}"
             )
-        parts = [
-            self.session.run(OUTPUTS, {INPUT: np.ascontiguousarray(images[start : start + batch_size])})
-            for start in range(0, max(1, len(images)), batch_size)  # no pictures: arrays of the right shape, empty
-        ]
+        try:
+            parts = [
+                self.session.run(OUTPUTS, {INPUT: np.ascontiguousarray(images[start : start + batch_size])})
+                for start in range(0, max(1, len(images)), batch_size)  # no pictures: arrays of the right shape, empty
+            ]
+        except REFUSED as error:
+            raise UserError(f"the model is damaged, it cannot answer: {str(error).splitlines()[0]}") from None
         probabilities, features = (np.concatenate(some) for some in zip(*parts, strict=True))
+        if not np.isfinite(probabilities).all():
+            raise UserError("the model is damaged: its answers are no numbers")
         return probabilities.astype(np.float64), features
 
-    def predict(self, images: Images, *, batch_size: int = 256) -> NDArray[np.float64]:
+    def predict(self, images: Images, *, batch_size: int = 64) -> NDArray[np.float64]:
         """Probabilities n×K."""
         return self.run(images, batch_size=batch_size)[0]
 
-    def features(self, images: Images, *, batch_size: int = 256) -> NDArray[np.float32]:
+    def features(self, images: Images, *, batch_size: int = 64) -> NDArray[np.float32]:
         """What the last layer sees, n×D."""
         return self.run(images, batch_size=batch_size)[1]
 
@@ -62,26 +73,25 @@ def load(path: Path, *, threads: int = 0) -> Model:
     """Opens a file that `imagetrail export` wrote, on the CPU; 0 threads: one a core.
 
     Raises UserError, before anything in it runs, for a file that is missing, damaged, not ours, names other files, or
-    asks for more memory than a picture's way through a network of that size can need.
+    asks for more memory than a picture's way through a network can need.
     """
     content = _read(path)
     try:
         proto = onnx.load_model_from_string(content)
-    except DecodeError:
-        raise UserError(f"{path} is not an ONNX file, or only a part of one") from None
-    metadata = {entry.key: entry.value for entry in proto.metadata_props}
-    if metadata.get("producer") != PRODUCER:
-        raise UserError(f"{path} is an ONNX file, but none that `imagetrail export` wrote: its producer is not {PRODUCER}")
-    if fault := next(_faults(proto, metadata), None):
+        metadata = {entry.key: entry.value for entry in proto.metadata_props}
+        fault = next(_faults(proto, metadata), None)
+    except (DecodeError, ValueError):  # a ValueError: text that is no text, or a type of value that there is not
+        raise UserError(f"{path} is not an ONNX file, or a damaged one") from None
+    if fault:
         raise UserError(f"{path} is refused: {fault}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4  # what goes wrong is told by the exception
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except REFUSED as error:
         raise UserError(f"{path} is damaged: onnxruntime cannot open it ({str(error).splitlines()[0]})") from None
-    _, height, width, channels = session.get_inputs()[0].shape
+    _, height, width, channels = _described(proto.graph.input[0])[2]
     classes = tuple(json.loads(metadata["classes"]))
     return Model(session, classes, (height, width, channels), metadata, hashlib.sha256(content).hexdigest())
 
@@ -100,6 +110,8 @@ def _read(path: Path) -> bytes:
 
 def _faults(proto: onnx.ModelProto, metadata: dict[str, str]) -> Iterator[str]:
     """What is wrong with a model that claims to be ours, from the cheapest look to the dearest."""
+    if metadata.get("producer") != PRODUCER:
+        yield f"`imagetrail export` did not write it: its producer is not {PRODUCER}"
     nodes = proto.graph.node
     if len(nodes) > MAX_NODES:
         yield f"it has {len(nodes):,} operations, more than {MAX_NODES:,}"

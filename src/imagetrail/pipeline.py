@@ -3,13 +3,13 @@
 import hashlib
 import json
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from imagetrail import layout
 from imagetrail.errors import UserError
 from imagetrail.params import read_yaml
 
@@ -22,6 +22,7 @@ class Stage:
     deps: tuple[str, ...]
     params: tuple[str, ...]
     outs: tuple[str, ...]
+    uncached: frozenset[str]  # outs that git keeps, not DVC's cache
 
 
 def stages(root: Path = Path()) -> dict[str, Stage]:
@@ -34,13 +35,18 @@ def stages(root: Path = Path()) -> dict[str, Stage]:
 
 
 def _stage(name: str, entry: dict[str, Any]) -> Stage:
-    outs = [_path(out) for kind in ("outs", "metrics", "plots") for out in entry.get(kind, ())]
+    outs = [_out(out) for kind in ("outs", "metrics", "plots") for out in entry.get(kind, ())]
     params = [param if isinstance(param, str) else next(iter(param)) for param in entry.get("params", ())]
-    return Stage(name, tuple(entry.get("deps", ())), tuple(params), tuple(outs))
+    uncached = frozenset(path for path, cached in outs if not cached)
+    return Stage(name, tuple(entry.get("deps", ())), tuple(params), tuple(path for path, _ in outs), uncached)
 
 
-def _path(out: str | dict[str, Any]) -> str:
-    return out if isinstance(out, str) else next(iter(out))
+def _out(out: str | dict[str, Any]) -> tuple[str, bool]:
+    """Its path, and whether DVC caches it."""
+    if isinstance(out, str):
+        return out, True
+    ((path, how),) = out.items()
+    return path, how.get("cache", True)
 
 
 def _at(params: dict[str, Any], dotted: str) -> Any:
@@ -79,31 +85,21 @@ def inputs(stage: str, root: Path = Path()) -> dict[str, str]:
     return found
 
 
+def data_version(root: Path = Path()) -> str:
+    """The content hash of the training images, as dvc.lock has it; empty if it does not know them."""
+    return results(lock(root).get("split", {})).get("data/split/train", "")
+
+
 def dataset(root: Path = Path()) -> str:
     """The name of the data set that params.yaml chooses."""
     return str(_at(read_yaml(root / "params.yaml"), "data.name"))
 
 
-def verify(locked: dict[str, Any], root: Path = Path()) -> None:
-    """Raises UserError unless every small result on disk is what dvc.lock says it is."""
-    for stage, entry in locked.items():
-        for path, md5 in results(entry).items():
-            file = root / path
-            if not file.exists():
-                raise UserError(
-                    f"{path} is missing, which dvc.lock says stage {stage} made; run `dvc checkout` or `dvc pull`"
-                )
-            if file.is_file() and hashlib.md5(file.read_bytes()).hexdigest() != md5:
-                raise UserError(f"{path} is not what dvc.lock says stage {stage} made; run `dvc repro` or `dvc checkout`")
-
-
-def git_facts(root: Path = Path()) -> dict[str, str]:
-    """The commit that holds this very dvc.lock, or the current one, marked as not holding it; empty outside git."""
-    held = _git(root, "status", "--porcelain", "--", "dvc.lock") == "" and _git(root, "ls-files", "dvc.lock") != ""
-    commit = _git(root, "log", "-1", "--format=%H", *(["--", "dvc.lock"] if held else []))
-    return {"mlflow.source.git.commit": commit, "imagetrail.committed": str(held).lower()} if commit else {}
-
-
-def _git(root: Path, *words: str) -> str | None:
-    done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True)
-    return done.stdout.strip() if done.returncode == 0 else None
+def challenger(root: Path = Path()) -> Path:
+    """The ONNX file that `export` chose to ship; raises UserError if there is none."""
+    folder = root / layout.ARTIFACTS / "export"
+    rows = json.loads((folder / "export.json").read_text()) if (folder / "export.json").exists() else []
+    chosen = [row["file"] for row in rows if row.get("chosen")]
+    if len(chosen) != 1:
+        raise UserError(f"{folder / 'export.json'} names no model that was chosen to ship; run `dvc repro export`")
+    return folder / str(chosen[0])

@@ -116,6 +116,22 @@ def saliency(images: NDArray[np.uint8], maps: NDArray[np.float32], titles: Seque
     _save(figure, path)
 
 
+def disagreements(images: NDArray[np.uint8], titles: Sequence[str], path: Path | BinaryIO) -> None:
+    """Each picture under its title, eight a row; titles that begin with + are in green."""
+    columns = 8
+    rows = max(1, -(-len(images) // columns))
+    figure = Figure(figsize=(11, 1.6 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, image, title in zip(grid.flat, images, titles, strict=False):
+        axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
+        axes.set_title(title, fontsize=7, color=GREEN if title.startswith("+") else RED, loc="left")
+    if not len(images):
+        grid[0, 0].text(0, 0.5, "no picture that only one of two models gets right")
+    _save(figure, path)
+
+
 def _finish(axes: Axes, x: str, y: str) -> None:
     axes.set_xlabel(x)
     axes.set_ylabel(y)

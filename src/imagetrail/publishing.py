@@ -1,11 +1,12 @@
 """Makes MLflow agree with dvc.lock, from files alone: an empty server is filled, an outage is caught up with."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from imagetrail import layout, pipeline
+from imagetrail import layout, ledger, pipeline, verification, versioning
 from imagetrail.errors import UserError
 from imagetrail.files import read_csv
 from imagetrail.tracking import (
@@ -41,11 +42,29 @@ def publish(root: Path = Path()) -> tuple[str, int]:
     locked = pipeline.lock(root)
     if not locked:
         raise UserError("nothing to publish: dvc.lock is missing or empty; run `dvc repro` first")
-    pipeline.verify(locked, root)
-    try:
+    verification.refuse_differences(root, verification.locked(root, layout.ARTIFACTS))
+    with _reachable(root):
         return _publish(open_store(root), locked, root)
+
+
+def follow(root: Path = Path()) -> None:
+    """Points the alias `champion` at the model of the ledger's last line. Raises UserError if the server is out of reach."""
+    with _reachable(root):
+        _champion(open_store(root), root)
+
+
+@contextmanager
+def _reachable(root: Path) -> Iterator[None]:
+    try:
+        yield
     except UNREACHABLE as error:
         raise UserError(f"MLflow at {uri(root)} cannot be reached or refuses: {str(error).splitlines()[0]}") from None
+
+
+def _champion(store: Store, root: Path) -> None:
+    for last in ledger.read(root)[-1:]:
+        said = f"{last.action}d as number {last.number} by {last.who}, {last.when}"
+        store.register(pipeline.dataset(root), last.model, root / ledger.MODEL, alias="champion", description=said)
 
 
 def _publish(store: Store, locked: dict[str, Any], root: Path) -> tuple[str, int]:
@@ -68,8 +87,10 @@ def _publish(store: Store, locked: dict[str, Any], root: Path) -> tuple[str, int
                 store.end(run, "FINISHED", ended=clock[1])
             store.client.set_tag(run, WHOLE, "true")
         if stage == "export":
-            path = root / layout.ARTIFACTS / "export" / "model.onnx"
-            store.register(run, pipeline.dataset(root), content, path, description=_headline(root))
+            path, name = pipeline.challenger(root), pipeline.dataset(root)
+            model = versioning.sha256(path)
+            store.register(name, model, path, alias="challenger", run=run, description=_headline(root))
+    _champion(store, root)
     _describe(store, parent, root)
     return version, made
 
@@ -103,7 +124,7 @@ def _retire(store: Store, run: Any) -> None:
 def _describe(store: Store, parent: str, root: Path) -> None:
     """Gives the pipeline's run its commit, its headline figures and the report."""
     run = store.client.get_run(parent)
-    for tag, value in pipeline.git_facts(root).items():
+    for tag, value in _git_facts(root).items():
         if run.data.tags.get(tag) != value:
             store.client.set_tag(parent, tag, value)
     if run.info.status == "FINISHED":
@@ -118,6 +139,17 @@ def _describe(store: Store, parent: str, root: Path) -> None:
             store.client.log_artifact(parent, str(file))
     store.client.set_tag(parent, "mlflow.source.name", "dvc repro")  # without one, the UI hides the commit
     store.end(parent, "FINISHED")
+
+
+def _git_facts(root: Path) -> dict[str, str]:
+    """The commit that holds this very dvc.lock, or the current one, marked as not holding it; empty outside git."""
+    status, known = (
+        versioning.git(root, "status", "--porcelain", "--", "dvc.lock"),
+        versioning.git(root, "ls-files", "dvc.lock"),
+    )
+    held = status == "" and known != ""
+    commit = versioning.git(root, "log", "-1", "--format=%H", *(["--", "dvc.lock"] if held else []))
+    return {"mlflow.source.git.commit": commit, "imagetrail.committed": str(held).lower()} if commit else {}
 
 
 def _headline(root: Path) -> str:

@@ -10,6 +10,7 @@ from imagetrail.choices import alternatives
 from imagetrail.datasets import Data
 from imagetrail.errors import UserError
 from imagetrail.experiment import default_recipe, override
+from imagetrail.gate import Gate
 from imagetrail.params import load, read_yaml
 from imagetrail.search import Tune, values_of
 from imagetrail.stages.augment import Augment
@@ -18,7 +19,6 @@ from imagetrail.stages.evaluate import Evaluate
 from imagetrail.stages.explain import Explain
 from imagetrail.stages.export import Export
 from imagetrail.stages.fetch import check_related
-from imagetrail.stages.gate import Gate
 from imagetrail.stages.inspect import Inspect
 from imagetrail.stages.pretrain import Pretrain
 from imagetrail.stages.split import Split

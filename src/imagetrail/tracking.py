@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -36,7 +36,8 @@ from mlflow.types import Schema, TensorSpec
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from imagetrail import pipeline
+from imagetrail import pipeline, versioning
+from imagetrail.errors import UserError
 from imagetrail.files import replacing
 
 for _talkative in ("mlflow", "alembic"):
@@ -143,33 +144,39 @@ class Store:
         self.log_metrics(run, part.metrics, step=len(part.history))
         self.end(run, STATES[part.state])
 
-    def register(self, run: str, name: str, content: str, path: Path, *, description: str) -> None:
-        """Registers the ONNX file under `name`, once for equal content, and points the alias `challenger` at it."""
+    def register(self, name: str, model: str, path: Path, *, alias: str, run: str | None = None, description: str) -> None:
+        """Points `alias` at the version of `name` whose file has the SHA-256 `model`; registers it if there is none.
+
+        Raises UserError if the file is needed and not that one.
+        """
         try:
             versions = list(self.client.search_model_versions(f"name = '{name}'"))
         except MlflowException:  # nothing is registered under this name yet
             versions = []
-        known = [version.version for version in versions if version.tags.get(CONTENT) == content]
-        number = str(known[0] if known else self._log_model(run, name, content, path))
+        known = [version.version for version in versions if version.tags.get(CONTENT) == model]
+        number = str(known[0] if known else self._log_model(run, name, model, path))
         if not known:
             self.client.update_model_version(name, number, description)
-        if str(self.client.get_registered_model(name).aliases.get("challenger")) != number:
-            self.client.set_registered_model_alias(name, "challenger", number)
+        if str(self.client.get_registered_model(name).aliases.get(alias)) != number:
+            self.client.set_registered_model_alias(name, alias, number)
 
-    def _log_model(self, run: str, name: str, content: str, path: Path) -> str:
-        model = onnx.load(path)
-        with mlflow.start_run(run_id=run):
+    def _log_model(self, run: str | None, name: str, model: str, path: Path) -> str:
+        if not path.exists() or versioning.sha256(path) != model:
+            raise UserError(f"{path} is not the model {model[:12]}, which MLflow lacks; run `dvc pull {path}`")
+        graph = onnx.load(path)
+        mlflow.set_experiment(experiment_id=self.experiment)
+        with mlflow.start_run(run_id=run) if run else nullcontext():
             logged = mlflow.onnx.log_model(
-                model,
+                graph,
                 name="model",
                 registered_model_name=name,
-                signature=_signature(model),
+                signature=_signature(graph),
                 save_as_external_data=False,
                 onnx_execution_providers=["CPUExecutionProvider"],
                 pip_requirements=[f"{package}=={installed(package)}" for package in ("numpy", "onnx", "onnxruntime")],
             )
         number = str(logged.registered_model_version)
-        self.client.set_model_version_tag(name, number, CONTENT, content)
+        self.client.set_model_version_tag(name, number, CONTENT, model)
         return number
 
 

@@ -99,6 +99,7 @@ class Training:
         self.optimisers = build(self.model, recipe.lr, recipe.weight_decay, recipe.batch_size / 256)
         for group in self._groups():
             group["peak"] = group["lr"]
+        self.teacher: Classifier | None = None  # whose probabilities, where there is one, replace the labels
         self.average = AveragedModel(self.model, multi_avg_fn=_average(recipe.ema), use_buffers=True) if recipe.ema else None
         self.epoch = 0  # epochs done
         self.step = 0  # steps done in the epoch that has begun
@@ -216,6 +217,9 @@ def _step(training: Training, network: nn.Module, batch: Tensor, labels: Tensor,
     batch, targets = recipe.jitter(batch, labels, classes=len(training.model.spec.classes), seed=draw)
     with machine.autocast():
         logits = network(batch.to(machine.device)).float()
+        if training.teacher is not None:  # it sees the very same pictures (arXiv:2106.05237)
+            with torch.no_grad():
+                targets = training.teacher.eval()(batch.to(machine.device)).float().softmax(1)
     loss = nn.functional.cross_entropy(logits, targets.to(machine.device), label_smoothing=recipe.label_smoothing)
     for weight in training.weights:
         weight.grad = None

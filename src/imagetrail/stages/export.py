@@ -1,21 +1,41 @@
-"""Make the model something to ship. Reads the model, train (to calibrate int8), valid and test, writes artifacts/export."""
+"""Make the model something to ship. Reads the model and its recipe, train, valid and test, writes artifacts/export.
 
-import time
+Files are chosen by valid; what they reach on test is told for each.
+"""
+
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from pydantic import Field
 
-from imagetrail import export, layout, metrics, models, onnx_model, samples
+from imagetrail import datasets, export, layout, metrics, models, onnx_model, pipeline, samples, training
+from imagetrail.batches import Mixture
 from imagetrail.errors import UserError
-from imagetrail.files import write_json
-from imagetrail.params import Section, load
-from imagetrail.rng import generator
+from imagetrail.export import Budget, File
+from imagetrail.files import remove, replacing, write_json
+from imagetrail.history import as_row
+from imagetrail.inspection import fingerprint
+from imagetrail.models import Classifier
+from imagetrail.onnx_model import Model
+from imagetrail.params import Section, check, load, read_yaml
+from imagetrail.rng import derive, generator
 from imagetrail.samples import Samples
+from imagetrail.training import Recipe
 
-REPEATS = 200  # single pictures timed
+BATCHES, THREADS = (1, 256), (1, 2)  # that are timed
+QUERIED = 500  # validation images on which a file must agree with what it was made from
+REFERENCE = 2000  # training images whose features are kept
+
+
+class Student(Section):
+    """The `export.student` section: the same kind of network, narrower, taught by the model's answers."""
+
+    width: float = Field(gt=0, lt=16)
+    epochs: int = Field(ge=1)
 
 
 class Export(Section):
@@ -23,56 +43,136 @@ class Export(Section):
 
     tolerance: float = Field(gt=0)  # largest difference in probability between ONNX and torch
     calibration: int = Field(ge=1)  # training images that set the ranges of int8
+    student: Student | None
+    budget: Budget
 
 
 def run() -> dict[str, float]:
     params, seed = load(Export, "export"), load(int, "seed")
-    model = models.load(layout.ARTIFACTS / "train")
+    facts = {"data": pipeline.data_version() or "unknown", "licence": datasets.DATASETS[load(str, "data.name")].licence}
     train, valid, test = (samples.read(folder) for folder in (layout.TRAIN, layout.VALID, layout.TEST))
     folder = layout.artifacts("export")
-    float32, int8 = folder / "model.onnx", folder / "model.int8.onnx"
-    export.to_onnx(model, float32)
-    _refuse_difference(model, float32, valid, params.tolerance)
-    chosen = np.sort(generator(seed, "calibration").permutation(len(train))[: params.calibration])
-    export.quantise(float32, Samples(train.images[chosen], train.index.take(chosen), train.classes), int8)
-    facts: list[dict[str, Any]] = []
-    timing: dict[str, float] = {}
-    for file, kind in ((float32, "float32"), (int8, "int8")):
-        facts.append(_facts(file, kind, test))
-        timing |= {f"{kind}_{name}": value for name, value in _time(file, test).items()}
-    write_json(folder / "export.json", facts)
-    for fact in facts:
-        speed = timing[f"{fact['format']}_ms_batch1"]
-        print(f"{fact['format']:8s} top-1 {fact['top1']:.2%}  {fact['bytes'] / 1e6:.2f} MB  {speed:.2f} ms a picture")
-    if timing["int8_ms_batch1"] > timing["float32_ms_batch1"]:
-        print("int8 is smaller but not faster on this machine")
+    model = models.load(layout.ARTIFACTS / "train")
+    files = {"float32": folder / "model.onnx", "int8": folder / "model.int8.onnx"}
+    _write(model, files["float32"], files["int8"], facts, params, seed)
+    history: list[dict[str, float]] = []
+    remove(folder / "student")
+    if params.student:
+        files["student"] = folder / "student" / "model.int8.onnx"
+        student, history = _distil(model, params.student, train, valid, seed)
+        _write(student, folder / "student" / "model.onnx", files["student"], facts, params, seed)
+    write_json(folder / "student" / "history.json", history)
+    opened = {kind: _open(path, valid) for kind, path in files.items()}
+    timing = {key: value for kind, path in files.items() for key, value in _time(kind, path, test).items()}
+    rows = _judge(files, opened, valid, test)
+    chosen = export.choose(
+        [File(row["format"], row["bytes"], timing[f"{row['format']}_ms_batch1"], -row["valid_difference"]) for row in rows],
+        params.budget,
+    )
+    write_json(folder / "export.json", [row | {"chosen": row["format"] == chosen.name} for row in rows])
+    _write_reference(folder / "reference.npz", opened[chosen.name], train, seed)
+    _write_trained_on(folder / "trained_on.parquet", train, valid)
+    _tell(rows, timing, chosen.name, params.budget)
     return timing
 
 
-def _refuse_difference(model: models.Classifier, path: Path, images: Samples, tolerance: float) -> None:
-    """Raises UserError if the exported model, in float32, is not the model that was trained."""
-    few = Samples(images.images[:500], images.index.slice(0, 500), images.classes)
-    with torch.no_grad():
-        ours = model(torch.from_numpy(few.images.copy())).softmax(1).numpy()
-    difference = float(np.abs(ours - onnx_model.load(path).predict(few.images)).max())
-    if not difference <= tolerance:
-        raise UserError(f"{path} differs from the trained model by {difference:.2g} in probability, more than {tolerance:g}")
+def _write(model: Classifier, float32: Path, int8: Path, facts: dict[str, str], params: Export, seed: int) -> None:
+    """Writes a model as two files, calibrated on valid and proven to be the model that was trained."""
+    train, valid = samples.read(layout.TRAIN), samples.read(layout.VALID)
+    logits = training.predict(model, valid, exact=True).double().numpy()
+    temperature = metrics.temperature(logits, valid.labels)  # of the whole of valid, as evaluate has it
+    export.to_onnx(model, float32, temperature=temperature, facts=facts)
+    ours = metrics.softmax(logits[:QUERIED] / temperature)
+    difference = float(np.abs(ours - onnx_model.load(float32).predict(valid.images[:QUERIED])).max())
+    if not difference <= params.tolerance:
+        raise UserError(
+            f"{float32} differs from the trained model by {difference:.2g} in probability, more than {params.tolerance:g}"
+        )
+    chosen = np.sort(generator(seed, "calibration").permutation(len(train))[: params.calibration])
+    export.quantise(float32, Samples(train.images[chosen], train.index.take(chosen), train.classes), int8)
 
 
-def _facts(path: Path, kind: str, test: Samples) -> dict[str, Any]:
-    probabilities = onnx_model.load(path).predict(test.images)
-    found = {name: round(metrics.METRICS[name](probabilities, test.labels), 6) for name in ("top1", "log_loss")}
-    return {"file": path.name, "format": kind, **found, "bytes": path.stat().st_size}
+def _distil(
+    teacher: Classifier, student: Student, train: Samples, valid: Samples, seed: int
+) -> tuple[Classifier, list[dict[str, float]]]:
+    """A narrower network that learns the teacher's probabilities instead of the labels (arXiv:1503.02531)."""
+    told = read_yaml(layout.ARTIFACTS / "train" / "recipe.json")
+    changes = {"width": student.width, "epochs": student.epochs, "label_smoothing": 0.0, "augmented": 0.0, "synthetic": 0.0}
+    recipe = check(Recipe, told | changes, "params.yaml: export.student")
+    begun = training.start(recipe, train, seed=derive(seed, "student"))
+    begun.teacher = teacher.to(begun.machine.device)
+    history = [as_row(epoch) for epoch in training.fit(begun, Mixture(train, repeat_to=recipe.repeat_to), valid)]
+    return begun.outcome.cpu(), history
 
 
-def _time(path: Path, test: Samples) -> dict[str, float]:
-    """Milliseconds for a single picture (median), and pictures a second in batches, both on one thread."""
-    model = onnx_model.load(path, threads=1)
-    singles = []
-    for _ in range(REPEATS):
-        before = time.perf_counter()
-        model.run(test.images[:1])
-        singles.append(time.perf_counter() - before)
-    before = time.perf_counter()
-    model.predict(test.images)
-    return {"ms_batch1": float(np.median(singles)) * 1000, "images_per_second": len(test) / (time.perf_counter() - before)}
+def _open(path: Path, valid: Samples) -> Model:
+    """The model in a file that a clean process could use as well."""
+    model, few = onnx_model.load(path), valid.images[:QUERIED]
+    if not np.allclose(export.answers_alone(path, few), model.predict(few), atol=1e-4):
+        raise UserError(f"{path} answers otherwise in a process of its own than here; run `imagetrail export` again")
+    return model
+
+
+def _judge(files: dict[str, Path], opened: dict[str, Model], valid: Samples, test: Samples) -> list[dict[str, Any]]:
+    """A row a file; differences are to float32 on the same images, positive where the file is better."""
+    rows: list[dict[str, Any]] = []
+    right: dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]] = {}
+    for kind, path in files.items():
+        probabilities = opened[kind].predict(test.images)
+        right[kind] = (
+            opened[kind].predict(valid.images).argmax(1) == valid.labels,
+            probabilities.argmax(1) == test.labels,
+        )
+        difference, low, high = metrics.paired_interval(right[kind][1], right["float32"][1])
+        figures = {
+            **{name: metrics.METRICS[name](probabilities, test.labels) for name in ("top1", "log_loss")},
+            "top1_difference": difference,
+            "top1_difference_low": low,
+            "top1_difference_high": high,
+            "valid_difference": float(right[kind][0].mean() - right["float32"][0].mean()),
+        }
+        told = {name: round(value, 6) for name, value in figures.items()}
+        file = str(path.relative_to(files["float32"].parent))
+        rows.append({"file": file, "format": kind, "bytes": path.stat().st_size, **told})
+    return rows
+
+
+def _time(kind: str, path: Path, test: Samples) -> dict[str, float]:
+    """Milliseconds by size of batch and number of threads; `int8_ms_batch1` is the median on one thread."""
+    found = {}
+    for threads in THREADS:
+        model = onnx_model.load(path, threads=threads)
+        for size in BATCHES:
+            images = np.resize(test.images[:size], (size, *test.images.shape[1:]))
+            name = f"{kind}_ms_batch{size}" + (f"_threads{threads}" if threads > 1 else "")
+            found[name], found[f"{name}_p99"] = export.latency(model, images)
+    return found
+
+
+def _write_reference(path: Path, model: Model, train: Samples, seed: int) -> None:
+    """What the shipped file sees in training images: the measure of drift."""
+    chosen = np.sort(generator(seed, "reference").permutation(len(train))[:REFERENCE])
+    probabilities, features = model.run(train.images[chosen])
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, features=features, predicted=np.bincount(probabilities.argmax(1), minlength=len(train.classes)))
+
+
+def _write_trained_on(path: Path, *parts: Samples) -> None:
+    """Which images the model, or what chose it, has seen: by name, and by content, as a file may change its name."""
+    ids = [name for part in parts for name in part.column("id")]
+    prints = [fingerprint(image) for part in parts for chunk in part.chunks() for image in chunk]
+    with replacing(path) as temporary:
+        pq.write_table(pa.table({"id": ids, "fingerprint": prints}), temporary)
+
+
+def _tell(rows: list[dict[str, Any]], timing: dict[str, float], chosen: str, budget: Budget) -> None:
+    for row in rows:
+        kind = row["format"]
+        speed = f"{timing[f'{kind}_ms_batch1']:.2f} ms a picture, {256e3 / timing[f'{kind}_ms_batch256']:,.0f} a second"
+        mark = "  <- shipped" if kind == chosen else ""
+        print(f"{kind:8s} top-1 {row['top1']:.2%}  {row['bytes'] / 1e6:.2f} MB  {speed}{mark}")
+    for size in BATCHES:
+        if timing[f"int8_ms_batch{size}"] > timing[f"float32_ms_batch{size}"]:
+            print(f"int8 is smaller but slower than float32 on this machine, in batches of {size}")
+    if budget.max_ms is not None:
+        print("which file is shipped depends on this machine's clock: export.budget.max_ms is set")

@@ -1,64 +1,132 @@
-"""Decide whether the new model may ship. Reads the champion, the challenger and test, writes artifacts/gate.
+"""Decide whether the new model may ship. Reads champion and challenger, their test errors and test, writes artifacts/gate.
 
-A pure function of files; no torch. Without a champion, absolute thresholds decide.
+The verdict is gate.decide's, a pure function; no torch. Only `gate.max_ms` has it read what a clock said.
 """
 
+import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from imagetrail import layout, metrics, onnx_model, samples
+from imagetrail import gate, layout, onnx_model, pipeline, plots, samples
 from imagetrail.errors import UserError
-from imagetrail.files import write_json
-from imagetrail.params import Section, load
+from imagetrail.files import replacing, write_json
+from imagetrail.gate import Candidate, Decision, Gate
+from imagetrail.inspection import fingerprint
+from imagetrail.params import load
 from imagetrail.samples import Samples
 
-CHALLENGER = layout.ARTIFACTS / "export" / "model.onnx"
-
-
-class Gate(Section):
-    """The `gate` section."""
-
-    min_top1: float = Field(ge=0, le=1)  # what the lower end of the first model's interval must reach
-    alpha: float = Field(gt=0, lt=0.5)  # error rate of the test against a champion
+EXPORT = layout.ARTIFACTS / "export"
+METRICS = layout.ARTIFACTS / "evaluate" / "metrics.json"
+CHAMPION = layout.CHAMPION / "model"
+SHOWN = 24  # pictures on which the two disagree
 
 
 def run() -> None:
     params, test = load(Gate, "gate"), samples.read(layout.TEST)
-    champion = layout.CHAMPION / "model" / "model.onnx"
-    evaluated = json.loads((layout.ARTIFACTS / "evaluate" / "metrics.json").read_text())
-    checks = [_check("top1_low", evaluated["top1_low"], params.min_top1, evaluated["top1_low"] >= params.min_top1)]
-    reason = "there is no champion yet: absolute thresholds decide"
-    figures: dict[str, Any] = {}
-    if champion.exists():
-        check, figures = _against(champion, test, params.alpha)
-        checks.append(check)
-        reason = "compared with the champion, image by image"
-    decision = "REJECT" if not checks[0]["passed"] else "PROMOTE" if all(check["passed"] for check in checks) else "HOLD"
-    for check in checks:
-        if not check["passed"]:
-            reason += f"; {check['name']} is {check['value']:.4f}, its bound {check['bound']:.4f}"
-    write_json(
-        layout.artifacts("gate") / "decision.json", {"decision": decision, "reason": reason, "checks": checks, **figures}
+    challenger, champion = _challenger(test, params), _champion(test)
+    decision = gate.decide(challenger, champion, test.labels, params, data=pipeline.data_version())
+    folder = layout.artifacts("gate")
+    shown = _spread(decision.disagreements)
+    with replacing(folder / "disagreements.png") as temporary:
+        plots.disagreements(test.images[shown], _titles(shown, challenger, champion, test), temporary)
+    with (layout.TEST / "images.npy").open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    write_json(folder / "decision.json", _as_json(decision, challenger, champion) | {"test": digest})
+    print(f"{decision.decision}: {decision.reason}")
+    for name, why in decision.skipped.items():
+        print(f"not checked: {name}: {why}")
+    if params.max_ms is not None:
+        print("the verdict depends on a clock: gate.max_ms is set")
+
+
+def _challenger(test: Samples, params: Gate) -> Candidate:
+    rows = _json(EXPORT / "export.json")
+    (row,) = [row for row in rows if row["chosen"]]
+    ms = _json(EXPORT / "timing.json")[f"{row['format']}_ms_batch1"] if params.max_ms is not None else None
+    return _candidate(EXPORT / row["file"], EXPORT, METRICS, test, ms=ms)
+
+
+def _champion(test: Samples) -> Candidate | None:
+    if (CHAMPION / "model.onnx").exists():
+        return _candidate(CHAMPION / "model.onnx", CHAMPION, CHAMPION / "metrics.json", test)
+    if (layout.CHAMPION / "model.dvc").exists():
+        raise UserError(f"{CHAMPION} is missing, which {layout.CHAMPION}/model.dvc names; run `dvc pull` or `dvc checkout`")
+    return None
+
+
+def _candidate(file: Path, folder: Path, metrics: Path, test: Samples, *, ms: float | None = None) -> Candidate:
+    model = onnx_model.load(file)
+    fits = model.shape == test.images.shape[1:] and model.classes == test.classes
+    if not fits and folder == EXPORT:
+        raise UserError(f"{file} takes other pictures or knows other classes than {layout.TEST}; run `dvc repro`")
+    return Candidate(
+        sha256=model.sha256,
+        classes=model.classes,
+        shape=model.shape,
+        probabilities=model.predict(test.images) if fits else np.empty((0, len(model.classes))),
+        seen=_seen(folder / "trained_on.parquet", test),
+        data=model.metadata.get("data", ""),
+        corruption_error=_json(metrics).get("mean_corruption_error"),
+        megabytes=file.stat().st_size / 1e6,
+        ms=ms,
     )
-    print(f"{decision}: {reason}")
 
 
-def _check(name: str, value: float, bound: float, passed: bool) -> dict[str, Any]:
-    return {"name": name, "passed": passed, "value": value, "bound": bound}
+def _seen(path: Path, test: Samples) -> NDArray[np.bool_]:
+    """Which test images a model was trained on, by name or by content: a picture may have come under another name."""
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run `dvc repro`, `dvc pull` or `dvc checkout`") from None
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}); run `dvc checkout`") from None
+    names = set(table["id"].to_pylist())
+    prints = set(table["fingerprint"].to_pylist()) if "fingerprint" in table.column_names else set()
+    pairs = zip(test.column("id"), test.images, strict=True)
+    return np.array([name in names or fingerprint(image) in prints for name, image in pairs])
 
 
-def _against(champion: Path, test: Samples, alpha: float) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Exact McNemar test that the challenger gets more of today's test images right than the champion."""
-    old, new = onnx_model.load(champion), onnx_model.load(CHALLENGER)
-    if old.shape != new.shape or old.classes != new.classes:
-        raise UserError(f"{champion} takes other images or knows other classes than {CHALLENGER}; they cannot be compared")
-    right = {name: model.predict(test.images).argmax(1) == test.labels for name, model in (("new", new), ("old", old))}
-    only_new, only_old, p = metrics.mcnemar(right["new"], right["old"])
-    figures = {"champion_top1": float(right["old"].mean()), "challenger_top1": float(right["new"].mean())}
-    return _check("mcnemar_p", p, alpha, p < alpha), figures | {
-        "only_challenger_right": only_new,
-        "only_champion_right": only_old,
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run `dvc repro`, `dvc pull` or `dvc checkout`") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is damaged ({error}); run `dvc repro` or `dvc checkout`") from None
+
+
+def _as_json(decision: Decision, challenger: Candidate, champion: Candidate | None) -> dict[str, Any]:
+    return {
+        "decision": decision.decision,
+        "reason": decision.reason,
+        "checks": [asdict(check) for check in decision.checks],
+        "skipped": decision.skipped,
+        "challenger": challenger.sha256,
+        "champion": champion.sha256 if champion else None,
+        "data": {"challenger": challenger.data, "champion": champion.data if champion else None},
+        **decision.figures,
     }
+
+
+def _spread(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """At most SHOWN of them, from first to last."""
+    chosen: NDArray[np.int64] = numbers[np.linspace(0, len(numbers) - 1, min(SHOWN, len(numbers))).astype(int)]
+    return chosen
+
+
+def _titles(shown: NDArray[np.int64], challenger: Candidate, champion: Candidate | None, test: Samples) -> list[str]:
+    """What each of the two says; + where the challenger is right."""
+    if champion is None:
+        return []
+    titles = []
+    for number in shown:
+        new, old = (test.classes[model.probabilities[number].argmax()] for model in (challenger, champion))
+        titles.append(f"{'+' if new == test.classes[test.labels[number]] else '–'} {new}\nnot {old}")
+    return titles

@@ -1,0 +1,94 @@
+"""The champion's history, `champion/ledger.jsonl`: a line a promotion or rollback, only ever appended to.
+
+Its last line says which model is the champion, whatever a disk or a server may hold.
+"""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from imagetrail import layout, versioning
+from imagetrail.errors import UserError
+from imagetrail.files import replacing
+from imagetrail.params import Section, check, load
+
+FILE = layout.CHAMPION / "ledger.jsonl"
+FOLDER = layout.CHAMPION / "model"  # DVC keeps it, the next file points at it
+POINTER = layout.CHAMPION / "model.dvc"
+MODEL = FOLDER / "model.onnx"
+
+
+class Entry(Section):
+    """One line."""
+
+    number: int  # 1, 2, …
+    action: Literal["promote", "rollback"]
+    when: str  # UTC, ISO 8601, to the second
+    who: str
+    commit: str  # that was checked out; empty outside git
+    model: str  # sha256 of the ONNX file
+    data: str  # DVC's hash of what it was trained on
+    decision: str  # sha256 of the gate's decision.json
+    champion: dict[str, Any]  # the `outs` entry of champion/model.dvc
+    reason: str | None  # why, where it was forced
+    previous: str  # sha256 of the line before, so that an edit is noticed; empty in the first
+
+
+def read(root: Path = Path()) -> list[Entry]:
+    """All lines, oldest first; none without a champion. Raises UserError if they were not all written by imagetrail."""
+    entries: list[Entry] = []
+    previous = ""
+    for number, line in enumerate(_lines(root), 1):
+        where = f"{FILE}: line {number}"
+        try:
+            value = json.loads(line)
+        except ValueError:
+            raise _edited(f"{where} is not JSON") from None
+        entry = check(Entry, value, where)
+        if entry.number != number:
+            raise _edited(f"{where} has the number {entry.number}")
+        if entry.previous != previous:
+            raise _edited(f"{where} does not follow from the line before")
+        entries.append(entry)
+        previous = _sha256(line)
+    return entries
+
+
+def append(root: Path, **facts: Any) -> Entry:
+    """Adds a line with these facts, who and when, and returns it."""
+    lines = _lines(root)
+    entry = Entry(
+        number=len(lines) + 1,
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        who=versioning.user(root),
+        commit=versioning.head(root),
+        previous=_sha256(lines[-1]) if lines else "",
+        **facts,
+    )
+    with replacing(root / FILE) as temporary:
+        temporary.write_bytes(b"".join(line + b"\n" for line in [*lines, json.dumps(entry.model_dump()).encode()]))
+    return entry
+
+
+def tracked(root: Path) -> dict[str, Any] | None:
+    """The `outs` entry of champion/model.dvc; None if there is none. Raises UserError if it is not one."""
+    if not (root / POINTER).exists():
+        return None
+    entries = load(list[dict[str, Any]], "outs", root / POINTER)
+    if len(entries) != 1:
+        raise UserError(f"{POINTER}: expected one entry in `outs`, not {len(entries)}")
+    return entries[0]
+
+
+def _lines(root: Path) -> list[bytes]:
+    return (root / FILE).read_bytes().removesuffix(b"\n").split(b"\n") if (root / FILE).exists() else []
+
+
+def _sha256(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest()
+
+
+def _edited(what: str) -> UserError:
+    return UserError(f"{what}: the ledger was edited; bring it back with `git checkout -- {FILE}`")
