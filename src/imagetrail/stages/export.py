@@ -28,7 +28,7 @@ from imagetrail.training import Recipe
 
 BATCHES, THREADS = (1, 256), (1, 2)  # that are timed
 QUERIED = 500  # validation images on which a file must agree with what it was made from
-REFERENCE = 2000  # training images whose features are kept
+REFERENCE = 2000  # images whose features are kept
 
 
 class Student(Section):
@@ -70,7 +70,7 @@ def run() -> dict[str, float]:
         params.budget,
     )
     write_json(folder / "export.json", [row | {"chosen": row["format"] == chosen.name} for row in rows])
-    _write_reference(folder / "reference.npz", opened[chosen.name], train, seed)
+    _write_reference(folder / "reference.npz", opened[chosen.name], valid, seed)
     _write_trained_on(folder / "trained_on.parquet", train, valid)
     _tell(rows, timing, chosen.name, params.budget)
     return timing
@@ -149,12 +149,12 @@ def _time(kind: str, path: Path, test: Samples) -> dict[str, float]:
     return found
 
 
-def _write_reference(path: Path, model: Model, train: Samples, seed: int) -> None:
-    """What the shipped file sees in training images: the measure of drift."""
-    chosen = np.sort(generator(seed, "reference").permutation(len(train))[:REFERENCE])
-    probabilities, features = model.run(train.images[chosen])
+def _write_reference(path: Path, model: Model, valid: Samples, seed: int) -> None:
+    """What the shipped file sees in usual images: the measure of drift. Those it was fitted to are no longer usual."""
+    chosen = np.sort(generator(seed, "reference").permutation(len(valid))[:REFERENCE])
+    probabilities, features = model.run(valid.images[chosen])
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, features=features, predicted=np.bincount(probabilities.argmax(1), minlength=len(train.classes)))
+        np.savez(file, features=features, counts=np.bincount(probabilities.argmax(1), minlength=len(valid.classes)))
 
 
 def _write_trained_on(path: Path, *parts: Samples) -> None:
