@@ -197,9 +197,10 @@ def test_the_stage_ships_one_file_and_says_what_each_is_worth(
     assert set(timing) == {f"{kind}_ms_{size}" for kind in rows for size in sizes}
     assert len(json.loads((out / "student/history.json").read_text())) == 2
 
-    reference, train = np.load(out / "reference.npz"), samples.read(tmp_path / "data/split/train")
+    reference = np.load(out / "reference.npz")
+    train, valid = (samples.read(tmp_path / "data/split" / part) for part in ("train", "valid"))
     opened = onnx_model.load(out / "student/model.int8.onnx")
-    assert np.array_equal(reference["features"], opened.features(train.images)) and reference["predicted"].sum() == 64
+    assert np.array_equal(reference["features"], opened.features(valid.images)) and reference["counts"].sum() == 64
     known = pq.read_table(out / "trained_on.parquet")
     assert known["id"].to_pylist()[:64] == train.column("id") and len(known) == 128
     assert len(set(known["fingerprint"].to_pylist())) == 128

@@ -33,9 +33,8 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     path = write(tmp_path / "model.onnx", noise(side=SIDE))
     store = tracking.open_store(tmp_path)
-    content = hashlib.sha256(path.read_bytes()).hexdigest()
-    number = store._log_model(store.create("export", {}), "fashion-mnist", content, path)
-    store.client.set_registered_model_alias("fashion-mnist", "champion", number)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    store.register("fashion-mnist", sha256, path, alias="champion", description="the best so far")
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -8,11 +8,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from imagetrail import layout, occlusion
+from imagetrail import layout, occlusion, pipeline
 from imagetrail.errors import UserError
 from imagetrail.files import replacing
 from imagetrail.intake import STDIN, Batch
@@ -38,14 +37,10 @@ def model_in_use(named: Path | None = None) -> Path:
         return champion / "model.onnx"
     if champion.with_suffix(".dvc").exists():
         raise UserError(f"{champion} is not here; run `dvc pull {champion}.dvc` or `dvc checkout {champion}.dvc`")
-    export = layout.ARTIFACTS / "export"
-    facts: list[dict[str, Any]] = (
-        json.loads((export / "export.json").read_text()) if (export / "export.json").exists() else []
-    )
-    chosen = [export / str(fact["file"]) for fact in facts if fact.get("chosen")]
-    if not chosen or not chosen[0].exists():
-        raise UserError("there is no champion and no exported model here; run `dvc repro` or `dvc pull`, or name a --model")
-    return chosen[0]
+    try:
+        return pipeline.challenger()
+    except UserError as error:
+        raise UserError(f"there is no champion, and {error}") from None
 
 
 def answers(model: Model, batch: Batch, *, top: int, unsure: float) -> list[Answer]:

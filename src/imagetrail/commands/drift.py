@@ -31,7 +31,7 @@ def drift(
     path = prediction.model_in_use(model)
     opened = onnx_model.load(path)
     print(f"model: {path} ({opened.sha256[:12]})", file=sys.stderr)
-    reference = drift.read_reference(path.with_name("reference.npz"), opened)
+    reference = drift.read_reference(drift.reference_of(path), opened)
     seen = drift.look(opened, reference, files)
     for file, reason in seen.faults:
         print(f"error: {prediction.printable(file)}: {reason}", file=sys.stderr)
