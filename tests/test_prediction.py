@@ -112,6 +112,14 @@ def test_a_picture_comes_through_stdin(
             assert Image.open(tmp_path / row["explanation"]).size[0] > 400
 
 
+@pytest.mark.usefixtures("exported")
+def test_more_than_a_picture_on_stdin_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "MAX_STDIN", 1000)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(bytes(1001))))
+    code, out, err = run("predict", "-")
+    assert (code, out) == (1, "") and "error: -: more than 1,000 bytes" in err
+
+
 def bad(folder: Path) -> dict[str, str]:
     """Files that are no picture to take, and what is to be said of each."""
     save(folder / "whole.png")
@@ -244,6 +252,11 @@ def test_the_explanation_shows_the_only_place_that_the_model_looks_at(channels: 
     assert heat[:6, 14:].mean() > 0.4 and heat[8:].mean() < 0.02 and heat[:, :10].mean() < 0.02
     assert occlusion.sensitivity(predict, image, 0).max() == 0  # nothing speaks for the other class
     assert occlusion.picture(image, heat).size == (2 * 220 + 11, 220)
+    mirrored = occlusion.sensitivity(lambda images: predict(images[:, :, ::-1]), image[:, ::-1], 1)
+    assert mirrored[:, ::-1] == pytest.approx(heat, abs=0.05)
+    plain = np.full((20, 20, channels), 200, np.uint8)
+    brightness = occlusion.sensitivity(lambda images: images.mean((1, 2, 3))[:, None] / 255, plain, 0)
+    assert not brightness.any()  # where nothing is, nothing is taken away
 
 
 def test_neither_torch_nor_mlflow_is_loaded_to_predict_or_to_tell_drift() -> None:
