@@ -141,7 +141,7 @@ def _time(kind: str, path: Path, test: Samples) -> dict[str, float]:
     """Milliseconds by size of batch and number of threads; `int8_ms_batch1` is the median on one thread."""
     found = {}
     for threads in THREADS:
-        model = onnx_model.load(path, threads=threads)
+        model = onnx_model.load(path, threads_a_batch=threads)
         for size in BATCHES:
             images = np.resize(test.images[:size], (size, *test.images.shape[1:]))
             name = f"{kind}_ms_batch{size}" + (f"_threads{threads}" if threads > 1 else "")
