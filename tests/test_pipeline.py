@@ -18,7 +18,7 @@ from mlflow import MlflowClient  # noqa: TID251  tests look at what users see
 from imagetrail import metrics, onnx_model, samples
 from imagetrail.cli import STAGES
 from imagetrail.errors import UserError
-from imagetrail.inspection import fingerprint
+from imagetrail.samples import fingerprint
 from imagetrail.sections import check_all
 
 ROOT = Path(__file__).parent.parent
@@ -41,7 +41,7 @@ SMALL = {
         "images": 600,
         "arms": {"relu": {"activation": "relu"}, "tanh": {"activation": "tanh"}},
     },
-    "evaluate": {"bootstrap": 100},
+    "evaluate": {"bootstrap": 100, "corrupted": 100},
     "explain": {"per_class": 1},
     "export": {"calibration": 100},
     "gate": {"margin": 0.2, "max_ece": 0.2},  # 36 images a class cannot show less
@@ -287,6 +287,9 @@ def test_a_wrong_param_is_one_line_for_each_and_no_traceback(tmp_path: Path) -> 
             ["compare.arms.s", "did you mean 'sigmoid'?"],
         ),
         ({"pretrain": {"related": ["mnits"]}}, ["did you mean 'mnist'?"]),
+        ({"evaluate": {"unknown": "mnits"}}, ["evaluate.unknown: unknown data set 'mnits'; did you mean 'mnist'?"]),
+        ({"evaluate": {"unknown": "fashion-mnist"}}, ["evaluate.unknown", "a published data set other than"]),
+        ({"evaluate": {"corrupted": 0}}, ["evaluate.corrupted"]),
         ({"data": {"name": "folder", "path": "/nowhere"}}, ["data.path: /nowhere does not exist"]),
         ({"augment": {"policy": [{"HorizontalFlop": {}}]}}, ["unknown transform", "did you mean 'HorizontalFlip'?"]),
         ({"augment": {"policy": [{"HorizontalFlip": {"prob": 1}}]}}, ["HorizontalFlip", "prob"]),

@@ -8,7 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
+from imagetrail.calibration import Calibration
 from imagetrail.errors import UserError
 from imagetrail.files import replacing
 from imagetrail.models import Classifier
@@ -27,18 +28,15 @@ from imagetrail.onnx_model import INPUT, OUTPUTS, PRODUCER, Model
 from imagetrail.params import Section
 from imagetrail.samples import Images, Samples
 
+AS_TRAINED = Calibration(temperature=1.0)
+
 
 class Deployed(nn.Module):
     """N×H×W×C uint8 to N×K probabilities, and to what the last layer sees, N×D."""
 
-    def __init__(self, model: Classifier, temperature: float) -> None:
+    def __init__(self, model: Classifier, calibration: Calibration) -> None:
         super().__init__()
-        self.model = copy.deepcopy(model).cpu()
-        last = self.model.network[-1]
-        assert isinstance(last, nn.Linear)
-        with torch.no_grad():  # logits divided by the temperature, at no cost
-            last.weight.div_(temperature)
-            last.bias.div_(temperature)
+        self.model, self.calibration = copy.deepcopy(model).cpu(), calibration
         self.mean, self.std = (values.reshape(-1, 1, 1) for values in (self.model.mean, self.model.std))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,18 +44,21 @@ class Deployed(nn.Module):
         # as Classifier has it, but channels first: onnxruntime is slow to subtract along a last dimension of 1 or 3
         normal = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
         features: Tensor = network[:-1](normal)
-        probabilities: Tensor = network[-1](features).softmax(1)
+        logs = network[-1](features).log_softmax(1)
+        probabilities: Tensor = ((logs - self.calibration.bend * logs**2) / self.calibration.temperature).softmax(1)
         return probabilities, features
 
 
-def to_onnx(model: Classifier, path: Path, *, temperature: float = 1.0, facts: Mapping[str, str] | None = None) -> None:
+def to_onnx(
+    model: Classifier, path: Path, *, calibration: Calibration = AS_TRAINED, facts: Mapping[str, str] | None = None
+) -> None:
     """Writes `model` in float32, for any batch size; `facts` join its metadata."""
     spec = model.spec
     example = torch.zeros(2, spec.image_size, spec.image_size, spec.channels, dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     warnings.simplefilter("ignore", FutureWarning)  # of torch's own use of its own functions
     program = torch.onnx.export(
-        Deployed(model, temperature).eval(),
+        Deployed(model, calibration).eval(),
         (example,),
         dynamo=True,
         input_names=[INPUT],
@@ -66,7 +67,8 @@ def to_onnx(model: Classifier, path: Path, *, temperature: float = 1.0, facts: M
         verbose=False,
     )
     assert program is not None
-    own = {"classes": json.dumps(spec.classes), "model": spec.model, "temperature": f"{temperature:.6g}"}
+    own = {"classes": json.dumps(spec.classes), "model": spec.model}
+    own |= {name: str(value) for name, value in asdict(calibration).items()}
     _write(program.model_proto, own | {"producer": PRODUCER, "version": version("imagetrail")} | dict(facts or {}), path)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 RAW = Path("data/raw")  # <dataset>/files/, <dataset>/SOURCE.json
 RELATED = Path("data/related")  # <dataset>/, the files of the data sets named in pretrain.related
+UNKNOWN = Path("data/unknown")  # <dataset>/, the files of the data set named in evaluate.unknown
 SPLIT = Path("data/split")
 TRAIN, VALID, TEST = SPLIT / "train", SPLIT / "valid", SPLIT / "test"
 AUGMENTED = Path("data/augmented")

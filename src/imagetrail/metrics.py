@@ -1,6 +1,7 @@
-"""What predictions are worth: point metrics by name, bootstrap intervals, calibration and paired tests. No torch."""
+"""What predictions are worth: point metrics by name, intervals, calibration error and paired tests. No torch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,8 @@ from numpy.typing import NDArray
 # scipy's parts are imported where they are used: together they take half a second, and most stages need none
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
+BINS = 15  # of confidence, equally wide
+Z = 1.959964  # standard deviations to either side of a normal distribution's middle 95 %
 
 
 def softmax(logits: Floats) -> Floats:
@@ -16,36 +19,69 @@ def softmax(logits: Floats) -> Floats:
     return normalised
 
 
-def top1(probabilities: Floats, labels: Labels) -> float:
-    """Share of labels that have the highest probability."""
-    return float((probabilities.argmax(1) == labels).mean())
+@dataclass(frozen=True)
+class Metric:
+    """A function of means over images; so to judge resampled images, it is enough to weigh the parts anew."""
+
+    parts: Callable[[Floats, Labels], Floats]  # of probabilities N×K and labels N: what each image adds, N×P
+    value: Callable[[Floats], Floats] = lambda means: means[..., 0]  # of means …×P: the metric, of shape …
+
+    def __call__(self, probabilities: Floats, labels: Labels) -> float:
+        return float(self.value(self.parts(probabilities, labels).mean(0)))
 
 
-def log_loss(probabilities: Floats, labels: Labels) -> float:
-    """Mean negative log-probability of the label, in nats."""
-    return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean())
+def top(k: int) -> Metric:
+    """Share of images whose label is among the `k` highest probabilities; of equal ones the first class is the higher."""
+
+    def right(probabilities: Floats, labels: Labels) -> Floats:
+        ranked = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
+        found: Floats = (ranked == labels[:, None]).any(1, keepdims=True).astype(np.float64)
+        return found
+
+    return Metric(right)
 
 
-def macro_f1(probabilities: Floats, labels: Labels) -> float:
-    """Unweighted mean over classes of 2·TP / (2·TP + FP + FN); a class never seen nor predicted is left out."""
-    table = confusion(probabilities, labels)
-    claimed = table.sum(0) + table.sum(1)
-    return float((2 * table.diagonal()[claimed > 0] / claimed[claimed > 0]).mean())
+def _f1_parts(probabilities: Floats, labels: Labels) -> Floats:
+    labelled, predicted = (np.eye(probabilities.shape[1])[numbers] for numbers in (labels, probabilities.argmax(1)))
+    return np.hstack([labelled * predicted, labelled + predicted])
 
 
-def brier(probabilities: Floats, labels: Labels) -> float:
-    """Mean squared distance of the probabilities to the one-hot label, from 0 to 2."""
-    return float(((probabilities - np.eye(probabilities.shape[1])[labels]) ** 2).sum(1).mean())
+def _f1(means: Floats) -> Floats:
+    hits, claimed = np.split(means, 2, axis=-1)
+    scores: Floats = np.divide(2 * hits, claimed, out=np.zeros_like(hits), where=claimed > 0)
+    mean: Floats = scores.sum(-1) / (claimed > 0).sum(-1)
+    return mean
 
 
-def ece(probabilities: Floats, labels: Labels, bins: int = 15) -> float:
-    """Expected calibration error: |accuracy − confidence|, averaged over equal-width bins (arXiv:1706.04599)."""
-    return float(
-        sum(share * abs(accuracy - confidence) for share, accuracy, confidence in reliability(probabilities, labels, bins))
-    )
+def _ece_parts(probabilities: Floats, labels: Labels) -> Floats:
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    gaps: Floats = np.eye(BINS)[_bin(confidence)] * (right - confidence)[:, None]
+    return gaps
 
 
-METRICS: dict[str, Callable[[Floats, Labels], float]] = {
+def _bin(confidence: Floats) -> NDArray[np.int64]:
+    return np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+
+
+top1 = top(1)
+
+# mean negative log-probability of the label, in nats
+log_loss = Metric(
+    lambda probabilities, labels: -np.log(np.maximum(np.take_along_axis(probabilities, labels[:, None], 1), 1e-12))
+)
+
+# mean squared distance of the probabilities to the one-hot label, from 0 to 2
+brier = Metric(
+    lambda probabilities, labels: ((probabilities - np.eye(probabilities.shape[1])[labels]) ** 2).sum(1, keepdims=True)
+)
+
+# unweighted mean over classes of 2·TP / (2·TP + FP + FN); a class never seen nor predicted is left out
+macro_f1 = Metric(_f1_parts, _f1)
+
+# expected calibration error: |accuracy − confidence|, averaged over equal-width bins (arXiv:1706.04599)
+ece = Metric(_ece_parts, lambda means: np.abs(means).sum(-1))
+
+METRICS: dict[str, Metric] = {
     "top1": top1,
     "macro_f1": macro_f1,
     "log_loss": log_loss,
@@ -54,11 +90,11 @@ METRICS: dict[str, Callable[[Floats, Labels], float]] = {
 }
 
 
-def reliability(probabilities: Floats, labels: Labels, bins: int = 15) -> list[tuple[float, float, float]]:
+def reliability(probabilities: Floats, labels: Labels) -> list[tuple[float, float, float]]:
     """(share of images, accuracy, mean confidence) of every non-empty bin of confidence."""
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
-    filled = [which == i for i in range(bins) if (which == i).any()]
+    which = _bin(confidence)
+    filled = [which == i for i in range(BINS) if (which == i).any()]
     return [(float(mask.mean()), float(right[mask].mean()), float(confidence[mask].mean())) for mask in filled]
 
 
@@ -70,26 +106,74 @@ def confusion(probabilities: Floats, labels: Labels) -> NDArray[np.int64]:
 
 
 def bootstrap(
-    metric: Callable[[Floats, Labels], float], probabilities: Floats, labels: Labels, rng: np.random.Generator, *, draws: int
-) -> tuple[float, float]:
-    """Percentile 95 % interval of a metric over resampled images."""
-    count = len(labels)
-    values = []
-    for _ in range(draws):
-        chosen = rng.integers(0, count, count)
-        values.append(metric(probabilities[chosen], labels[chosen]))
+    judged: Mapping[str, tuple[Metric, Floats]], labels: Labels, rng: np.random.Generator, *, draws: int
+) -> dict[str, tuple[float, float]]:
+    """Percentile 95 % interval of each metric, on its probabilities, over the same resampled images.
+
+    Resampling adds to a calibration error, never takes away: its interval errs on the high side and may not hold the value.
+    """
+    parts = {name: metric.parts(probabilities, labels) for name, (metric, probabilities) in judged.items()}
+    means = resampled(np.hstack(list(parts.values())), rng, draws=draws)
+    ends = np.cumsum([part.shape[1] for part in parts.values()])
+    return {
+        name: interval(metric.value(mine))
+        for (name, (metric, _)), mine in zip(judged.items(), np.split(means, ends[:-1], axis=1), strict=True)
+    }
+
+
+def resampled(parts: Floats, rng: np.random.Generator, *, draws: int) -> Floats:
+    """The means of N×P parts over `draws` resamples of N images, draws×P: a product with how often each was drawn."""
+    count, many = len(parts), 64  # resamples at a time, to bound the memory
+    means = np.empty((draws, parts.shape[1]))
+    for start in range(0, draws, many):
+        rows = min(many, draws - start)
+        chosen = rng.integers(0, count, (rows, count)) + count * np.arange(rows)[:, None]
+        often = np.bincount(chosen.ravel(), minlength=rows * count).reshape(rows, count)
+        means[start : start + rows] = often.astype(np.float64) @ parts / count
+    return means
+
+
+def interval(values: Floats) -> tuple[float, float]:
+    """The middle 95 % of the values."""
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
 
 
-def temperature(logits: Floats, labels: Labels) -> float:
-    """The divisor of the logits that minimises log-loss (arXiv:1706.04599)."""
-    from scipy import optimize
+def wilson(right: NDArray[np.int64], count: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Wilson's 95 % interval of the share `right` / `count`, honest for few images too (doi:10.2307/2276774)."""
+    count = np.maximum(count, 1)
+    share, spread = right / count, Z**2 / count
+    middle = (share + spread / 2) / (1 + spread)
+    half = Z * np.sqrt(share * (1 - share) / count + spread / (4 * count)) / (1 + spread)
+    return np.maximum(middle - half, 0), np.minimum(middle + half, 1)
 
-    found = optimize.minimize_scalar(
-        lambda log_t: log_loss(softmax(logits / np.exp(log_t)), labels), bounds=(-3, 3), method="bounded"
-    )
-    return float(np.exp(found.x))
+
+def coverage(probabilities: Floats, labels: Labels) -> tuple[Floats, Floats]:
+    """Confidence of each image, most confident first, and the accuracy on the images so far (arXiv:1705.08500).
+
+    Images of equal confidence count with their mean, so that their order does not matter.
+    """
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    _, group, size = np.unique(-confidence, return_inverse=True, return_counts=True)
+    order = np.argsort(group, kind="stable")
+    mean = np.bincount(group, right) / size
+    accuracy: Floats = np.cumsum(mean[group[order]]) / np.arange(1, len(labels) + 1)
+    return confidence[order], accuracy
+
+
+def auroc(known: Floats, unknown: Floats) -> tuple[float, float, float]:
+    """Chance that a known image scores higher than an unknown one, and its 95 % interval (DeLong, doi:10.2307/2531595)."""
+    above, below = _beaten(known, unknown), _beaten(unknown, known)
+    half = Z * np.sqrt(above.var() / len(known) + below.var() / len(unknown))
+    value = float(above.mean())
+    return value, max(0.0, value - half), min(1.0, value + half)
+
+
+def _beaten(scores: Floats, others: Floats) -> Floats:
+    """Share of `others` below each score; a tie counts half."""
+    ranked = np.sort(others)
+    share: Floats = (np.searchsorted(ranked, scores, "left") + np.searchsorted(ranked, scores, "right")) / 2 / len(ranked)
+    return share
 
 
 def mean_interval(values: Floats) -> tuple[float, float]:
@@ -135,7 +219,7 @@ def paired_interval(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> tuple
     def end(low: float, high: float, z: float) -> float:
         return float(optimize.brentq(lambda d: tango(only_ours, only_theirs, images, d) - z, low, high))
 
-    return found, end(-1 + 1e-9, found, 1.96) if found > -1 else -1.0, end(found, 1 - 1e-9, -1.96) if found < 1 else 1.0
+    return found, end(-1 + 1e-9, found, Z) if found > -1 else -1.0, end(found, 1 - 1e-9, -Z) if found < 1 else 1.0
 
 
 def noninferiority(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], margin: float) -> float:

@@ -99,6 +99,33 @@ def reliability(curves: Mapping[str, Sequence[tuple[float, float, float]]], path
     _save(figure, path)
 
 
+def coverage(points: Sequence[Mapping[str, float]], path: Path | BinaryIO) -> None:
+    """Accuracy among the answers given, when only the most confident share of the images is answered."""
+    figure = Figure(figsize=(4.5, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([100 * point["coverage"] for point in points], [100 * point["top1"] for point in points], color=BLUE)
+    _finish(axes, "images answered, %, most confident first", "top-1 among them, %")
+    _save(figure, path)
+
+
+def gallery(
+    images: Sequence[NDArray[np.uint8]], captions: Sequence[str], path: Path | BinaryIO, *, columns: int = 8
+) -> None:
+    """Pictures H×W×C, each under its caption of one or more lines."""
+    rows, high = -(-len(images) // columns), 1.15 + 0.1 * captions[0].count("\n")  # of a cell that is 1 wide
+    figure = Figure(figsize=(1.2 * columns, 1.2 * high * rows))
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, columns), ylim=(high * rows, 0))
+    axes.axis("off")
+    for i, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        left, bottom = i % columns, (i // columns + 1) * high
+        extent = (left + 0.03, left + 0.97, bottom - 0.03, bottom - 0.97)
+        axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255, extent=extent, aspect="auto", origin="lower")
+        # a class may have any name, so no mathematics in it
+        axes.text(left + 0.5, bottom - 1, caption, fontsize=6.5, ha="center", va="bottom", parse_math=False)
+    axes.set(xlim=(0, columns), ylim=(high * rows, 0))
+    _save(figure, path)
+
+
 def saliency(images: NDArray[np.uint8], maps: NDArray[np.float32], titles: Sequence[str], path: Path | BinaryIO) -> None:
     """Each picture, and beside it the same in grey under its saliency map."""
     pairs = 4

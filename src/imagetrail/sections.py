@@ -18,7 +18,7 @@ from imagetrail.stages.compare import Compare
 from imagetrail.stages.evaluate import Evaluate
 from imagetrail.stages.explain import Explain
 from imagetrail.stages.export import Export
-from imagetrail.stages.fetch import check_related
+from imagetrail.stages.fetch import check_others
 from imagetrail.stages.inspect import Inspect
 from imagetrail.stages.pretrain import Pretrain
 from imagetrail.stages.split import Split
@@ -73,7 +73,9 @@ def _check_data(path: Path) -> None:
         raise UserError(
             f"{path}: data.path: {data.path} does not exist; it must be a folder or archive of class sub-folders"
         )
-    check_related(load(Pretrain, "pretrain", path).related, data.name)
+    check_others(load(Pretrain, "pretrain", path).related, data.name, "pretrain.related")
+    unknown = load(Evaluate, "evaluate", path).unknown
+    check_others([unknown] if unknown else [], data.name, "evaluate.unknown")
     build(load(Augment, "augment", path).policy, data.channels)
 
 

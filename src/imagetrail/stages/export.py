@@ -12,18 +12,17 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import Field
 
-from imagetrail import datasets, export, layout, metrics, models, onnx_model, pipeline, samples, training
+from imagetrail import calibration, datasets, export, layout, metrics, models, onnx_model, pipeline, samples, training
 from imagetrail.batches import Mixture
 from imagetrail.errors import UserError
 from imagetrail.export import Budget, File
 from imagetrail.files import remove, replacing, write_json
 from imagetrail.history import as_row
-from imagetrail.inspection import fingerprint
 from imagetrail.models import Classifier
 from imagetrail.onnx_model import Model
 from imagetrail.params import Section, check, load, read_yaml
 from imagetrail.rng import derive, generator
-from imagetrail.samples import Samples
+from imagetrail.samples import Samples, fingerprint
 from imagetrail.training import Recipe
 
 BATCHES, THREADS = (1, 256), (1, 2)  # that are timed
@@ -80,10 +79,9 @@ def _write(model: Classifier, float32: Path, int8: Path, facts: dict[str, str], 
     """Writes a model as two files, calibrated on valid and proven to be the model that was trained."""
     train, valid = samples.read(layout.TRAIN), samples.read(layout.VALID)
     logits = training.predict(model, valid, exact=True).double().numpy()
-    temperature = metrics.temperature(logits, valid.labels)  # of the whole of valid, as evaluate has it
-    export.to_onnx(model, float32, temperature=temperature, facts=facts)
-    ours = metrics.softmax(logits[:QUERIED] / temperature)
-    difference = float(np.abs(ours - onnx_model.load(float32).predict(valid.images[:QUERIED])).max())
+    calibrate = calibration.fit(logits, valid.labels)  # as evaluate has it
+    export.to_onnx(model, float32, calibration=calibrate, facts=facts)
+    difference = float(np.abs(calibrate(logits[:QUERIED]) - onnx_model.load(float32).predict(valid.images[:QUERIED])).max())
     if not difference <= params.tolerance:
         raise UserError(
             f"{float32} differs from the trained model by {difference:.2g} in probability, more than {params.tolerance:g}"

@@ -1,5 +1,6 @@
-"""Bring the pictures in. Reads the mirrors or the user's folder, writes data/raw and data/related."""
+"""Bring the pictures in. Reads the mirrors or the user's folder, writes data/raw, data/related and data/unknown."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +11,32 @@ from imagetrail.errors import UserError
 from imagetrail.files import replacing, write_json
 from imagetrail.params import load
 
+NAME_OR_NULL: Any = str | None  # mypy takes no union where a type is wanted
+
 
 def run() -> None:
     dataset, own = load(str, "data.name"), load(Path, "data.path")
-    related = load(list[str], "pretrain.related")
-    check_related(related, dataset)
+    related, unknown = load(list[str], "pretrain.related"), load(NAME_OR_NULL, "evaluate.unknown")
+    unknowns = [unknown] if unknown else []
+    check_others(related, dataset, "pretrain.related")
+    check_others(unknowns, dataset, "evaluate.unknown")
     source = _fetch(dataset, own, layout.RAW / dataset / "files")
-    with replacing(layout.RELATED) as temporary:
-        write_json(temporary / "datasets.json", related)  # an out must not be empty, even if no data set is related
-        others = [_fetch(name, own, temporary / name) for name in related]
-    write_json(layout.RAW / dataset / "SOURCE.json", source | {"related": others})
+    source["related"] = _fetch_others(related, own, layout.RELATED)
+    source["unknown"] = _fetch_others(unknowns, own, layout.UNKNOWN)
+    write_json(layout.RAW / dataset / "SOURCE.json", source)
 
 
-def check_related(related: list[str], dataset: str) -> None:
-    """Raises UserError for a related data set that does not exist, or that is the very one or the user's own."""
-    for name in related:
-        if name == dataset or not choose(DATASETS, name, "data set in pretrain.related").files:
-            raise UserError(
-                f"params.yaml: pretrain.related: {name!r} cannot be related to {dataset!r}; name other data sets"
-            )
+def check_others(names: Sequence[str], dataset: str, key: str) -> None:
+    """Raises UserError for a data set named under `key` that does not exist, or is the very one or the user's own."""
+    for name in names:
+        if name == dataset or not choose(DATASETS, name, f"data set in {key}").files:
+            raise UserError(f"params.yaml: {key}: {name!r} does not do; name a published data set other than {dataset!r}")
+
+
+def _fetch_others(names: Sequence[str], own: Path, folder: Path) -> list[dict[str, Any]]:
+    with replacing(folder) as temporary:
+        write_json(temporary / "datasets.json", list(names))  # an out must not be empty, even if no data set is named
+        return [_fetch(name, own, temporary / name) for name in names]
 
 
 def _fetch(name: str, own: Path, folder: Path) -> dict[str, Any]:

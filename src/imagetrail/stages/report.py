@@ -54,6 +54,7 @@ def _facts() -> dict[str, Any]:
     ]
     history = [{name: float(value) for name, value in row.items()} for row in read_csv(here / "train/history.csv")]
     return found | {
+        "slices": _weakest(read_csv(here / "evaluate/slices.csv"), found["test"]["n"]),
         "activity": read_csv(here / "train/activity.csv"),
         "dataset": load(str, "data.name"),
         "best": read_yaml(here / "tune/best.yaml"),
@@ -62,6 +63,12 @@ def _facts() -> dict[str, Any]:
         "maps": [file.stem for file in sorted((here / "explain/maps").glob("*.png"))],
         "sheets": [file.stem for file in sorted((here / "inspect/classes").glob("*.png"))],
     }
+
+
+def _weakest(rows: list[dict[str, str]], images: int, count: int = 10) -> list[dict[str, str]]:
+    """The slices that the model is most often wrong on, without classes, which have a table of their own."""
+    parts = [row for row in rows if row["column"] != "class" and int(row["images"]) < images]
+    return sorted(parts, key=lambda row: float(row["top1"]))[:count]
 
 
 def _files() -> dict[str, str]:
