@@ -5,7 +5,6 @@ Keras and PyTorch get prepared arrays. Keras runs as the article has it, in batc
 two: 256. Ours is measured before and after. Sizes and accuracies compare int8 (ours) with float32 (the peer).
 """
 
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -113,7 +112,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         models = {name: trained(name, train, test) for name in MODELS}
         paths = exported(models, train, Path(folder))
-        files = {key: onnx_model.load(path, threads=os.cpu_count() or 1) for key, path in paths.items()}
+        files = {key: onnx_model.load(path) for key, path in paths.items()}
         figures |= speed(files, models, test)
         for name, key in (("fast", "int8"), ("article", "int8_article")):
             size = {kind: [paths[name, kind].stat().st_size] for kind in FORMATS}

@@ -12,8 +12,9 @@ import pytest
 import torch
 import yaml
 
-from imagetrail import export, metrics, models, onnx_model, samples, training
+from imagetrail import calibration, export, metrics, models, onnx_model, samples, training
 from imagetrail.batches import Mixture
+from imagetrail.calibration import Calibration
 from imagetrail.errors import UserError
 from imagetrail.export import Budget, File
 from imagetrail.models import MODELS, Classifier, Spec
@@ -37,9 +38,9 @@ def pictures(count: int, size: int = 12, channels: int = 1) -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (count, size, size, channels), np.uint8)
 
 
-def probabilities(model: Classifier, images: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+def logits(model: Classifier, images: np.ndarray) -> np.ndarray:
     with torch.no_grad():
-        return (model(torch.from_numpy(images)) / temperature).softmax(1).numpy()
+        return model(torch.from_numpy(images)).double().numpy()
 
 
 def learned(train: Samples, valid: Samples, *, teacher: Classifier | None = None, **changes: Any) -> Training:
@@ -54,20 +55,22 @@ def learned(train: Samples, valid: Samples, *, teacher: Classifier | None = None
 
 
 @pytest.mark.parametrize(("name", "channels"), [*((name, 1) for name in MODELS), ("fast", 3)])
-def test_a_file_answers_as_the_trained_model_does_at_its_temperature(tmp_path: Path, name: str, channels: int) -> None:
+def test_a_file_answers_as_the_trained_model_does_calibrated(tmp_path: Path, name: str, channels: int) -> None:
     model, images = network(name, channels=channels), pictures(7, channels=channels)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    export.to_onnx(model, tmp_path / "model.onnx", temperature=0.5, facts={"licence": "MIT", "data": "d.dir"})
+    export.to_onnx(
+        model, tmp_path / "model.onnx", calibration=Calibration(0.5, 0.2), facts={"licence": "MIT", "data": "d.dir"}
+    )
     opened = onnx_model.load(tmp_path / "model.onnx")
     answers, features = opened.run(images)
-    assert np.allclose(answers, probabilities(model, images, 0.5), atol=1e-5)
+    assert np.allclose(answers, Calibration(0.5, 0.2)(logits(model, images)), atol=1e-5)
     with torch.no_grad():
         normal = (torch.from_numpy(images).float() - model.mean) / model.std
         last_input = model.network[:-1](normal.permute(0, 3, 1, 2))
     assert np.allclose(features, last_input.numpy(), atol=1e-3)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     facts = {"classes": '["a", "b", "c"]', "model": name, "producer": "imagetrail", "version": "0.1.0"}
-    assert opened.metadata == facts | {"temperature": "0.5", "licence": "MIT", "data": "d.dir"}
+    assert opened.metadata == facts | {"temperature": "0.5", "bend": "0.2", "licence": "MIT", "data": "d.dir"}
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +78,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a network of 28×28 pictures as float32 and as int8."""
     folder, images = tmp_path_factory.mktemp("files"), pictures(100, 28)
     index = samples.make_index(ids=[""] * 100, labels=[0] * 100, origin="real", sources=[""] * 100)
-    export.to_onnx(network("fast", size=28), folder / "model.onnx", temperature=2, facts={"data": "d"})
+    export.to_onnx(network("fast", size=28), folder / "model.onnx", facts={"data": "d"})
     export.quantise(folder / "model.onnx", Samples(images, index, ("a", "b", "c")), folder / "model.int8.onnx")
     return folder
 
@@ -101,7 +104,7 @@ def test_the_first_convolution_stays_in_float32(files: Path) -> None:
 def test_int8_answers_nearly_as_float32(files: Path) -> None:
     images = pictures(50, 28)
     small, large = (onnx_model.load(files / name).predict(images) for name in ("model.int8.onnx", "model.onnx"))
-    assert 0 < np.abs(small - large).max() < 0.05
+    assert 0 < np.abs(small - large).mean() < 0.03
 
 
 def test_a_clean_process_with_onnxruntime_alone_gives_the_same_answers(files: Path) -> None:
@@ -206,11 +209,11 @@ def test_the_stage_ships_one_file_and_says_what_each_is_worth(
     assert len(set(known["fingerprint"].to_pylist())) == 128
 
     valid = samples.read(tmp_path / "data/split/valid")
-    logits = training.predict(models.load(tmp_path / "artifacts/train"), valid, exact=True).double().numpy()
-    expected = metrics.temperature(logits, valid.labels)
+    found = training.predict(models.load(tmp_path / "artifacts/train"), valid, exact=True).double().numpy()
+    expected = calibration.fit(found, valid.labels)
     opened = onnx_model.load(out / "model.onnx")
-    assert float(opened.metadata["temperature"]) == pytest.approx(expected, rel=1e-4)
-    assert np.allclose(opened.predict(valid.images), metrics.softmax(logits / expected), atol=1e-3)
+    assert (opened.metadata["temperature"], opened.metadata["bend"]) == (str(expected.temperature), str(expected.bend))
+    assert np.allclose(opened.predict(valid.images), expected(found), atol=1e-3)
 
 
 def test_every_file_has_the_same_bytes_each_time_and_there_need_be_no_student(

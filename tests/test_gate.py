@@ -21,8 +21,7 @@ from torch import nn
 from imagetrail import gate, metrics, onnx_model
 from imagetrail.errors import UserError
 from imagetrail.gate import Candidate, Decision, Gate
-from imagetrail.inspection import fingerprint
-from imagetrail.samples import Samples
+from imagetrail.samples import Samples, fingerprint
 from imagetrail.stages import gate as stage
 
 BOUNDS: dict[str, Any] = {

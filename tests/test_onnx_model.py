@@ -31,11 +31,16 @@ def test_a_file_of_ours_says_what_it_is_and_answers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 7])
 def test_batches_of_any_size_give_the_same_answers_in_order(tmp_path: Path, count: int) -> None:
-    model = onnx_model.load(tiny_onnx.write(tmp_path / "model.onnx", tiny_onnx.noise()))
+    path = tiny_onnx.write(tmp_path / "model.onnx", tiny_onnx.noise())
     images = pictures(count)
-    whole, parts = model.predict(images), model.predict(images, batch_size=3)
-    assert whole.shape == (count, 2) and np.allclose(whole, parts)
-    assert np.allclose(model.features(images), model.features(images, batch_size=3), atol=1e-4)
+    alone, many = onnx_model.load(path, threads=1), onnx_model.load(path, threads=3)
+    whole = alone.predict(images)
+    assert whole.shape == (count, 2) and np.allclose(
+        whole, [alone.predict(images[i : i + 1])[0] for i in range(count)] or whole
+    )
+    for model in (alone, many):
+        assert np.allclose(model.predict(images, batch_size=3), whole)
+        assert np.allclose(model.features(images, batch_size=3), alone.features(images), atol=1e-4)
 
 
 @pytest.mark.parametrize("images", [pictures(1, 9, 8, 1), pictures(1, 8, 8, 3), pictures(1).astype(np.float32)])
@@ -43,6 +48,19 @@ def test_pictures_of_another_size_colour_or_type_are_refused(tmp_path: Path, ima
     model = onnx_model.load(tiny_onnx.write(tmp_path / "model.onnx", tiny_onnx.noise()))
     with pytest.raises(UserError, match="the model takes pictures 8×8×1 of uint8, not"):
         model.predict(images)
+
+
+def test_the_number_of_threads_changes_no_bit(tmp_path: Path) -> None:
+    path = tiny_onnx.write(tmp_path / "model.onnx", tiny_onnx.noise())
+    images = pictures(1000)
+    assert np.array_equal(onnx_model.load(path, threads=1).predict(images), onnx_model.load(path, threads=4).predict(images))
+
+
+def test_answers_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    made = tiny_onnx.noise()
+    made.graph.initializer[3].CopyFrom(numpy_helper.from_array(np.full((16, 2), np.nan, np.float32), "w2"))
+    with pytest.raises(UserError, match="its answers are no numbers"):
+        onnx_model.load(tiny_onnx.write(tmp_path / "model.onnx", made)).predict(pictures(3))
 
 
 # ---- files that are not ours, or hostile ----

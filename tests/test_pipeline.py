@@ -18,7 +18,7 @@ from mlflow import MlflowClient  # noqa: TID251  tests look at what users see
 from imagetrail import metrics, onnx_model, samples
 from imagetrail.cli import STAGES
 from imagetrail.errors import UserError
-from imagetrail.inspection import fingerprint
+from imagetrail.samples import fingerprint
 from imagetrail.sections import check_all
 
 ROOT = Path(__file__).parent.parent

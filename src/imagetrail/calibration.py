@@ -25,9 +25,6 @@ class Calibration:
         return softmax((logs - self.bend * logs**2) / self.temperature)
 
 
-AS_TRAINED = Calibration(1.0)
-
-
 def fit(logits: Floats, labels: Labels) -> Calibration:
     """The calibration of least log-loss. The images should be those of valid: neither trained nor judged on.
 

@@ -20,7 +20,7 @@ from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
-from imagetrail.calibration import AS_TRAINED, Calibration
+from imagetrail.calibration import Calibration
 from imagetrail.errors import UserError
 from imagetrail.files import replacing
 from imagetrail.models import Classifier
@@ -28,9 +28,11 @@ from imagetrail.onnx_model import INPUT, OUTPUTS, PRODUCER, Model
 from imagetrail.params import Section
 from imagetrail.samples import Images, Samples
 
+AS_TRAINED = Calibration(temperature=1.0)
+
 
 class Deployed(nn.Module):
-    """N×H×W×C uint8 to N×K calibrated probabilities, and to what the last layer sees, N×D."""
+    """N×H×W×C uint8 to N×K probabilities, and to what the last layer sees, N×D."""
 
     def __init__(self, model: Classifier, calibration: Calibration) -> None:
         super().__init__()
@@ -43,12 +45,12 @@ class Deployed(nn.Module):
         normal = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
         features: Tensor = network[:-1](normal)
         logs = network[-1](features).log_softmax(1)
-        calibrated: Tensor = (logs - self.calibration.bend * logs**2) / self.calibration.temperature
-        return calibrated.softmax(1), features
+        probabilities: Tensor = ((logs - self.calibration.bend * logs**2) / self.calibration.temperature).softmax(1)
+        return probabilities, features
 
 
 def to_onnx(
-    model: Classifier, path: Path, calibration: Calibration = AS_TRAINED, facts: Mapping[str, str] | None = None
+    model: Classifier, path: Path, *, calibration: Calibration = AS_TRAINED, facts: Mapping[str, str] | None = None
 ) -> None:
     """Writes `model` in float32, for any batch size; `facts` join its metadata."""
     spec = model.spec
@@ -65,9 +67,8 @@ def to_onnx(
         verbose=False,
     )
     assert program is not None
-    own = {"classes": json.dumps(spec.classes), "model": spec.model} | {
-        name: f"{value:.6g}" for name, value in asdict(calibration).items()
-    }
+    own = {"classes": json.dumps(spec.classes), "model": spec.model}
+    own |= {name: str(value) for name, value in asdict(calibration).items()}
     _write(program.model_proto, own | {"producer": PRODUCER, "version": version("imagetrail")} | dict(facts or {}), path)
 
 

@@ -198,11 +198,8 @@ def _difference(right: NDArray[np.bool_], baseline: NDArray[np.bool_], alpha: fl
 
 
 def _accuracy_interval(right: NDArray[np.bool_]) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share."""
-    from scipy import stats
-
-    interval = stats.binomtest(int(right.sum()), len(right)).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
+    low, high = metrics.wilson(np.array(right.sum()), np.array(len(right)))
+    return float(low), float(high)
 
 
 def _skipped(challenger: Candidate, champion: Candidate | None, params: Gate) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """What is in a data set and what is wrong with it: counts, value ranges, duplicates, a look at every class."""
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,13 +11,9 @@ from PIL import Image
 
 from imagetrail.datasets import Data
 from imagetrail.pictures import Pictures, Unreadable
+from imagetrail.samples import fingerprint
 
 CELLS = 40  # pictures on a contact sheet
-
-
-def fingerprint(image: NDArray[np.uint8]) -> str:
-    """Equal for images that are equal in every pixel."""
-    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=12).hexdigest()
 
 
 @dataclass

@@ -219,7 +219,7 @@ def paired_interval(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> tuple
     def end(low: float, high: float, z: float) -> float:
         return float(optimize.brentq(lambda d: tango(only_ours, only_theirs, images, d) - z, low, high))
 
-    return found, end(-1 + 1e-9, found, 1.96) if found > -1 else -1.0, end(found, 1 - 1e-9, -1.96) if found < 1 else 1.0
+    return found, end(-1 + 1e-9, found, Z) if found > -1 else -1.0, end(found, 1 - 1e-9, -Z) if found < 1 else 1.0
 
 
 def noninferiority(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], margin: float) -> float:

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,39 +40,54 @@ class Model:
     shape: tuple[int, int, int]  # H, W, C of its pictures
     metadata: dict[str, str]
     sha256: str  # of the file
+    threads: int  # batches that are answered at a time
 
     def run(self, images: Images, *, batch_size: int = 64) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """Probabilities n×K, and features n×D: what the last layer sees. Images n×H×W×C uint8.
 
         Batches of 64 stay in the processor's cache: for small pictures up to twice as fast as 256.
         """
-        if images.shape[1:] != self.shape or images.dtype != np.uint8:
-            raise UserError(
-                f"the model takes pictures {_by(self.shape)} of uint8, not {_by(images.shape[1:])} of {images.dtype}"
-            )
-        try:
-            parts = [
-                self.session.run(OUTPUTS, {INPUT: np.ascontiguousarray(images[start : start + batch_size])})
-                for start in range(0, max(1, len(images)), batch_size)  # no pictures: arrays of the right shape, empty
-            ]
-        except REFUSED as error:
-            raise UserError(f"the model is damaged, it cannot answer: {str(error).splitlines()[0]}") from None
-        probabilities, features = (np.concatenate(some) for some in zip(*parts, strict=True))
-        if not np.isfinite(probabilities).all():
-            raise UserError("the model is damaged: its answers are no numbers")
+        probabilities, features = self._answers(images, OUTPUTS, batch_size)
         return probabilities.astype(np.float64), features
 
     def predict(self, images: Images, *, batch_size: int = 64) -> NDArray[np.float64]:
         """Probabilities n×K."""
-        return self.run(images, batch_size=batch_size)[0]
+        return self._answers(images, OUTPUTS[:1], batch_size)[0].astype(np.float64)
 
     def features(self, images: Images, *, batch_size: int = 64) -> NDArray[np.float32]:
         """What the last layer sees, n×D."""
         return self.run(images, batch_size=batch_size)[1]
 
+    def _answers(self, images: Images, outputs: Sequence[str], batch_size: int) -> list[NDArray[np.float32]]:
+        if images.shape[1:] != self.shape or images.dtype != np.uint8:
+            raise UserError(
+                f"the model takes pictures {_by(self.shape)} of uint8, not {_by(images.shape[1:])} of {images.dtype}"
+            )
 
-def load(path: Path, *, threads: int = 0) -> Model:
-    """Opens a file that `imagetrail export` wrote, on the CPU; 0 threads: one a core.
+        def batch(start: int) -> list[NDArray[np.float32]]:
+            few = np.ascontiguousarray(images[start : start + batch_size])
+            answers: list[NDArray[np.float32]] = self.session.run(outputs, {INPUT: few})
+            return answers
+
+        starts = range(0, max(1, len(images)), batch_size)  # without pictures: arrays of the right shape, empty
+        try:
+            if len(starts) == 1 or self.threads == 1:
+                parts = [batch(start) for start in starts]
+            else:  # no thread waits for another, as it would if they shared each batch
+                with ThreadPoolExecutor(self.threads) as pool:
+                    parts = list(pool.map(batch, starts))
+        except REFUSED as error:
+            raise UserError(f"the model is damaged, it cannot answer: {str(error).splitlines()[0]}") from None
+        whole = [np.concatenate(some) for some in zip(*parts, strict=True)]
+        if not np.isfinite(whole[0]).all():
+            raise UserError("the model is damaged: its answers are no numbers")
+        return whole
+
+
+def load(path: Path, *, threads: int = 0, threads_a_batch: int = 1) -> Model:
+    """Opens a file that `imagetrail export` wrote, on the CPU.
+
+    threads: batches that are answered at a time; 0: one a core. threads_a_batch: how many work on the same one.
 
     Raises UserError, before anything in it runs, for a file that is missing, damaged, not ours, names other files, or
     asks for more memory than a picture's way through a network can need.
@@ -85,7 +102,7 @@ def load(path: Path, *, threads: int = 0) -> Model:
     if fault:
         raise UserError(f"{path} is refused: {fault}")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads_a_batch
     options.log_severity_level = 4  # what goes wrong is told by the exception
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
@@ -93,7 +110,8 @@ def load(path: Path, *, threads: int = 0) -> Model:
         raise UserError(f"{path} is damaged: onnxruntime cannot open it ({str(error).splitlines()[0]})") from None
     _, height, width, channels = _described(proto.graph.input[0])[2]
     classes = tuple(json.loads(metadata["classes"]))
-    return Model(session, classes, (height, width, channels), metadata, hashlib.sha256(content).hexdigest())
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Model(session, classes, (height, width, channels), metadata, sha256, threads or os.cpu_count() or 1)
 
 
 def _read(path: Path) -> bytes:

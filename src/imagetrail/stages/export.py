@@ -18,12 +18,11 @@ from imagetrail.errors import UserError
 from imagetrail.export import Budget, File
 from imagetrail.files import remove, replacing, write_json
 from imagetrail.history import as_row
-from imagetrail.inspection import fingerprint
 from imagetrail.models import Classifier
 from imagetrail.onnx_model import Model
 from imagetrail.params import Section, check, load, read_yaml
 from imagetrail.rng import derive, generator
-from imagetrail.samples import Samples
+from imagetrail.samples import Samples, fingerprint
 from imagetrail.training import Recipe
 
 BATCHES, THREADS = (1, 256), (1, 2)  # that are timed
@@ -80,8 +79,8 @@ def _write(model: Classifier, float32: Path, int8: Path, facts: dict[str, str], 
     """Writes a model as two files, calibrated on valid and proven to be the model that was trained."""
     train, valid = samples.read(layout.TRAIN), samples.read(layout.VALID)
     logits = training.predict(model, valid, exact=True).double().numpy()
-    calibrate = calibration.fit(logits, valid.labels)  # of the whole of valid, as evaluate has it
-    export.to_onnx(model, float32, calibrate, facts)
+    calibrate = calibration.fit(logits, valid.labels)  # as evaluate has it
+    export.to_onnx(model, float32, calibration=calibrate, facts=facts)
     difference = float(np.abs(calibrate(logits[:QUERIED]) - onnx_model.load(float32).predict(valid.images[:QUERIED])).max())
     if not difference <= params.tolerance:
         raise UserError(
@@ -140,7 +139,7 @@ def _time(kind: str, path: Path, test: Samples) -> dict[str, float]:
     """Milliseconds by size of batch and number of threads; `int8_ms_batch1` is the median on one thread."""
     found = {}
     for threads in THREADS:
-        model = onnx_model.load(path, threads=threads)
+        model = onnx_model.load(path, threads_a_batch=threads)
         for size in BATCHES:
             images = np.resize(test.images[:size], (size, *test.images.shape[1:]))
             name = f"{kind}_ms_batch{size}" + (f"_threads{threads}" if threads > 1 else "")

@@ -18,9 +18,8 @@ from imagetrail import gate, layout, onnx_model, pipeline, plots, samples
 from imagetrail.errors import UserError
 from imagetrail.files import replacing, write_json
 from imagetrail.gate import Candidate, Decision, Gate
-from imagetrail.inspection import fingerprint
 from imagetrail.params import load
-from imagetrail.samples import Samples
+from imagetrail.samples import Samples, fingerprint
 
 EXPORT = layout.ARTIFACTS / "export"
 METRICS = layout.ARTIFACTS / "evaluate" / "metrics.json"

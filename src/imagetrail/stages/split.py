@@ -13,10 +13,10 @@ from pydantic import Field
 
 from imagetrail import datasets, layout, samples
 from imagetrail.datasets import Data
-from imagetrail.inspection import fingerprint
 from imagetrail.params import Section, load
 from imagetrail.pictures import Pictures
 from imagetrail.rng import generator
+from imagetrail.samples import fingerprint
 
 
 class Split(Section):
