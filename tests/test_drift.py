@@ -32,7 +32,9 @@ def digits() -> Images:
 def model(digits: Images, tmp_path_factory: pytest.TempPathFactory) -> Model:
     """A network that knows the digits."""
     labels = load_digits().target[generator(0, "order").permutation(len(digits))]
-    fitted = MLPClassifier(32, random_state=0, max_iter=400).fit(digits[:FITTED].reshape(-1, 64) / 255.0, labels[:FITTED])
+    fitted = MLPClassifier(32, solver="lbfgs", alpha=0.1, random_state=0, max_iter=500).fit(
+        digits[:FITTED].reshape(-1, 64) / 255.0, labels[:FITTED]
+    )
     weights, biases = ([array.astype(np.float32) for array in arrays] for arrays in (fitted.coefs_, fitted.intercepts_))
     made = proto((weights[0] / 255, biases[0]), (weights[1], biases[1]), classes=list("0123456789"))
     opened = onnx_model.load(write(tmp_path_factory.mktemp("model") / "model.onnx", made))
