@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check ui bench bench-inference lock
+.PHONY: help setup repro test check ui bench bench-inference lock retrain offer request
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -20,6 +20,29 @@ repro: setup  ## run the pipeline, or what of it is out of date, and publish it 
 	$(BIN)/dvc repro
 	@$(BIN)/imagetrail publish
 
+# What CI does, whichever CI it is; .github/workflows/retrain.yml and .gitlab-ci.yml call these three.
+HAS_REMOTE := grep -qs "^\[.remote " .dvc/config .dvc/config.local
+retrain: setup  ## run what new data or params call for, and commit it to the branch retrain
+	@if $(HAS_REMOTE); then $(BIN)/dvc pull --run-cache --allow-missing; fi
+	@$(BIN)/imagetrail params
+	$(BIN)/dvc repro
+	-@$(BIN)/imagetrail publish
+	@$(BIN)/imagetrail propose
+
+offer: setup  ## push that branch, and what DVC has of it
+	@rm -f .imagetrail/offered; \
+	if [ "$$(git branch --show-current)" != retrain ]; then echo "nothing to offer"; exit; fi; \
+	if ! git push --quiet --dry-run --force origin retrain; then echo "no right to push: the summary is all there is"; exit; fi; \
+	if $(HAS_REMOTE); then $(BIN)/dvc push --run-cache || exit; fi; \
+	if git rev-parse --quiet --verify retrain-pictures; then git push --quiet --force origin retrain-pictures || exit; fi; \
+	git push --quiet --force $(OPTIONS) origin retrain && touch .imagetrail/offered
+
+request:  ## open or update its pull request on GitHub
+	@if [ ! -e .imagetrail/offered ]; then echo "nothing to request"; exit; fi; \
+	title=$$(git log -1 --format=%s) && number=$$(gh pr list --head retrain --state open --json number --jq '.[].number') || exit; \
+	if [ -n "$$number" ]; then gh pr edit "$$number" --title "$$title" --body-file .imagetrail/proposal.md; \
+	else gh pr create --head retrain --title "$$title" --body-file .imagetrail/proposal.md; fi
+
 test: setup  ## run the tests
 	$(BIN)/pytest
 
@@ -28,6 +51,7 @@ check: setup  ## lint, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/zizmor --offline --quiet .github/workflows
 
 ui: setup  ## open the MLflow UI on this machine
 	@$(BIN)/imagetrail ui

@@ -11,9 +11,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import tiny_onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
 
 from imagetrail import samples
 from imagetrail.samples import Images, Samples
@@ -60,7 +62,11 @@ DVC_YAML = (
     "stages:\n"
     + STAGE.format("split", "data/split", "data/split/train, data/split/valid, data/split/test")
     + STAGE.format("evaluate", "artifacts/evaluate", "artifacts/evaluate/metrics.json: {cache: false}")
-    + STAGE.format("export", "artifacts/export", "artifacts/export/model.onnx, artifacts/export/reference.npz")
+    + STAGE.format(
+        "export",
+        "artifacts/export",
+        "artifacts/export/model.onnx, artifacts/export/reference.npz, artifacts/export/trained_on.parquet",
+    )
     + "    metrics: [artifacts/export/export.json: {cache: false}]\n"
     + f"  gate:\n    cmd: {sys.executable} gate.py\n    deps: [champion, given/gate, artifacts/export/model.onnx]\n"
     + "    metrics: [artifacts/gate/decision.json: {cache: false}]\n"
@@ -115,7 +121,8 @@ class Workshop:
         """A new challenger, judged; returns its sha256."""
         folder = self.root / "given" / "export"
         folder.mkdir(exist_ok=True)
-        (folder / "model.onnx").write_bytes(tiny_onnx(seed))
+        tiny_onnx.write(folder / "model.onnx", tiny_onnx.noise(seed=seed))
+        pq.write_table(pa.table({"id": [f"train{number}" for number in range(24)]}), folder / "trained_on.parquet")
         np.savez(folder / "reference.npz", features=np.zeros((2, 3), np.float32))
         (folder / "export.json").write_text(json.dumps([{"file": "model.onnx", "format": "float32", "chosen": True}]))
         (self.root / "given" / "gate").write_text(verdict)
@@ -131,29 +138,6 @@ class Workshop:
         made = object.__new__(Workshop)
         made.root = root
         return made
-
-
-def tiny_onnx(seed: int) -> bytes:
-    """A model of 8×8 grey pictures and two classes, as `export` writes them."""
-    weights = np.random.default_rng(seed).normal(size=(64, 2)).astype(np.float32)
-    graph = helper.make_graph(
-        [
-            helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
-            helper.make_node("Flatten", ["pixels"], ["features"]),
-            helper.make_node("MatMul", ["features", "weights"], ["logits"]),
-            helper.make_node("Softmax", ["logits"], ["probabilities"]),
-        ],
-        "tiny",
-        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", 8, 8, 1])],
-        [
-            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 2]),
-            helper.make_tensor_value_info("features", TensorProto.FLOAT, ["N", 64]),
-        ],
-        [numpy_helper.from_array(weights, "weights")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    helper.set_model_props(model, {"classes": '["left", "right"]', "producer": "imagetrail"})
-    return bytes(model.SerializeToString())
 
 
 @pytest.fixture(scope="session")

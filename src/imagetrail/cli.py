@@ -170,6 +170,14 @@ def _follow() -> None:
 
 
 @app.command()
+def propose() -> None:
+    """Commit new results and, on PROMOTE, the new champion to the branch `retrain`."""
+    from imagetrail import proposal
+
+    print(proposal.propose())
+
+
+@app.command()
 def verify(
     reproduce: Annotated[bool, typer.Option("--reproduce", help="Run the last commit in a second clone instead.")] = False,
     tolerance: Annotated[float | None, typer.Option(help="Compare numbers, not bytes.")] = None,

@@ -12,17 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 
-from imagetrail import layout, ledger, pipeline, samples, verification, versioning
+from imagetrail import layout, ledger, pipeline, verification, versioning
 from imagetrail.errors import UserError
 from imagetrail.files import remove, replacing, write_json
 from imagetrail.ledger import FOLDER, POINTER, Entry
 
 GATE, EXPORT = layout.ARTIFACTS / "gate", layout.ARTIFACTS / "export"
-COPIES = (layout.ARTIFACTS / "evaluate" / "metrics.json", GATE / "decision.json", EXPORT / "reference.npz")
+COPIES = (
+    layout.ARTIFACTS / "evaluate" / "metrics.json",
+    GATE / "decision.json",
+    EXPORT / "reference.npz",
+    EXPORT / "trained_on.parquet",
+)
 
 
 @dataclass(frozen=True)
@@ -100,13 +103,12 @@ def _alone(root: Path) -> Iterator[None]:
 
 def _challenger(root: Path) -> Challenger:
     """The model that `export` chose; raises UserError unless all that goes with it is what dvc.lock says."""
-    outs = verification.locked(root, layout.TRAIN, layout.VALID, EXPORT, GATE, layout.ARTIFACTS / "evaluate")
-    data = [out.md5 for out in outs if out.path == str(layout.TRAIN)]
-    if not data or not (root / GATE / "decision.json").exists():
+    outs = verification.locked(root, EXPORT, GATE, layout.ARTIFACTS / "evaluate")
+    if not any(out.owner == "gate" for out in outs):
         raise UserError("there is no model to promote; run `dvc repro` first")
     verification.refuse_differences(root, outs)
     file = pipeline.challenger(root)
-    return Challenger(file, versioning.sha256(file), data[0])
+    return Challenger(file, versioning.sha256(file), pipeline.data_version(root))
 
 
 def _begun(root: Path, last: Entry | None, challenger: Challenger) -> bool:
@@ -144,14 +146,12 @@ def _refuse_without_decision(root: Path, file: Path, challenger: Challenger, las
 
 def _fill(root: Path, challenger: Challenger) -> None:
     """champion/model/ with the challenger and all that is known of it, whole or not at all."""
-    ids = [samples.read(root / folder, columns=["id"]).column("id") for folder in (layout.TRAIN, layout.VALID)]
     origin: dict[str, Any] = {"model": challenger.model, "data": challenger.data, "commit": versioning.head(root)}
     with replacing(root / FOLDER) as folder:
         folder.mkdir(parents=True)
         shutil.copyfile(challenger.file, folder / ledger.MODEL.name)
         for file in COPIES:
             shutil.copyfile(root / file, folder / file.name)
-        pq.write_table(pa.table({"id": pa.array([*ids[0], *ids[1]], pa.string())}), folder / "trained_on.parquet")
         write_json(folder / "origin.json", origin | {"dataset": pipeline.dataset(root)})
 
 

@@ -1,0 +1,119 @@
+"""What a retraining found, as a branch for one pull request: merging it is the promotion."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from imagetrail import layout, ledger, pipeline, promotion, versioning
+from imagetrail.errors import UserError
+from imagetrail.files import replacing
+
+BRANCH, PICTURES = "retrain", "retrain-pictures"  # both are written anew each time
+BODY = Path(".imagetrail/proposal.md")
+LIMIT = 60_000  # characters; GitHub takes 65,536
+RESULTS = ("dvc.lock", str(layout.ARTIFACTS), str(layout.CHAMPION))
+FIGURES = ("top1", "macro_f1", "log_loss", "ece_calibrated")
+
+
+def propose(root: Path = Path()) -> str:
+    """Commits results that are new to the branch `retrain` and, on PROMOTE, the new champion; returns what it did.
+
+    REJECT, and results that the last commit has, change nothing. What a reviewer reads is in .imagetrail/proposal.md.
+    Raises UserError if anything but results has changed since the last commit.
+    """
+    _refuse_other_changes(root)
+    locked, before = pipeline.lock(root), _committed(root)
+    decision = json.loads((root / layout.ARTIFACTS / "gate" / "decision.json").read_text())
+    if pipeline.version(locked) == pipeline.version(before):
+        return _tell(root, "nothing to do: the results are those of the last commit", "")
+    report = _report(root)
+    if decision["decision"] == "REJECT":
+        return _tell(root, f"REJECT: {decision['reason']}; nothing is changed", report)
+    versioning.git(root, "checkout", "--quiet", "-B", BRANCH)
+    top1 = _interval(_metrics(root, layout.ARTIFACTS / "evaluate"), "top1")
+    _commit(root, f"Retrained: {decision['decision']}, top-1 {top1}")
+    done = f"{decision['decision']}: the results are on the branch {BRANCH}"
+    if decision["decision"] == "PROMOTE" and (entry := promotion.promote(root)):
+        versioning.dvc(root, "repro", "--quiet")  # the gate has read another champion
+        _commit(root, f"Champion: {entry.model[:12]}, number {entry.number} of the ledger")
+        done += ", with the new champion"
+    return _tell(root, done, report)
+
+
+def _refuse_other_changes(root: Path) -> None:
+    others = [f":(exclude){path}" for path in RESULTS]
+    if versioning.git(root, "rev-parse", "HEAD") is None:
+        raise UserError("a proposal is a branch: there must be a first commit")
+    if changed := versioning.git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *others):
+        raise UserError(f"commit or stash first what is no result: {changed.splitlines()[0][2:].strip()}")
+
+
+def _committed(root: Path) -> dict[str, Any]:
+    """The stages of the last commit's dvc.lock."""
+    value = yaml.safe_load(versioning.git(root, "show", "HEAD:./dvc.lock") or "") or {}
+    return dict(value.get("stages", {}))
+
+
+def _commit(root: Path, message: str) -> None:
+    paths = [path for path in RESULTS if (root / path).exists()]
+    if versioning.git(root, "add", "--all", "--", *paths) is None or versioning.git(root, "commit", "-qm", message) is None:
+        raise UserError("git refuses to commit; `git commit` says why")
+
+
+def _report(root: Path) -> str:
+    """The report, after a table of champion and challenger, and before what it took."""
+    old, new = _metrics(root, ledger.FOLDER), _metrics(root, layout.ARTIFACTS / "evaluate")
+    rows = [f"| {name} | {_interval(old, name)} | {_interval(new, name)} |" for name in FIGURES if name in new]
+    text = (root / layout.ARTIFACTS / "report" / "report.md").read_text()
+    table = ["| on test, 95 % | champion, when promoted | challenger |", "|---|---|---|", *rows]
+    return "\n".join([*table, "", _pictures(root), text, "", _cost(root)])
+
+
+def _metrics(root: Path, folder: Path) -> dict[str, float]:
+    file = root / folder / "metrics.json"
+    return dict(json.loads(file.read_text())) if file.exists() else {}
+
+
+def _interval(found: dict[str, float], name: str) -> str:
+    if name not in found:
+        return "–"
+    ends = f" ({found[f'{name}_low']:.4f} – {found[f'{name}_high']:.4f})" if f"{name}_low" in found else ""
+    return f"{found[name]:.4f}{ends}"
+
+
+def _cost(root: Path) -> str:
+    clocks = [json.loads(file.read_text()) for file in sorted((root / layout.ARTIFACTS).glob("*/timing.json"))]
+    seconds = sum(clock.get("seconds", 0) for clock in clocks)
+    memory = max((clock.get("peak_rss_bytes", 0) for clock in clocks), default=0)
+    return (
+        f"Cost: {seconds:.0f} s for all stages, of which some may have run earlier; at most {memory / 1e9:.1f} GB of memory."
+    )
+
+
+def _pictures(root: Path) -> str:
+    """Links to the pictures in a commit of their own, where PICTURES_URL says how `{commit}` and `{file}` make an address.
+
+    Their branch has one commit, which the next one replaces: a repository does not grow by them.
+    """
+    files = [file for stage in ("evaluate", "gate") for file in sorted((root / layout.ARTIFACTS / stage).glob("*.png"))]
+    address = os.environ.get("PICTURES_URL", "")
+    if not files or not address:
+        return ""
+    rows = [f"100644 blob {versioning.git(root, 'hash-object', '-w', str(file.resolve()))}\t{file.name}" for file in files]
+    tree = versioning.git(root, "mktree", given="\n".join(rows) + "\n")
+    commit = versioning.git(root, "commit-tree", "-m", "Pictures of the last proposal", str(tree)) or ""
+    versioning.git(root, "branch", "--force", PICTURES, commit)
+    links = [f"![{file.stem}]({address.replace('{commit}', commit).replace('{file}', file.name)})" for file in files]
+    return "\n".join(links) + "\n"
+
+
+def _tell(root: Path, done: str, report: str) -> str:
+    text = f"{done[0].upper()}{done[1:]}.\n\n{report}"
+    with replacing(root / BODY) as temporary:
+        temporary.write_text(
+            text if len(text) <= LIMIT else f"{text[:LIMIT]}\n\n… cut off: the rest is in artifacts/report.\n"
+        )
+    return done
