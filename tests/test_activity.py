@@ -89,7 +89,9 @@ def test_the_gradient_is_that_before_the_activation_over_that_of_the_logits() ->
     assert layer.gradient == pytest.approx((by_input.square().mean() / by_logits.square().mean()).sqrt().item(), rel=1e-4)
 
 
-@pytest.mark.parametrize(("model", "units"), [("article", [8, 16, 16]), ("fast", [8, 16, 16]), ("resnet", [8, 16, 16, 16])])
+@pytest.mark.parametrize(
+    ("model", "units"), [("article", [8, 16, 16]), ("fast", [8, 16, 16]), ("resnet", [8, 8, 8, 16, 16, 16])]
+)
 def test_every_activation_is_told_first_layer_first(model: str, units: list[int]) -> None:
     built = build(model=model)
     found = activity(built, *batch())

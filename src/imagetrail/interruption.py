@@ -18,9 +18,13 @@ class Interruption:
 
 @contextmanager
 def deferred() -> Iterator[Interruption]:
-    """Within the block SIGINT and SIGTERM are only noted; at its end, one that came acts as it would have."""
+    """Within the block SIGINT and SIGTERM are only noted; at its end, one that came acts as it would have.
+
+    One that is ignored stays ignored.
+    """
     interruption = Interruption()
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: handler for number, handler in handlers.items() if handler != signal.SIG_IGN}  # as nohup sets it
 
     def restore() -> None:
         for number, handler in before.items():
@@ -36,7 +40,7 @@ def deferred() -> Iterator[Interruption]:
             restore()
             signal.raise_signal(number)
 
-    for number in SIGNALS:
+    for number in before:
         signal.signal(number, note)
     try:
         yield interruption
