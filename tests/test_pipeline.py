@@ -260,7 +260,7 @@ def test_publish_refuses_files_that_dvc_lock_does_not_know(repo: Repo) -> None:
     path = repo.root / "artifacts/tune/best.yaml"
     kept = path.read_text()
     path.write_text(kept + "\n")
-    assert "artifacts/tune/best.yaml is not what dvc.lock says" in repo.run("imagetrail", "publish", ok=False)
+    assert "artifacts/tune/best.yaml is not what dvc.lock (stage tune) says" in repo.run("imagetrail", "publish", ok=False)
     path.write_text(kept)
 
 
