@@ -201,12 +201,22 @@ def test_a_decision_made_against_an_earlier_champion_no_longer_counts(workshop: 
 def test_a_champion_that_no_ledger_names_is_refused_and_healed(workshop: Workshop) -> None:
     promotion.promote(workshop.root)
     workshop.train(2)
-    (workshop.root / MODEL).write_bytes(b"smuggled in")
+    before = (workshop.root / MODEL).stat()
+    (workshop.root / MODEL).write_bytes((workshop.root / MODEL).read_bytes()[::-1])
+    os.utime(workshop.root / MODEL, ns=(before.st_atime_ns, before.st_mtime_ns))  # DVC itself sees no change
     with pytest.raises(UserError, match="not the champion that champion/ledger.jsonl names; `imagetrail rollback 1`"):
         promotion.promote(workshop.root)
     entry, new = promotion.rollback(workshop.root, 1)
     assert not new and versioning.sha256(workshop.root / MODEL) == entry.model
     assert promotion.promote(workshop.root)
+
+
+def test_a_pointer_to_another_champion_is_refused(workshop: Workshop) -> None:
+    promotion.promote(workshop.root)
+    workshop.train(2)
+    (workshop.root / POINTER).write_text((workshop.root / POINTER).read_text().replace("md5: ", "md5: 0", 1))
+    with pytest.raises(UserError, match="not the champion that champion/ledger.jsonl names"):
+        promotion.promote(workshop.root)
 
 
 def test_rolling_back_goes_one_champion_further_each_time(workshop: Workshop) -> None:

@@ -75,6 +75,15 @@ def test_two_hundred_flips_and_truncations_are_two_hundred_findings(promoted: Wo
     assert verify(root) == [] and len(files) > 30
 
 
+def test_an_entry_of_the_run_cache_that_lost_its_last_byte_is_found(promoted: Workshop) -> None:
+    for file in sorted((promoted.root / ".dvc/cache/runs").glob("*/*/*")):
+        content = file.read_bytes()
+        keeping_times(file, content[:-1])
+        (line,) = verify(promoted.root)
+        keeping_times(file, content)
+        assert line.startswith(name_of(promoted.root, file)) and "is no run that DVC has noted" in line
+
+
 def name_of(root: Path, file: Path) -> str:
     """What a line about this file has in it."""
     parts = file.relative_to(root).parts
