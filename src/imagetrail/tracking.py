@@ -145,10 +145,7 @@ class Store:
         self.end(run, STATES[part.state])
 
     def register(self, name: str, model: str, path: Path, *, alias: str, run: str | None = None, description: str) -> None:
-        """Points `alias` at the version of `name` whose file has the SHA-256 `model`; registers it if there is none.
-
-        Raises UserError if the file is needed and not that one.
-        """
+        """Points `alias` at the version whose file has the SHA-256 `model`, made if need be; UserError for another file."""
         try:
             versions = list(self.client.search_model_versions(f"name = '{name}'"))
         except MlflowException:  # nothing is registered under this name yet
