@@ -30,8 +30,9 @@ from imagetrail.activations import ACTIVATIONS
 from imagetrail.batches import Mixture
 from imagetrail.params import check
 from imagetrail.samples import Samples, make_index
-from imagetrail.search import Leg, Report, Tune, draw, search
+from imagetrail.search import Leg, Report, Tune, search
 from imagetrail.space import Space, typed
+from imagetrail.studies import draw
 from imagetrail.training import Diverged, Recipe
 
 REPEATS = 5

@@ -9,8 +9,9 @@ import pytest
 
 from imagetrail.errors import UserError
 from imagetrail.params import check
-from imagetrail.search import PRUNERS, SAMPLERS, Leg, Report, Trial, Tune, search, settled
+from imagetrail.search import Leg, Report, Tune, search, settled
 from imagetrail.space import By, Range, Space, typed
+from imagetrail.studies import PRUNERS, SAMPLERS, Trial
 from imagetrail.training import Recipe
 
 TUNE = Tune(

@@ -16,8 +16,9 @@ from imagetrail.experiment import Experiment
 from imagetrail.files import replacing, write_csv, write_json
 from imagetrail.history import as_row, read_history, write_history
 from imagetrail.params import load
-from imagetrail.search import Leg, Report, Trial, Tune, search, settled
+from imagetrail.search import Leg, Report, Tune, search, settled
 from imagetrail.space import By, ends
+from imagetrail.studies import Trial
 from imagetrail.training import Diverged, Recipe
 
 SETTLED = ("model", "width")  # by pretrained weights
