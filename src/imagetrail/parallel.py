@@ -1,5 +1,6 @@
 """Work on all cores, or on a cluster; results in order: where and how many the workers are never changes what comes out."""
 
+import logging
 import os
 import signal
 import sys
@@ -85,7 +86,7 @@ def _cluster() -> joblib.Parallel:
     if not ray.is_initialized():
         path = {"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
         try:
-            ray.init(runtime_env={"env_vars": ONE_THREAD | path}, log_to_driver=False, logging_level="ERROR")
+            ray.init(runtime_env={"env_vars": ONE_THREAD | path}, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError) as error:
             raise UserError(f"RAY_ADDRESS: the cluster cannot be reached: {str(error).splitlines()[0]}") from None
     register_ray()

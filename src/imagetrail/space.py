@@ -32,7 +32,7 @@ class Range(Section):
 def _form(value: Any) -> str:
     if isinstance(value, dict):
         return "(by)" if "by" in value else "(range)"
-    return {By: "(by)", Range: "(range)"}.get(type(value), "(list)")
+    return "(by)" if isinstance(value, By) else "(range)" if isinstance(value, Range) else "(list)"
 
 
 # A tag in brackets is not shown to the user: it is not in the file.
