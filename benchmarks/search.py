@@ -1,7 +1,7 @@
 """How many epochs a search needs for what random search reaches in all of its own, and what a second worker gains.
 
-Every side trains the same small networks on the same 2,000 images of Fashion-MNIST, is judged on the same 3,000 others,
-draws from the same space, and may spend as many epochs as 24 whole trials take. The peer is Optuna's random search
+Every side trains the same small networks on the same 800 images of Fashion-MNIST, is judged on the same 2,000 others,
+draws from the same space, and may spend as many epochs as 20 whole trials take: 540. The peer is Optuna's random search
 without pruning; `default` is Optuna's own: TPE and median pruner in a plain `study.optimize`. Ours begins with nothing;
 `aided`, told apart from it, tries the recipe of params.yaml first. `two_workers` is `imagetrail tune` with two workers
 against one. `bookkeeping` is all of a trial but training, against Optuna's own with its file of SQLite. `activations`
@@ -27,7 +27,7 @@ import safetensors.numpy
 import yaml
 from harness import HERE, accuracy, figure, load, write
 
-from imagetrail import parallel, samples, training
+from imagetrail import parallel, samples, tracking, training
 from imagetrail.activations import ACTIVATIONS
 from imagetrail.batches import Mixture
 from imagetrail.params import check
@@ -38,9 +38,10 @@ from imagetrail.studies import draw
 from imagetrail.training import Diverged, Recipe
 
 REPEATS = 5
-EPOCHS = 9  # of a trial
-BUDGET = 24 * EPOCHS  # of a search
-IMAGES, VALID = 2000, 3000
+RUNGS = [1, 3, 9, 27]
+EPOCHS = RUNGS[-1]  # of a trial
+BUDGET = 20 * EPOCHS  # of a search
+IMAGES, VALID = 800, 2000
 WORK = 32  # trials, to measure what a second worker gains
 SEEDS, SHORT = 3, 4  # of an activation: trainings, and epochs of each
 RECIPE = Recipe(model="fast", activation="relu", width=0.25, epochs=EPOCHS, lr=0.1, ema=0.97)
@@ -64,16 +65,17 @@ SPACE: dict[str, Any] = {  # two powers of ten around what is usual for each opt
 
 
 @cache
-def data(name: str) -> tuple[Samples, Samples]:
+def data(name: str, images: int = IMAGES) -> tuple[Samples, Samples]:
     """A few images to train on and others to judge by, all from the train set."""
     whole, _ = load(name)
     order = np.random.default_rng(0).permutation(len(whole))
 
     def part(numbers: Any) -> Samples:
-        index = make_index(ids=map(str, numbers), labels=whole.labels[numbers], origin="real", sources=map(str, numbers))
+        ids = [str(number) for number in numbers]
+        index = make_index(ids=ids, labels=whole.labels[numbers], origin="real", sources=ids)
         return Samples(whole.images[numbers], index, whole.classes)
 
-    return part(order[:IMAGES]), part(order[IMAGES : IMAGES + VALID])
+    return part(order[:images]), part(order[images : images + VALID])
 
 
 class Trainings:
@@ -91,7 +93,7 @@ class Trainings:
             yield epoch.valid_top1
 
 
-def ours(seed: int, known: Sequence[dict[str, Any]] = ()) -> list[float]:
+def ours(seed: int, known: Sequence[dict[str, Any]] = (), budget: int = BUDGET) -> list[float]:
     trainings = Trainings(seed)
 
     def run(legs: Sequence[Leg]) -> Iterator[Report]:
@@ -101,15 +103,15 @@ def ours(seed: int, known: Sequence[dict[str, Any]] = ()) -> list[float]:
             except Diverged:
                 yield Report(None)
 
-    tune = Tune(trials=BUDGET, batch=4, rungs=[1, 3, EPOCHS], epochs=BUDGET, images=None, space=space(), known=list(known))
+    tune = Tune(trials=BUDGET, batch=4, rungs=RUNGS, epochs=budget, images=None, space=space(), known=list(known))
     with tempfile.TemporaryDirectory() as folder:
         list(search(tune, run, seed=seed, folder=Path(folder)))
-    return trainings.best[:BUDGET]
+    return trainings.best[:budget]
 
 
 def aided(seed: int) -> list[float]:
     base = {field: getattr(RECIPE, field) for field in SPACE}
-    return ours(seed, [base | KNOWN])
+    return ours(seed, [base | KNOWN], BUDGET // 2)
 
 
 def space() -> Space:
@@ -168,7 +170,9 @@ def searches() -> dict[str, Any]:
     epochs = {side: [*map(reached, best[side], targets)] for side in SIDES}
     scores = {side: [course[-1] for course in courses] for side, courses in best.items()}
     at = {
-        side: {number: mean(course[number - 1] for course in best[side]) for number in range(9, BUDGET + 1, 9)}
+        side: {
+            number: mean(course[: number + 1][-1] for course in best[side]) for number in range(EPOCHS, BUDGET + 1, EPOCHS)
+        }
         for side in SIDES
     }
     facts = {"default": epochs["default"], "random_own": epochs["random"], "best": scores, "mean_best_after": at}
@@ -192,7 +196,8 @@ def picture(best: dict[str, list[list[float]]]) -> None:
         "aided": "ours, known recipe first",
     }
     for (side, name), colour in zip(names.items(), ("#999999", "#1f77b4", "#d62728", "#ff9896"), strict=True):
-        courses = 100 * np.array([course[:BUDGET] for course in best[side]])
+        shortest = min(map(len, best[side]))  # that of the aided is half as long
+        courses = 100 * np.array([course[:shortest] for course in best[side]])
         epochs = range(1, courses.shape[1] + 1)
         axes.fill_between(epochs, courses.min(0), courses.max(0), color=colour, alpha=0.12, linewidth=0)
         axes.plot(epochs, np.median(courses, 0), color=colour, label=name)
@@ -206,7 +211,7 @@ def picture(best: dict[str, list[list[float]]]) -> None:
 
 def bookkeeping() -> dict[str, Any]:
     """Milliseconds a trial for all but training: drawing, pruning, keeping the study on disk."""
-    tune = Tune(trials=100, batch=4, rungs=[1, 3, EPOCHS], images=None, space=space())
+    tune = Tune(trials=100, batch=4, rungs=RUNGS, images=None, space=space())
 
     def score(values: dict[str, Any], epoch: int) -> float:
         return epoch / 10 - values["dropout"]
@@ -257,14 +262,15 @@ def project(root: Path) -> None:
         shutil.copy(HERE.parent / name, root)
     params = yaml.safe_load((root / "params.yaml").read_text())
     params["recipe"] |= {"width": 0.25, "repeat_to": 0, "ema": 0.97}
-    params["tune"] |= {"trials": WORK, "batch": 4, "rungs": [1, 3, EPOCHS], "images": None, "space": SPACE}
+    params["tune"] |= {"trials": WORK, "batch": 4, "rungs": RUNGS, "images": None, "space": SPACE}
     (root / "params.yaml").write_text(yaml.safe_dump(params))
-    train, valid = data("fashion-mnist")
+    train, valid = data("fashion-mnist", 5000)
     none = Samples(train.images[:0], train.index[:0], train.classes)
     for name, part in (("split/train", train), ("split/valid", valid), ("augmented", none), ("synthetic", none)):
         samples.write(root / "data" / name, [part.images], part.index, classes=part.classes, shape=part.images.shape[1:])
     (root / "artifacts/pretrain").mkdir(parents=True)
     safetensors.numpy.save_file({}, root / "artifacts/pretrain/weights.safetensors")
+    tracking.open_store(root)  # here: it takes seconds to make MLflow's database
 
 
 def short(job: tuple[str, str, int]) -> float:

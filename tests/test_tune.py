@@ -99,7 +99,7 @@ def test_trials_csv_has_the_state_the_epochs_the_score_and_every_searched_field(
 ) -> None:
     search, said, _ = undisturbed
     rows = search.rows()
-    assert list(rows[0]) == ["number", "state", "epochs", "value", "activation", "optimiser", "lr", "augmented"]
+    assert list(rows[0]) == ["number", "state", "epochs", "value", *sorted(TUNE["space"])]  # in the order of the file
     assert [row["number"] for row in rows] == [str(number) for number in range(6)]
     assert {row["state"] for row in rows} == {"COMPLETE", "PRUNED"}
     assert all(0.05 <= float(row["lr"]) <= 0.2 for row in rows if row["optimiser"] == "muon")

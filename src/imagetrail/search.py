@@ -139,8 +139,8 @@ class _Search:
         study = studies.in_memory(past, objectives=tune.objectives)
         for number in range(len(self.trials), min(len(self.trials) + tune.batch, tune.trials)):
             # A draw depends on its number and on the trials before it alone.
-            sampler = studies.sampler(tune.sampler, derive(self.seed, "sampler", number) % 2**32, tune.batch)
-            drawn = studies.ask(study, sampler, self._given(number))
+            seed = derive(self.seed, "sampler", number) % 2**32
+            drawn = studies.ask(study, tune.sampler, seed=seed, given=self._given(number))
             values = studies.draw(drawn, tune.space)
             costs = self.known[number].user_attrs["costs"] if number < len(self.known) else self.costs(values)
             excess = {cost: costs[cost] - limit for cost, limit in tune.limits.items()}

@@ -85,11 +85,10 @@ class Halving(BasePruner):
         return better >= max(1, len(scores) * step // self.rungs[at + 1])
 
 
-# Of a seed, and of how many trials come by chance before it learns.
-SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {
-    "gp": lambda seed, chance: GPSampler(seed=seed, n_startup_trials=chance),
-    "random": lambda seed, _: RandomSampler(seed=seed),
-    "tpe": lambda seed, chance: TPESampler(seed=seed, n_startup_trials=chance, multivariate=True, group=True),
+SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {  # of a seed; those that learn do so from the tenth trial on
+    "gp": lambda seed: GPSampler(seed=seed),
+    "random": lambda seed: RandomSampler(seed=seed),
+    "tpe": lambda seed: TPESampler(seed=seed, multivariate=True, group=True),  # in groups: some fields depend on others
 }
 # Of the rungs and the size of a batch; none may keep state beyond what trials have reported.
 PRUNERS: dict[str, Callable[[Sequence[int], int], BasePruner]] = {
@@ -106,17 +105,13 @@ def in_memory(trials: Iterable[FrozenTrial], *, objectives: int) -> optuna.Study
     return study
 
 
-def ask(study: optuna.Study, sampler: BaseSampler, given: Mapping[str, Any]) -> optuna.Trial:
+def ask(study: optuna.Study, sampler: str, *, seed: int, given: Mapping[str, Any]) -> optuna.Trial:
     """The next trial of a study in memory; `given` are choices that are not left to the sampler."""
-    study.sampler = sampler
+    with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):  # of TPE in groups
+        study.sampler = SAMPLERS[sampler](seed)
     if given:
         study.enqueue_trial(dict(given))
     return study.ask()
-
-
-def sampler(name: str, seed: int, chance: int) -> BaseSampler:
-    with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):  # of TPE in groups
-        return SAMPLERS[name](seed, chance)
 
 
 def draw(trial: optuna.Trial, space: Space) -> dict[str, Any]:

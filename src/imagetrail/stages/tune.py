@@ -38,11 +38,11 @@ class Job:
 
 
 def run() -> dict[str, float]:
-    tune, seed = load(Tune, "tune"), load(int, "seed")
-    recipe = experiment.default_recipe(epochs=tune.rungs[-1])
+    section, seed = load(Tune, "tune"), load(int, "seed")
+    recipe = experiment.default_recipe(epochs=section.rungs[-1])
     data = experiment.open_experiment()
-    tune = _searchable(tune, recipe, data)
-    facts = {"inputs": pipeline.inputs("tune"), "tune": tune.model_dump(), "recipe": recipe.model_dump(), "seed": seed}
+    tune = _searchable(section, recipe, data)
+    facts = {"inputs": pipeline.inputs("tune"), "tune": section.model_dump(), "recipe": recipe.model_dump(), "seed": seed}
     state = checkpoints.folder("tune", facts)
     _say_what_changed(state, facts)
     train, price = partial(_train, tune=tune, recipe=recipe, seed=seed, state=state.absolute()), _prices(data, recipe)
