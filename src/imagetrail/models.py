@@ -62,6 +62,17 @@ class Flatten(nn.Module):
         return features.permute(0, 2, 3, 1).flatten(1)
 
 
+class Crop(nn.Module):
+    """N×C×H×W to its upper left square."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features[:, :, : self.side, : self.side]
+
+
 class Residual(nn.Sequential):
     """Layers whose result is added to what came in (arXiv:1512.03385)."""
 
@@ -115,11 +126,15 @@ def _head(channels: int, spec: Spec) -> list[nn.Module]:
 
 
 def article(spec: Spec) -> nn.Sequential:
-    """The network of the article: conv 32, pool, conv 64, pool, dense 64, dense K; no padding, no normalisation."""
+    """The network of the article: conv 32, pool, conv 64, pool, dense 64, dense K; no padding, no normalisation.
+
+    Pooling drops an odd last row and column; the pixels that only they see are left out: the same answers, a sixth less work.
+    """
     side = ((spec.image_size - 2) // 2 - 2) // 2
     if side < 1:
         raise UserError(f"model 'article' needs image_size 10 or more, not {spec.image_size}: its unpadded layers shrink it")
     first, second, dense = (_scaled(base, spec.width) for base in (32, 64, 64))
+    seen = (2 * side + 2) * 2 + 2
 
     def pooled() -> list[nn.Module]:
         """Activation and pooling, the cheaper order where both are the same function."""
@@ -127,7 +142,7 @@ def article(spec: Spec) -> nn.Sequential:
         return layers[::-1] if spec.activation in activations.NOT_MONOTONIC else layers
 
     return nn.Sequential(
-        *(nn.Conv2d(spec.channels, first, 3), *pooled()),
+        *(Crop(seen), nn.Conv2d(spec.channels, first, 3), *pooled()),
         *(nn.Conv2d(first, second, 3), *pooled()),
         *(Flatten(), nn.Linear(second * side * side, dense), activations.build(spec.activation)),
         *(nn.Dropout(spec.dropout), nn.Linear(dense, len(spec.classes))),
