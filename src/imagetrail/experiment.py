@@ -26,29 +26,30 @@ class Experiment:
     train: Samples
     augmented: Samples
     synthetic: Samples
+    related: Samples  # its classes are ours, in our order, and then those that only related data sets have
     valid: Samples
     pretrained: dict[str, Tensor]
 
     def start(self, recipe: Recipe, *, seed: int, checkpoint: Path | None = None) -> Training:
         """A training about to begin, or where `checkpoint` left it."""
-        begun = training.start(recipe, self.train, seed=seed, pretrained=self.pretrained)
+        begun = training.start(recipe, self.train, seed=seed, pretrained=self.pretrained if recipe.pretrained else None)
         if checkpoint:
             checkpoints.restore(checkpoint, begun)
         return begun
 
     def mixture(self, recipe: Recipe, *, images: int | None = None) -> Mixture:
-        return training.mixture(recipe, self.train, self.augmented, self.synthetic, limit=images)
+        return training.mixture(recipe, self.train, self.augmented, self.synthetic, self.related, limit=images)
 
     def fit(self, begun: Training, *, images: int | None = None, until: int | None = None) -> Iterator[Epoch]:
         return training.fit(begun, self.mixture(begun.recipe, images=images), self.valid, until=until)
 
 
 def open_experiment() -> Experiment:
-    train, augmented, synthetic, valid = (
+    train, augmented, synthetic, related, valid = (
         samples.read(folder, columns=["label"])
-        for folder in (layout.TRAIN, layout.AUGMENTED, layout.SYNTHETIC, layout.VALID)
+        for folder in (layout.TRAIN, layout.AUGMENTED, layout.SYNTHETIC, layout.RELATED, layout.VALID)
     )
-    return Experiment(train, augmented, synthetic, valid, pretrained=load_weights(PRETRAINED))
+    return Experiment(train, augmented, synthetic, related, valid, pretrained=load_weights(PRETRAINED))
 
 
 def default_recipe(*, epochs: int, path: Path = Path("params.yaml")) -> Recipe:
