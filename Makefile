@@ -29,9 +29,14 @@ retrain: setup  ## run what new data or params call for, and commit it to the br
 	-@$(BIN)/imagetrail publish
 	@$(BIN)/imagetrail propose
 
+# A rejected model goes nowhere, but its runs are kept, so that the next schedule does not train it again.
+KEEP := $(BIN)/dvc push --quiet --run-cache || echo "the rejected runs are not kept: DVC's remote cannot be written to"
 offer: setup  ## push that branch, and what DVC has of it
 	@rm -f .imagetrail/offered; \
-	if [ "$$(git branch --show-current)" != retrain ]; then echo "nothing to offer"; exit; fi; \
+	if [ "$$(git branch --show-current)" != retrain ]; then \
+	  if grep -qs "^REJECT" .imagetrail/proposal.md && $(HAS_REMOTE); then $(KEEP); fi; \
+	  echo "nothing to offer"; exit; \
+	fi; \
 	if ! git push --quiet --dry-run --force origin retrain; then echo "no right to push: the summary is all there is"; exit; fi; \
 	if $(HAS_REMOTE); then $(BIN)/dvc push --run-cache || exit; fi; \
 	if git rev-parse --quiet --verify retrain-pictures; then git push --quiet --force origin retrain-pictures || exit; fi; \
@@ -46,11 +51,12 @@ request:  ## open or update its pull request on GitHub
 test: setup  ## run the tests
 	$(BIN)/pytest
 
-check: setup  ## lint, types, import rules
+check: setup  ## lint, types, import rules, workflows
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/actionlint .github/workflows/*.yml
 	$(BIN)/zizmor --offline --quiet .github/workflows
 
 ui: setup  ## open the MLflow UI on this machine

@@ -39,7 +39,7 @@ def test_the_article_network_answers_as_keras_does() -> None:
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_the_article_network_pools_what_the_activation_gives(name: str) -> None:
-    """The cheaper order, pooling first, is taken only where it is the same function; what pooling drops is not worked out."""
+    """The cheaper order, pooling first, is taken only where it is the same function; what it drops is left out."""
     model = Classifier(replace(SPEC, activation=name)).eval()
     conv, activation, pool = model.network[1], activations.build(name), nn.MaxPool2d(2)
     images = 10 * torch.randn(4, 1, 28, 28)

@@ -65,7 +65,8 @@ def test_a_promotion_is_a_folder_a_pointer_and_a_line(workshop: Workshop) -> Non
         root / "artifacts/export/model.onnx"
     )
     assert {file.name for file in (root / FOLDER).iterdir()} == {
-        "model.onnx", "metrics.json", "decision.json", "reference.npz", "trained_on.parquet", "origin.json",
+        "model.onnx", "metrics.json", "decision.json", "disagreements.png", "reference.npz", "trained_on.parquet",
+        "origin.json",
     }  # fmt: skip
     train = yaml.safe_load((root / "dvc.lock").read_text())["stages"]["split"]["outs"]
     assert entry.data == {out["path"]: out["md5"] for out in train}["data/split/train"]

@@ -72,6 +72,13 @@ def append(root: Path, **facts: Any) -> Entry:
     return entry
 
 
+def present(root: Path = Path()) -> bool:
+    """Whether there is a champion. Raises UserError if git names one that DVC has not brought here yet."""
+    if (root / POINTER).exists() and not (root / MODEL).exists():
+        raise UserError(f"{FOLDER} is not here, which {POINTER} names; run `dvc pull {POINTER}`, then this again")
+    return (root / MODEL).exists()
+
+
 def tracked(root: Path) -> dict[str, Any] | None:
     """The `outs` entry of champion/model.dvc; None if there is none. Raises UserError if it is not one."""
     if not (root / POINTER).exists():

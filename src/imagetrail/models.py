@@ -128,7 +128,7 @@ def _head(channels: int, spec: Spec) -> list[nn.Module]:
 def article(spec: Spec) -> nn.Sequential:
     """The network of the article: conv 32, pool, conv 64, pool, dense 64, dense K; no padding, no normalisation.
 
-    Pooling drops an odd last row and column; the pixels that only they see are left out: the same answers, a sixth less work.
+    Pooling drops an odd last row and column; pixels that only they see are left out: the same answers for a sixth less.
     """
     side = ((spec.image_size - 2) // 2 - 2) // 2
     if side < 1:
