@@ -23,9 +23,9 @@ repro: setup  ## run the pipeline, or what of it is out of date, and publish it 
 # What CI does, whichever CI it is; .github/workflows/retrain.yml and .gitlab-ci.yml call these three.
 HAS_REMOTE := grep -qs "^\[.remote " .dvc/config .dvc/config.local
 retrain: setup  ## run what new data or params call for, and commit it to the branch retrain
-	@if $(HAS_REMOTE); then $(BIN)/dvc pull --run-cache --allow-missing; fi
+	@if $(HAS_REMOTE); then $(BIN)/dvc pull --allow-missing; fi
 	@$(BIN)/imagetrail params
-	$(BIN)/dvc repro
+	$(BIN)/dvc repro $(shell $(HAS_REMOTE) && echo --pull)
 	-@$(BIN)/imagetrail publish
 	@$(BIN)/imagetrail propose
 
@@ -45,7 +45,7 @@ offer: setup  ## push that branch, and what DVC has of it
 request:  ## open or update its pull request on GitHub
 	@if [ ! -e .imagetrail/offered ]; then echo "nothing to request"; exit; fi; \
 	title=$$(git log -1 --format=%s) && number=$$(gh pr list --head retrain --state open --json number --jq '.[].number') || exit; \
-	if [ -n "$$number" ]; then gh pr edit "$$number" --title "$$title" --body-file .imagetrail/proposal.md; \
+	if [ -n "$$number" ]; then gh api --silent -X PATCH "repos/{owner}/{repo}/pulls/$$number" -f title="$$title" -F body=@.imagetrail/proposal.md; \
 	else gh pr create --head retrain --title "$$title" --body-file .imagetrail/proposal.md; fi
 
 test: setup  ## run the tests
