@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import tiny_onnx
 import yaml
 from mlflow import MlflowClient  # noqa: TID251  tests look at what users see
+from PIL import Image
 
-from imagetrail import metrics, onnx_model, samples
+from imagetrail import ledger, metrics, onnx_model, samples, versioning
 from imagetrail.cli import STAGES
 from imagetrail.errors import UserError
 from imagetrail.samples import fingerprint
 from imagetrail.sections import check_all
 
 ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 SMALL = {
     "data": {"name": "digits", "image_size": 8},
     "augment": {"policy": [{"Affine": {"rotate": [-8, 8], "p": 1.0}}]},
@@ -220,6 +224,31 @@ def test_a_champion_is_compared_with_image_by_image_and_its_equal_is_held(copy: 
     assert ran(copy.run("dvc", "repro")) == ["gate", "report"]
     decision = copy.json("gate/decision.json")
     assert decision["decision"] == "HOLD" and decision["only_challenger_right"] == decision["only_champion_right"] == 0
+
+
+def test_every_command_that_the_readme_shows_for_a_model_runs(copy: Repo) -> None:
+    """`imagetrail verify --reproduce` runs in test_verification, `make retrain` in test_retraining."""
+    poor = tiny_onnx.write(copy.root / ledger.MODEL, tiny_onnx.noise([str(digit) for digit in range(10)]))
+    shutil.copy(copy.root / "artifacts/evaluate/metrics.json", poor.parent)
+    pq.write_table(pa.table({"id": pa.array([], pa.string())}), poor.parent / "trained_on.parquet")
+    copy.run("dvc", "add", "--quiet", str(ledger.FOLDER))
+    facts = {"model": versioning.sha256(poor), "data": "", "decision": "", "reason": "to begin with"}
+    ledger.append(copy.root, action="promote", champion=ledger.tracked(copy.root), **facts)
+    copy.run("dvc", "repro", "--quiet")
+
+    images = samples.read(copy.root / "data/split/test").images
+    for name, some in (("pictures", images[:5]), ("new-pictures", images[:200])):
+        (copy.root / name).mkdir()
+        for number, image in enumerate(some):
+            Image.fromarray(image.squeeze()).save(copy.root / name / f"{number}.png")
+    shutil.copy(copy.root / "pictures/0.png", copy.root / "shoe.jpg")
+    shown = README.split("## Using the model")[1].split("## The tree")[0]
+    commands = [line for line in shown.splitlines() if line.startswith("imagetrail ") and "--reproduce" not in line]
+    said = [copy.run("sh", "-c", command) for command in commands]
+    assert [command.split()[1] for command in commands] == [*["predict"] * 3, "drift", "promote", "rollback", "verify"]
+    assert said[0].count("pictures/") == 5 and '"file": "-"' in said[1] and len(list((copy.root / "why").iterdir())) == 1
+    assert "no drift" in said[3] and "number 2 of the ledger" in said[4] and "number 3 of the ledger" in said[5]
+    assert versioning.sha256(copy.root / ledger.MODEL) == ledger.read(copy.root)[0].model == ledger.read(copy.root)[2].model
 
 
 def test_publish_twice_makes_no_new_run(repo: Repo) -> None:
