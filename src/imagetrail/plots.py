@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -47,6 +48,66 @@ def trials(rows: Sequence[Mapping[str, Any]], path: Path | BinaryIO) -> None:
     )
     axes.legend(frameon=False)
     _finish(axes, "trial", "valid top-1, %")
+    _save(figure, path)
+
+
+def importance(shares: Mapping[str, float], path: Path | BinaryIO) -> None:
+    """How much of the scores' variance each searched field explains, the most at the top."""
+    figure = Figure(figsize=(9, 0.9 + 0.35 * len(shares)), layout="constrained")
+    axes = figure.subplots()
+    names = list(reversed(shares))
+    axes.barh(names, [100 * shares[name] for name in names], color=BLUE)
+    axes.set_xlim(0, 100)
+    _finish(axes, "variance of valid top-1 after the first rung that the field explains by itself, %", "")
+    _save(figure, path)
+
+
+def parallel(rows: Sequence[Mapping[str, Any]], fields: Sequence[str], path: Path | BinaryIO) -> None:
+    """Each trial as a line through its values, the better the darker; trials stopped early are dotted."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    axes = figure.subplots()
+    scored = sorted((row for row in rows if row["value"] == row["value"]), key=lambda row: float(row["value"]))
+    columns = [*fields, "value"]
+    places = np.array([_places(scored, name) for name in columns])
+    for rank, row in enumerate(scored):
+        shade = matplotlib.colormaps["viridis_r"](rank / max(1, len(scored) - 1))
+        axes.plot(places[:, rank], color=shade, linestyle="-" if row["state"] == "COMPLETE" else ":", linewidth=1.3)
+    for x, name in enumerate(columns):
+        values = [row[name] for row in scored]
+        marks = sorted(set(values)) if len(set(values)) <= 6 or isinstance(values[0], str) else [min(values), max(values)]
+        for mark in marks:
+            place = places[x, values.index(mark)]
+            text = f"{100 * mark:.1f} %" if name == "value" else str(mark) if isinstance(mark, str) else f"{mark:.3g}"
+            axes.annotate(text, (x, place), (3, 0), textcoords="offset points", fontsize=7, va="center", parse_math=False)
+    axes.set_xticks(range(len(columns)), [*fields, "valid top-1"])
+    axes.set_yticks([])
+    axes.grid(axis="x", alpha=0.5)
+    axes.spines[["top", "right", "left", "bottom"]].set_visible(False)
+    _save(figure, path)
+
+
+def _places(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
+    """Where on an axis from 0 to 1 each row's value stands: names evenly, numbers that span decades by their logarithm."""
+    values = [row[name] for row in rows]
+    if any(isinstance(value, str) for value in values):
+        ordered = sorted(set(values), key=str)
+        return [ordered.index(value) / max(1, len(ordered) - 1) for value in values]
+    numbers = np.array(values, float)
+    if name != "value" and numbers.min() > 0 and numbers.max() / numbers.min() > 5:
+        numbers = np.log(numbers)
+    return [float(number) for number in (numbers - numbers.min()) / (float(np.ptp(numbers)) or 1.0)]
+
+
+def pareto(rows: Sequence[Mapping[str, Any]], cost: str, front: Sequence[int], path: Path | BinaryIO) -> None:
+    """Score against cost, with the line of the trials that no other beats in both."""
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    axes = figure.subplots()
+    axes.scatter([row[cost] for row in rows], [100 * row["value"] for row in rows], color=GREY)
+    best = {int(row["number"]): row for row in rows}
+    line = [(best[number][cost], 100 * best[number]["value"]) for number in front]
+    axes.plot(*zip(*line, strict=True), "o-", color=ORANGE, label="no other is better in both", drawstyle="steps-post")
+    axes.legend(frameon=False)
+    _finish(axes, cost.replace("_", " "), "valid top-1, %")
     _save(figure, path)
 
 

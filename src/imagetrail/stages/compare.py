@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from pydantic import Field, model_validator
 
-from imagetrail import checkpoints, experiment, layout, metrics, parallel, pipeline, tracking
+from imagetrail import checkpoints, experiment, layout, live, metrics, parallel, pipeline, tracking
 from imagetrail.files import write_csv, write_json
-from imagetrail.history import as_row, read_history, write_history
+from imagetrail.history import as_row, begin, read_history, times, write_history
 from imagetrail.params import Section, load
 from imagetrail.training import Recipe
 
@@ -58,7 +58,7 @@ def run() -> dict[str, float]:
     rows: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
     described = {arm: recipe.model_dump() for arm, recipe in recipes.items()}
-    with tracking.live("compare", compare.model_dump(exclude={"arms"})) as log:
+    with live.running("compare", compare.model_dump(exclude={"arms"})) as log:
         for job, history in zip(jobs, parallel.map(_train, jobs), strict=True):
             rows.append(
                 {
@@ -69,7 +69,7 @@ def run() -> dict[str, float]:
                 }
             )
             curves += [{"arm": job.arm, "seed": job.seed, **epoch} for epoch in history]
-            log.part(tracking.arm_part(rows[-1], described[job.arm], history))
+            log.part(tracking.arm_part(rows[-1], described[job.arm], history), times(Path(job.state)))
             print(f"{job.arm}, seed {job.seed}: {history[-1]['valid_top1']:.2%}", flush=True)
         folder = layout.artifacts("compare")
         write_csv(folder / "results.csv", rows)
@@ -86,6 +86,7 @@ def _train(job: Job) -> list[dict[str, float]]:
     path = Path(job.state)
     if history := read_history(path):
         return history
+    begin(path)
     data = experiment.open_experiment()
     training = data.start(job.recipe, seed=job.seed)
     history = [as_row(epoch) for epoch in data.fit(training, images=job.images)]

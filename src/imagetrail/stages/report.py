@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from imagetrail import layout, plots
+from imagetrail import layout, plots, trials
 from imagetrail.files import read_csv, replacing
 from imagetrail.params import load, read_yaml
 
@@ -48,17 +48,13 @@ def _facts() -> dict[str, Any]:
             "gate": "gate/decision.json",
         }.items()
     }
-    trials = [
-        row | {"number": int(row["number"]), "value": float(row["value"] or "nan")}
-        for row in read_csv(here / "tune/trials.csv")
-    ]
     history = [{name: float(value) for name, value in row.items()} for row in read_csv(here / "train/history.csv")]
     return found | {
         "slices": _weakest(read_csv(here / "evaluate/slices.csv"), found["test"]["n"]),
         "activity": read_csv(here / "train/activity.csv"),
         "dataset": load(str, "data.name"),
         "best": read_yaml(here / "tune/best.yaml"),
-        "trials": trials,
+        "trials": trials.read(here / "tune"),
         "history": history,
         "maps": [file.stem for file in sorted((here / "explain/maps").glob("*.png"))],
         "sheets": [file.stem for file in sorted((here / "inspect/classes").glob("*.png"))],
@@ -82,8 +78,8 @@ def _drawn(facts: dict[str, Any]) -> dict[str, str]:
     """The pictures of figures: drawn here, so that a change of style repeats no training."""
     return {
         "history": _picture(lambda path: plots.history(facts["history"], path)),
-        "trials": _picture(lambda path: plots.trials(facts["trials"], path)),
         "ranking": _picture(lambda path: plots.intervals(facts["ranking"]["arms"], path)),
+        **{name: _picture(draw) for name, draw in trials.pictures(layout.artifacts("tune")).items()},
     }
 
 
