@@ -123,7 +123,7 @@ def running(stage: str, params: Mapping[str, Any], root: Path = Path()) -> Itera
 def sweep(store: Store, root: Path) -> set[str]:
     """Ends the runs of this working copy whose process is gone; returns the pipeline runs in which one still works."""
     begun = [run for run in store.find({ROOT: here(root)}, status="RUNNING") if PROCESS in run.data.tags]
-    gone = [run for run in begun if not _works(run.data.tags[PROCESS])]
+    gone = [run for run in begun if not works(run.data.tags[PROCESS])]
     busy = {run.data.tags[PARENT] for run in begun if run not in gone}
     for run in gone:
         half_written = store.find({PARENT: run.info.run_id}, status="RUNNING")
@@ -163,12 +163,12 @@ def _process() -> str:
     return f"{os.getpid()} {psutil.Process().create_time():.0f}"
 
 
-def _works(process: str) -> bool:
+def works(process: str) -> bool:
     """Whether that process is still there, and not another that has got its number."""
     number, began = map(int, process.split())
     try:
         found = psutil.Process(number)
-        return abs(found.create_time() - began) < 2 and found.status() != psutil.STATUS_ZOMBIE
+        return bool(abs(found.create_time() - began) < 2 and found.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

@@ -55,7 +55,7 @@ def importance(shares: Mapping[str, float], path: Path | BinaryIO) -> None:
     """How much of the scores' variance each searched field explains, the most at the top."""
     figure = Figure(figsize=(9, 0.9 + 0.35 * len(shares)), layout="constrained")
     axes = figure.subplots()
-    names = list(reversed(shares))
+    names = list(shares)[::-1]
     axes.barh(names, [100 * shares[name] for name in names], color=BLUE)
     axes.set_xlim(0, 100)
     _finish(axes, "variance of valid top-1 after the first rung that the field explains by itself, %", "")

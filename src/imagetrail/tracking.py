@@ -232,7 +232,7 @@ class Gauge:
     """What MLflow calls system metrics: processors, memory, disk, network and, if there are any, GPUs."""
 
     def __init__(self) -> None:
-        self._monitor = SystemMetricsMonitor("")
+        self._monitor: Any = SystemMetricsMonitor("")  # type: ignore[no-untyped-call]
         self.interval: float = self._monitor.sampling_interval  # seconds, MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL
 
     def read(self) -> dict[str, float]:
