@@ -94,6 +94,16 @@ def test_a_clone_publishes_what_it_has_pulled_to_an_empty_server(studio: Studio,
         assert said_of(clone.client(address)) == said_of(studio.client())
 
 
+def test_an_experiment_of_dvc_is_kept_and_listed_and_becomes_a_pipeline_of_its_own_in_mlflow(studio: Studio) -> None:
+    studio.run("git", "add", "--all")
+    studio.run("git", "commit", "--quiet", "--message", "all")
+    dvc = (sys.executable, "-m", "dvc", "exp")
+    studio.run(*dvc, "run", "--name", "other-seed", "--set-param", "seed=1")
+    assert "other-seed" in studio.run(*dvc, "show", "--csv")
+    studio.publish()
+    assert len([name for parent, name, *_ in said_of(studio.client()) if not parent]) == 2
+
+
 def test_publish_ends_the_runs_of_a_process_that_was_killed(studio: Studio) -> None:
     process = studio.train_until_it_waits()
     until(lambda: "RUNNING" in statuses(studio, "train"))

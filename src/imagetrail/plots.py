@@ -98,15 +98,16 @@ def _places(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
     return [float(number) for number in (numbers - numbers.min()) / (float(np.ptp(numbers)) or 1.0)]
 
 
-def pareto(rows: Sequence[Mapping[str, Any]], cost: str, front: Sequence[int], path: Path | BinaryIO) -> None:
-    """Score against cost, with the line of the trials that no other beats in both."""
+def pareto(front: Sequence[Mapping[str, Any]], path: Path | BinaryIO) -> None:
+    """Score against cost of the trials that no other beats in both, with their numbers; the last column is the cost."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     axes = figure.subplots()
-    axes.scatter([row[cost] for row in rows], [100 * row["value"] for row in rows], color=GREY)
-    best = {int(row["number"]): row for row in rows}
-    line = [(best[number][cost], 100 * best[number]["value"]) for number in front]
-    axes.plot(*zip(*line, strict=True), "o-", color=ORANGE, label="no other is better in both", drawstyle="steps-post")
-    axes.legend(frameon=False)
+    cost = list(front[0])[-1]
+    x, y = [row[cost] for row in front], [100 * row["value"] for row in front]
+    axes.plot(x, y, "o-", color=BLUE, drawstyle="steps-post")
+    for row, *place in zip(front, x, y, strict=True):
+        axes.annotate(f"trial {row['number']}", place, (4, -10), textcoords="offset points", fontsize=7)
+    axes.set_xscale("log")
     _finish(axes, cost.replace("_", " "), "valid top-1, %")
     _save(figure, path)
 

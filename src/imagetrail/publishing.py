@@ -154,7 +154,7 @@ def _headline(root: Path) -> str:
 
 def _show(store: Store, runs: Mapping[str, str], root: Path) -> None:
     """Has the UI offer the views of these stages' runs."""
-    folder, wanted = root / layout.ARTIFACTS / "tune", []
+    folder, wanted = root / layout.ARTIFACTS / "tune", [views.pipelines()]
     if "tune" in runs:
         wanted.append(views.trials(runs["tune"], trials.fields(trials.read(folder), folder)))
     if "compare" in runs:

@@ -186,8 +186,12 @@ def _metrics(values: Mapping[str, float], step: int, when: float | None) -> list
 
 
 def _curve_points(row: Mapping[str, float]) -> dict[str, float]:
-    """An epoch's figures by their names in MLflow, where `lr` is a param already."""
-    return {"learning_rate" if name == "lr" else name: value for name, value in row.items() if name != "epoch"}
+    """An epoch's figures by their names in MLflow, where `lr` is a param already.
+
+    The score comes first: of the metrics that runs share, MLflow's Compare page draws the one that was logged first.
+    """
+    points = {"learning_rate" if name == "lr" else name: value for name, value in row.items() if name != "epoch"}
+    return dict(sorted(points.items(), reverse=True))
 
 
 def _signature(model: onnx.ModelProto) -> ModelSignature:

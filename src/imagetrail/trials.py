@@ -1,4 +1,4 @@
-"""What a search has found, from its files alone: which fields mattered, and which trials no other beats."""
+"""What a search has found, from its files alone: which fields mattered, how it went, and what no trial beats."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,6 @@ Draw = Callable[[Path | BinaryIO], None]
 
 GROUPS = 3  # of numbers, by size
 KEPT = ("number", "state", "epochs", "value")  # columns of trials.csv that say how a trial went, not what it tried
-COSTS = ("flops_forward", "parameters")  # columns of trials.csv that a second objective may be
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
@@ -34,9 +33,8 @@ def pictures(folder: Path) -> dict[str, Draw]:
         "importance": partial(plots.importance, shares),
         "parallel": partial(plots.parallel, scored, list(shares)),
     }
-    for cost in COSTS:
-        if cost in rows[0]:
-            found[f"pareto_{cost}"] = partial(plots.pareto, scored, cost, unbeaten(scored, cost))
+    if front := _front(folder):
+        found["pareto"] = partial(plots.pareto, front)
     return found
 
 
@@ -65,14 +63,10 @@ def importance(rows: Sequence[Mapping[str, Any]], scores: Mapping[int, float], n
     return dict(sorted(found.items(), key=lambda pair: -pair[1]))
 
 
-def unbeaten(rows: Sequence[Mapping[str, Any]], cost: str) -> list[int]:
-    """Numbers of the trials that no other beats in both score and cost (the Pareto front), cheapest first."""
-    best, front = -np.inf, []
-    for row in sorted(rows, key=lambda row: (row[cost], -row["value"])):
-        if row["value"] > best:
-            best = row["value"]
-            front.append(int(row["number"]))
-    return front
+def _front(folder: Path) -> list[dict[str, Any]]:
+    """The finished trials that no other beats in both score and cost, cheapest first; none if the search has not said."""
+    file = folder / "pareto.csv"
+    return [{name: _number(value) for name, value in row.items()} for row in read_csv(file)] if file.exists() else []
 
 
 def _number(text: str) -> Any:

@@ -5,11 +5,18 @@ A view is a tag of the experiment, as MLflow 3 keeps those that users save.
 
 import colorsys
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 SCORES = ("valid_top1", "valid_loss", "train_loss")
 COLOUR = "mlflow.runColor"  # tag of a run
+
+
+def pipelines() -> tuple[str, str]:
+    """All pipelines, the newest first, with room for the names of what is below them."""
+    state = {"orderByKey": "attributes.start_time", "columnWidths": {"attributes.`Run Name`": 360}}
+    columns = ["metrics.`test_top1`", "metrics.`valid_top1`", "params.`activation`", "attributes.`Models`"]
+    return _tag("pipelines", "Pipelines", {"selectedColumns": columns, **state})
 
 
 def trials(search: str, fields: Iterable[str]) -> tuple[str, str]:
@@ -36,7 +43,6 @@ def colour(number: int) -> str:
 def _view(
     key: str, name: str, parent: str, columns: Iterable[str], charts: list[dict[str, Any]], **more: Any
 ) -> tuple[str, str]:
-    """An experiment's tag and its value: a name, and the state of the page in the UI's own words."""
     lines = [_chart("LINE", metricKey=score, scaleType="linear", xAxisKey="step") for score in SCORES]
     state = {
         "searchFilter": f"tags.`mlflow.parentRunId` = '{parent}'",
@@ -48,6 +54,11 @@ def _view(
         "runsHiddenMode": "SHOW_ALL",
         **more,
     }
+    return _tag(key, name, state)
+
+
+def _tag(key: str, name: str, state: Mapping[str, Any]) -> tuple[str, str]:
+    """An experiment's tag and its value: a name, and the state of the page in the UI's own words."""
     return f"mlflow.sharedViewState.{key}", json.dumps({"name": name, "createdAt": 0, "state": json.dumps(state)})
 
 
