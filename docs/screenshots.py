@@ -98,6 +98,13 @@ def started(command: list[str], says: str) -> Iterator[str]:
             process.kill()
 
 
+def answers(address: str) -> bool:
+    try:
+        return bool(urllib.request.urlopen(address).status == 200)
+    except urllib.error.URLError:
+        return False
+
+
 def look(browser: Browser, runs: str) -> None:
     """`runs`: the address of the table of runs."""
     browser.open(runs)
@@ -105,7 +112,7 @@ def look(browser: Browser, runs: str) -> None:
     browser.do("localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false')")  # it opens at the first visit only
     browser.open("about:blank")
 
-    browser.open(runs)
+    browser.open(f"{runs}&viewStateShareKey=pipelines")
     for name in ("pipeline ", "tune"):
         row = f"//a[starts-with(., '{name}')]/ancestor::div[@role='gridcell']"
         browser.click(f"{row}//button | {row}//*[contains(@class, 'expander') or @role='button']")
@@ -125,7 +132,7 @@ def look(browser: Browser, runs: str) -> None:
     browser.wait("//*[text()='Parallel Coordinates Plot']")
     browser.picture(HERE / "mlflow-five.png")
 
-    browser.open(f"{address}/model-metrics")
+    browser.open(f"{address}/model-metrics?workflowType=machine_learning")
     browser.picture(HERE / "mlflow-trial.png")
 
 
@@ -133,7 +140,8 @@ def main() -> None:
     driver = started(["chromedriver", "--port=9515"], r"(started successfully)")
     ui = started([sys.executable, "-m", "imagetrail.cli", "ui"], r"MLflow UI: (\S+)")
     with driver, ui as runs, tempfile.TemporaryDirectory() as profile:
-        time.sleep(5)  # the server says where before it listens
+        while not answers(runs):  # the server says where before it listens
+            time.sleep(0.5)
         browser = Browser("http://127.0.0.1:9515", profile)
         try:
             look(browser, runs)

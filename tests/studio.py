@@ -30,7 +30,7 @@ from pathlib import Path
 from imagetrail import live, tracking
 from imagetrail.files import write_csv, write_json
 
-stage, here = sys.argv[1], Path("artifacts") / sys.argv[1]
+stage, here, started = sys.argv[1], Path("artifacts") / sys.argv[1], time.time()
 recipe = {"model": "fast", "activation": "relu", "lr": 0.1, "epochs": 3, "flip": True}
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as the command line has it
 signal.signal(signal.SIGINT, signal.default_int_handler)  # even if the tests run in the background
@@ -88,6 +88,7 @@ def compare(log):
 
 with live.running(stage, {"seed": 0}) as log:
     globals()[stage](log)
+write_json(here / "timing.json", {"started": started, "seconds": time.time() - started})
 """
 
 
@@ -177,7 +178,7 @@ def said_of(client: "MlflowClient") -> list[tuple[Any, ...]]:
         curves = {
             name: sorted({(point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)})
             for name in run.data.metrics
-            if not name.startswith("system/")
+            if name != "seconds" and not name.startswith("system/")  # those are of a run, not of its results
         }
         parent = names.get(run.data.tags.get("mlflow.parentRunId", ""), "")
         rows.append((parent, run.info.run_name, run.info.status, sorted(run.data.params.items()), sorted(curves.items())))

@@ -58,9 +58,8 @@ def _publish(store: Store, locked: dict[str, Any], root: Path, busy: set[str]) -
     parent, made = _pipeline_run(store, version, pending, started=min((began for began, _ in clocks if began), default=None))
     known, runs = store.find({PARENT: parent}), {}
     for stage, entry in locked.items():
-        runs[stage], more = _stage(
-            store, parent, [run for run in known if run.data.tags.get(STAGE) == stage], stage, entry, root
-        )
+        mine = [run for run in known if run.data.tags.get(STAGE) == stage]
+        runs[stage], more = _stage(store, parent, mine, stage, entry, root)
         made += more
     if "export" in runs:
         path = pipeline.challenger(root)
@@ -74,13 +73,14 @@ def _publish(store: Store, locked: dict[str, Any], root: Path, busy: set[str]) -
 
 def _stage(store: Store, parent: str, known: list[Run], stage: str, entry: dict[str, Any], root: Path) -> tuple[str, int]:
     """The run of a stage, whole, and how many runs had to be made for that; `known`: what the pipeline's run has of it."""
-    content = content_key(pipeline.results(entry))
-    same = [run for run in known if run.data.tags.get(CONTENT) == content]
+    content, (started, ended) = content_key(pipeline.results(entry)), clock(root / layout.ARTIFACTS / stage)
+    same = [run for run in known if run.data.tags.get(CONTENT) == content] or [
+        run for run in known if CONTENT not in run.data.tags and (started or 0) <= run.info.start_time / 1000 <= (ended or 0)
+    ]  # the latter ended well, and could not tell MLflow
     for stale in (run for run in known if run not in same):
         _retire(store, stale)
     if same and WHOLE in same[0].data.tags:
         return same[0].info.run_id, 0
-    started, ended = clock(root / layout.ARTIFACTS / stage)
     run = same[0].info.run_id if same else store.create(stage, {PARENT: parent, STAGE: stage}, started=started)
     made = complete(store, run, stage, entry, root)
     store.client.set_tag(run, CONTENT, content)

@@ -9,14 +9,20 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 SCORES = ("valid_top1", "valid_loss", "train_loss")
+NAME = "attributes.`Run Name`"
 COLOUR = "mlflow.runColor"  # tag of a run
 
 
 def pipelines() -> tuple[str, str]:
     """All pipelines, the newest first, with room for the names of what is below them."""
-    state = {"orderByKey": "attributes.start_time", "columnWidths": {"attributes.`Run Name`": 360}}
     columns = ["metrics.`test_top1`", "metrics.`valid_top1`", "params.`activation`", "attributes.`Models`"]
-    return _tag("pipelines", "Pipelines", {"selectedColumns": columns, **state})
+    state = {
+        "orderByKey": "attributes.start_time",
+        "selectedColumns": columns,
+        "columnOrder": ["0", NAME, "runDateAndNestInfo", "duration", *columns],
+        "columnWidths": {NAME: 330},  # pixels
+    }
+    return _tag("pipelines", "Pipelines", state)
 
 
 def trials(search: str, fields: Iterable[str]) -> tuple[str, str]:
