@@ -218,7 +218,12 @@ def _trials(store: Store, run: str, folder: Path) -> int:
 def _arms(store: Store, run: str, folder: Path) -> int:
     recipes = json.loads((folder / "recipes.json").read_text())
     rows = read_csv(folder / "results.csv")
-    parts = [arm_part(row, recipes[row["arm"]], _history(folder, arm=row["arm"], seed=row["seed"])) for row in rows]
+    parts = [
+        arm_part(
+            row, recipes[row["set"]][row["arm"]], _history(folder, **{name: row[name] for name in ("set", "arm", "seed")})
+        )
+        for row in rows
+    ]
     return _missing(store, run, parts)
 
 

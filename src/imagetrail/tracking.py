@@ -74,9 +74,9 @@ def trial_part(row: Mapping[str, Any], recipe: Mapping[str, Any], history: Seque
 
 def arm_part(row: Mapping[str, Any], recipe: Mapping[str, Any], history: Sequence[Mapping[str, float]]) -> Part:
     """A row of results.csv as a run."""
-    arm, seed = row["arm"], row["seed"]
-    params = dict(recipe) | {"arm": arm, "seed": seed}
-    return Part(f"{arm}/{seed}", f"{arm} · seed {seed}", params, history, {"valid_top1": float(row["valid_top1"])})
+    name, arm, seed = row["set"], row["arm"], row["seed"]
+    params = dict(recipe) | {"set": name, "arm": arm, "seed": seed}
+    return Part(f"{name}/{arm}/{seed}", f"{arm} · seed {seed}", params, history, {"valid_top1": float(row["valid_top1"])})
 
 
 @dataclass(frozen=True)
