@@ -23,6 +23,7 @@ from PIL import Image
 HERE = Path(__file__).parent
 FLAGS = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update"
 SIZE = (1500, 900)
+SET = 2  # of arms: 1 is the cures
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # WebDriver's name for a reference to an element
 
 
@@ -119,7 +120,7 @@ def look(browser: Browser, runs: str) -> None:
         browser.settle()
     browser.picture(HERE / "mlflow-runs.png")
 
-    browser.open(f"{runs}&viewStateShareKey=arms&compareRunsMode=CHART")
+    browser.open(f"{runs}&viewStateShareKey=arms-{SET}&compareRunsMode=CHART")
     browser.wait("//*[text()='Scores']")
     browser.picture(HERE / "mlflow-compare.png")
 

@@ -77,16 +77,16 @@ def compare(log):
     for seed in (0, 1):
         for arm, height in (("relu", 0.9), ("silu", 0.92)):
             history = curve(height + 0.001 * seed)
-            rows.append({"arm": arm, "seed": seed, "valid_top1": history[-1]["valid_top1"]})
-            curves += [{"arm": arm, "seed": seed, **row} for row in history]
+            rows.append({"set": "activations", "arm": arm, "seed": seed, "valid_top1": history[-1]["valid_top1"]})
+            curves += [{"set": "activations", "arm": arm, "seed": seed, **row} for row in history]
             log.part(tracking.arm_part(rows[-1], recipe | {"activation": arm}, history))
     write_csv(here / "results.csv", rows)
     write_csv(here / "history.csv", curves)
-    write_json(here / "recipes.json", {arm: recipe | {"activation": arm} for arm in ("relu", "silu")})
+    write_json(here / "recipes.json", {"activations": {arm: recipe | {"activation": arm} for arm in ("relu", "silu")}})
     write_json(here / "ranking.json", {"verdict": "silu is better."})
 
 
-with live.running(stage, {"seed": 0}) as log:
+with live.running(stage, recipe if stage == "train" else {"seed": 0}) as log:
     globals()[stage](log)
 write_json(here / "timing.json", {"started": started, "seconds": time.time() - started})
 """

@@ -66,7 +66,7 @@ def test_the_search_is_pictured_and_its_views_are_offered(studio: Studio) -> Non
     pictures = [Path(file.path).name for file in client.list_artifacts(tune, "pictures")]
     assert pictures == ["importance.png", "parallel.png", "trials.png"]
     views = {name.rsplit(".", 1)[-1]: value for name, value in client.get_experiment_by_name("toy").tags.items()}
-    assert tune in views["trials"] and "params.`activation`" in views["trials"] and "arms" in views
+    assert tune in views["trials"] and "params.`activation`" in views["trials"] and "activations" in views["arms-1"]
 
 
 def test_publish_twice_changes_nothing(studio: Studio) -> None:

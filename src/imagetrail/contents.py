@@ -75,8 +75,10 @@ def _trials(store: Store, run: str, folder: Path) -> int:
 
 def _arms(store: Store, run: str, folder: Path) -> int:
     recipes = json.loads((folder / "recipes.json").read_text())
-    rows = read_csv(folder / "results.csv")
-    parts = [arm_part(row, recipes[row["arm"]], _history(folder, arm=row["arm"], seed=row["seed"])) for row in rows]
+    parts = []
+    for row in read_csv(folder / "results.csv"):
+        history = _history(folder, **{name: row[name] for name in ("set", "arm", "seed")})
+        parts.append(arm_part(row, recipes[row["set"]][row["arm"]], history))
     return _missing(store, run, folder, parts)
 
 
@@ -92,9 +94,10 @@ def _draw(store: Store, run: str, folder: Path) -> None:
 
 def _colour(store: Store, run: str, folder: Path) -> None:
     """Gives all seeds of an arm one colour in the UI."""
-    arms = list(json.loads((folder / "recipes.json").read_text()))
+    recipes = json.loads((folder / "recipes.json").read_text())
     for child in store.find({PARENT: run}):
-        store.client.set_tag(child.info.run_id, views.COLOUR, views.colour(arms.index(child.data.tags["arm"])))
+        number = list(recipes[child.data.tags["set"]]).index(child.data.tags["arm"])
+        store.client.set_tag(child.info.run_id, views.COLOUR, views.colour(number))
 
 
 def _missing(store: Store, run: str, folder: Path, parts: Sequence[Part]) -> int:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 BLUE, ORANGE, GREY, GREEN, RED = "#2563eb", "#ea580c", "#94a3b8", "#16a34a", "#dc2626"
-VERDICTS = {"win": GREEN, "loss": RED, "tie": GREY, "reference": BLUE}
+VERDICTS = {"win": GREEN, "helps": GREEN, "loss": RED, "harms": RED, "tie": GREY, "no effect": GREY, "reference": BLUE}
 
 
 def history(rows: Sequence[Mapping[str, float]], path: Path | BinaryIO) -> None:
@@ -113,14 +113,23 @@ def pareto(front: Sequence[Mapping[str, Any]], path: Path | BinaryIO) -> None:
 
 
 def intervals(arms: Sequence[Mapping[str, Any]], path: Path | BinaryIO) -> None:
-    """Mean and 95 % interval of each arm, best at the top, coloured by verdict."""
-    figure = Figure(figsize=(9, 0.9 + 0.45 * len(arms)), layout="constrained")
-    axes = figure.subplots()
+    """Each arm with 95 % intervals, best at the top: its mean on the left, on the right what decides, its difference."""
+    figure = Figure(figsize=(9, 0.9 + 0.4 * len(arms)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    right.axvline(0, color=VERDICTS["reference"], linewidth=1)
     for row, arm in enumerate(reversed(arms)):
-        axes.plot([100 * arm["low"], 100 * arm["high"]], [row, row], color=VERDICTS[arm["verdict"]], linewidth=3, alpha=0.5)
-        axes.plot(100 * arm["mean"], row, "o", color=VERDICTS[arm["verdict"]])
-    axes.set_yticks(range(len(arms)), [f"{arm['arm']}  ({arm['verdict']})" for arm in reversed(arms)])
-    _finish(axes, "valid top-1, % (mean over seeds, 95 % interval)", "")
+        colour = VERDICTS[arm["verdict"]]
+        for axes, middle, prefix in ((left, "mean", ""), (right, "difference", "difference_")):
+            if axes is left or arm["verdict"] != "reference":
+                ends = [100 * arm[f"{prefix}low"], 100 * arm[f"{prefix}high"]]
+                axes.plot(ends, [row, row], color=colour, linewidth=3, alpha=0.5)
+                axes.plot(100 * arm[middle], row, "o", color=colour)
+    left.set_yticks(range(len(arms)), [f"{arm['arm']}  ({arm['verdict']})" for arm in reversed(arms)])
+    for label in left.get_yticklabels():
+        label.set_parse_math(False)  # an arm may have any name
+    (reference,) = (arm["arm"] for arm in arms if arm["verdict"] == "reference")
+    _finish(left, "valid top-1, %", "")
+    _finish(right, f"points more than {reference}, paired by seed".replace("$", r"\$"), "")
     _save(figure, path)
 
 

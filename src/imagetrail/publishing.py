@@ -1,5 +1,6 @@
 """Makes MLflow agree with dvc.lock, from files alone: an empty server is filled, an outage is caught up with."""
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -154,11 +155,12 @@ def _headline(root: Path) -> str:
 
 def _show(store: Store, runs: Mapping[str, str], root: Path) -> None:
     """Has the UI offer the views of these stages' runs."""
-    folder, wanted = root / layout.ARTIFACTS / "tune", [views.pipelines()]
+    folder, wanted = root / layout.ARTIFACTS, [views.pipelines()]
     if "tune" in runs:
-        wanted.append(views.trials(runs["tune"], trials.fields(trials.read(folder), folder)))
+        wanted.append(views.trials(runs["tune"], trials.fields(trials.read(folder / "tune"), folder / "tune")))
     if "compare" in runs:
-        wanted.append(views.arms(runs["compare"]))
+        sets = json.loads((folder / "compare" / "recipes.json").read_text())
+        wanted += [views.arms(runs["compare"], name, number) for number, name in enumerate(sets, 1)]
     known = store.client.get_experiment(store.experiment).tags
     for tag, value in wanted:
         if known.get(tag) != value:

@@ -78,8 +78,8 @@ def _as(default: Any, value: Any) -> Any:
 
 def arm_part(row: Mapping[str, Any], recipe: Mapping[str, Any], history: Sequence[Mapping[str, float]]) -> Part:
     """A row of results.csv as a run."""
-    arm, seed = row["arm"], row["seed"]
-    return Part(f"{arm}/{seed}", f"{arm} · seed {seed}", recipe, history, {"arm": str(arm), "seed": str(seed)})
+    tags = {name: str(row[name]) for name in ("set", "arm", "seed")}
+    return Part("/".join(tags.values()), f"{tags['arm']} · seed {tags['seed']}", recipe, history, tags)
 
 
 @dataclass(frozen=True)

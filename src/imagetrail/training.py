@@ -52,6 +52,8 @@ class Recipe(Section):
     repeat_to: int = Field(default=0, ge=0)  # an epoch has at least so many images: a smaller set is repeated
     augmented: float = Field(default=0.0, ge=0, le=1)  # share of an epoch taken from data/augmented
     synthetic: float = Field(default=0.0, ge=0, le=1)  # share of an epoch taken from data/synthetic
+    related: float = Field(default=0.0, ge=0, le=1)  # share taken from the images in data/split/related of our own classes
+    pretrained: bool = True  # begin with the weights in artifacts/pretrain, where there are any
 
     @property
     def jitter(self) -> Jitter:
@@ -157,14 +159,19 @@ def start(recipe: Recipe, train: Samples, *, seed: int, pretrained: dict[str, Te
     return Training(recipe, spec, seed=seed, pretrained=pretrained)
 
 
-def mixture(recipe: Recipe, train: Samples, augmented: Samples, synthetic: Samples, *, limit: int | None = None) -> Mixture:
-    """The images of an epoch, by the shares in `recipe`."""
-    if recipe.augmented + recipe.synthetic > 1:
-        raise UserError(f"recipe.augmented + recipe.synthetic is {recipe.augmented + recipe.synthetic:g}; at most 1")
-    for share, samples, stage in ((recipe.augmented, augmented, "augment"), (recipe.synthetic, synthetic, "synthesise")):
-        if share and not len(samples):
-            raise UserError(f"the recipe takes a share of {share:g} from stage {stage}, which made no images")
-    others = ((augmented, recipe.augmented), (synthetic, recipe.synthetic))
+def mixture(
+    recipe: Recipe, train: Samples, augmented: Samples, synthetic: Samples, related: Samples, *, limit: int | None = None
+) -> Mixture:
+    """The images of an epoch, by the shares in `recipe`. Of `related`, those with a class of `train` are taken."""
+    others = ((augmented, recipe.augmented), (synthetic, recipe.synthetic), (related, recipe.related))
+    total = sum(share for _, share in others)
+    if total > 1 + 1e-9:
+        raise UserError(f"recipe.augmented + recipe.synthetic + recipe.related is {total:g}; at most 1")
+    whences = ("from stage augment, which made no images", "from stage synthesise, which made no images")
+    whences += ("of related images, but pretrain.related names no data set with classes called as ours",)
+    for (samples, share), whence in zip(others, whences, strict=True):
+        if share and not (samples.labels < len(train.classes)).any():
+            raise UserError(f"the recipe takes a share of {share:g} {whence}")
     return Mixture(train, others, limit, recipe.repeat_to)
 
 

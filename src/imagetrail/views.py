@@ -33,11 +33,12 @@ def trials(search: str, fields: Iterable[str]) -> tuple[str, str]:
     return _view("trials", "Trials of the search", search, columns, [parallel])
 
 
-def arms(comparison: str) -> tuple[str, str]:
-    """The arms of a comparison (the id of its run), best first, the seeds of each in one group."""
+def arms(comparison: str, name: str, number: int) -> tuple[str, str]:
+    """The arms of one set of a comparison (the id of its run), best first, the seeds of each in one group."""
     group = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "arm"}]}
     bars = _chart("BAR", metricKey="valid_top1")
-    return _view("arms", "Arms of the comparison", comparison, ["tags.`seed`"], [bars], groupBy=group)
+    within = f" and tags.`set` = '{name}'"
+    return _view(f"arms-{number}", f"Arms: {name}", comparison, ["tags.`seed`"], [bars], within=within, groupBy=group)
 
 
 def colour(number: int) -> str:
@@ -47,11 +48,11 @@ def colour(number: int) -> str:
 
 
 def _view(
-    key: str, name: str, parent: str, columns: Iterable[str], charts: list[dict[str, Any]], **more: Any
+    key: str, name: str, parent: str, columns: Iterable[str], charts: list[dict[str, Any]], *, within: str = "", **more: Any
 ) -> tuple[str, str]:
     lines = [_chart("LINE", metricKey=score, scaleType="linear", xAxisKey="step") for score in SCORES]
     state = {
-        "searchFilter": f"tags.`mlflow.parentRunId` = '{parent}'",
+        "searchFilter": f"tags.`mlflow.parentRunId` = '{parent}'{within}",
         "orderByKey": f"metrics.`{SCORES[0]}`",
         "orderByAsc": False,
         "selectedColumns": [*(f"metrics.`{score}`" for score in SCORES[:2]), *columns],

@@ -1,4 +1,4 @@
-"""Train the model. Reads train, augmented, synthetic, valid and best.yaml, writes artifacts/train.
+"""Train the model. Reads split, augmented, synthetic, best.yaml and cures.yaml, writes artifacts/train.
 
 torchrun may start it as several processes, on one machine or more; the first of them writes.
 """
@@ -36,8 +36,8 @@ class Train(Section):
 
 def run() -> dict[str, float | str] | None:
     params, seed = load(Train, "train"), load(int, "seed")
-    recipe = experiment.best_recipe(epochs=params.epochs)
-    data = experiment.open_experiment()
+    recipe = experiment.proven_recipe(epochs=params.epochs)
+    data = experiment.open_experiment(limited=False)
     facts = {"inputs": pipeline.inputs("train"), "recipe": recipe.model_dump(), "seed": seed}
     state = checkpoints.folder("train", facts)
     with distributed.joined():
