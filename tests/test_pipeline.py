@@ -306,7 +306,7 @@ def contest(reference: str, name: str = "x", **arms: dict[str, Any]) -> dict[str
         (contest("gelu", relu={}, tanh={}), ["compare.sets.x: reference must be one of the arms relu, tanh, got 'gelu'"]),
         (contest("a", a={}, b={"synthetic": 0.1}) | {"synthesise": {"per_class": 0}}, ["arm b", "synthesise.per_class"]),
         (contest("a", a={}, b={"augmented": 0.6, "synthetic": 0.6}), ["set x, arm b", "1.2 in all; at most 1"]),
-        (contest("a", a={}, b={}, name=" "), ["compare.sets", "name"]),
+        (contest("a", a={}, b={}, name=" "), ["compare.sets", "an arm needs a name, got ' '"]),
         (contest("a", a={}, b={}, name="cures"), ["compare.cures makes"]),
         ({"compare": {"cures": CURES | {"tried": {"augmentd": 0.1}}}}, ["compare.cures.tried", "no field augmentd"]),
         ({"compare": {"cures": CURES | {"tried": {"flip": False}}}}, ["compare.cures.tried.flip"]),
