@@ -34,7 +34,18 @@ SMALL = {
     "recipe": {"flip": False, "shift": 0, "batch_size": 64, "width": 0.5, "repeat_to": 256},
     "train": {"epochs": 8},
     "tune": {"trials": 1, "batch": 1, "rungs": [1], "images": 100, "space": {"lr": [0.1]}},
-    "compare": {"seeds": 2, "epochs": 1, "images": 100, "arms": {"relu": {}, "tanh": {"activation": "tanh"}}},
+    "compare": {
+        "seeds": 3,
+        "cures": {"epochs": 1, "images": 100, "tried": {}},
+        "sets": {
+            "activations": {
+                "epochs": 1,
+                "images": 100,
+                "reference": "relu",
+                "arms": {"relu": {}, "tanh": {"activation": "tanh"}},
+            }
+        },
+    },
     "evaluate": {"bootstrap": 100},
     "explain": {"per_class": 1},
     "export": {"calibration": 50},
