@@ -36,10 +36,16 @@ SMALL = {
         "space": {"activation": ["relu", "silu"], "augmented": [0.0, 0.3]},
     },
     "compare": {
-        "seeds": 2,
-        "epochs": 2,
-        "images": 600,
-        "arms": {"relu": {"activation": "relu"}, "tanh": {"activation": "tanh"}},
+        "seeds": 3,
+        "cures": {"epochs": 1, "images": 600, "tried": {"augmented": 0.3}},
+        "sets": {
+            "activations": {
+                "epochs": 2,
+                "images": 600,
+                "reference": "relu",
+                "arms": {"relu": {"activation": "relu"}, "tanh": {"activation": "tanh"}},
+            }
+        },
     },
     "evaluate": {"bootstrap": 100, "corrupted": 100},
     "explain": {"per_class": 1},
@@ -110,10 +116,11 @@ def tree(client: MlflowClient) -> list[tuple[str, str, str, dict[str, float]]]:
     """Every run of an MLflow store as (its parent's name, its name, its status, its metrics), sorted."""
     runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()], max_results=1000)
     names = {run.info.run_id: run.info.run_name for run in runs}
-    rows = (
-        (names.get(run.data.tags.get("mlflow.parentRunId", ""), ""), run.info.run_name, run.info.status, run.data.metrics)
-        for run in runs
-    )
+    rows = []
+    for run in runs:
+        parent = names.get(run.data.tags.get("mlflow.parentRunId", ""), "")
+        metrics = {name: value for name, value in run.data.metrics.items() if not name.startswith("system/")}  # live only
+        rows.append((parent, run.info.run_name, run.info.status, metrics))
     return sorted(rows, key=lambda row: row[:3])
 
 
@@ -207,7 +214,7 @@ def test_mlflow_has_one_pipeline_run_with_stages_and_their_parts(repo: Repo) -> 
     trials = [name for parent, name, *_ in runs if parent == "tune"]
     assert len(trials) == 4 and all(name.startswith("trial 00") for name in trials)
     arms = {name for parent, name, *_ in runs if parent == "compare"}
-    assert arms == {f"{arm} · seed {seed}" for arm in ("relu", "tanh") for seed in (0, 1)}
+    assert arms == {f"{arm} · seed {seed}" for arm in ("relu", "tanh", "real", "+augmented") for seed in (0, 1, 2)}
 
 
 def test_a_champion_is_compared_with_image_by_image_and_its_equal_is_held(copy: Repo) -> None:
@@ -278,13 +285,27 @@ def test_a_wrong_param_is_one_line_for_each_and_no_traceback(tmp_path: Path) -> 
         ({"recipe": {"activation": "rleu"}}, ["recipe.activation: unknown activation 'rleu'; did you mean 'relu'?"]),
         ({"recipe": {"epochs": 3}}, ["recipe.epochs", "train.epochs"]),
         ({"split": {"vaild": 0.1}}, ["split.vaild: unknown key; did you mean 'valid'? choose from per_class, test, valid"]),
-        ({"compare": {"reference": "gelu"}}, ["reference must be one of the arms"]),
+        (
+            {"compare": {"sets": {"a": {"epochs": 1, "images": None, "reference": "gelu", "arms": {"b": {}, "c": {}}}}}},
+            ["reference must be one of the arms b, c, got 'gelu'"],
+        ),
         ({"tune": {"rungs": [3, 1]}}, ["rungs must be rising"]),
         ({"tune": {"space": {"widht": [1.0]}}}, ["tune.space.widht", "width"]),
         ({"tune": {"space": {"augmented": [0, 1.4]}}}, ["tune.space.augmented"]),
         (
-            {"compare": {"arms": {"relu": {}, "s": {"activation": "sigmoide"}}}},
-            ["compare.arms.s", "did you mean 'sigmoid'?"],
+            {
+                "compare": {
+                    "sets": {
+                        "a": {
+                            "epochs": 1,
+                            "images": None,
+                            "reference": "b",
+                            "arms": {"b": {}, "s": {"activation": "sigmoide"}},
+                        }
+                    }
+                }
+            },
+            ["compare.sets.a.arms.s", "did you mean 'sigmoid'?"],
         ),
         ({"pretrain": {"related": ["mnits"]}}, ["did you mean 'mnist'?"]),
         ({"evaluate": {"unknown": "mnits"}}, ["evaluate.unknown: unknown data set 'mnits'; did you mean 'mnist'?"]),
