@@ -105,7 +105,7 @@ def pareto(front: Sequence[Mapping[str, Any]], path: Path | BinaryIO) -> None:
     cost = list(front[0])[-1]
     x, y = [row[cost] for row in front], [100 * row["value"] for row in front]
     axes.plot(x, y, "o-", color=BLUE, drawstyle="steps-post")
-    for row, *place in zip(front, x, y, strict=True):
+    for row, place in zip(front, zip(x, y, strict=True), strict=True):
         axes.annotate(f"trial {row['number']}", place, (4, -10), textcoords="offset points", fontsize=7)
     axes.set_xscale("log")
     _finish(axes, cost.replace("_", " "), "valid top-1, %")
