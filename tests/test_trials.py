@@ -65,7 +65,8 @@ def test_epochs_reached_are_not_a_field_that_was_searched(tmp_path: Path) -> Non
 )
 def test_pictures_of_any_search_are_drawn_with_the_same_bytes_each_time(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     folder = searched(tmp_path, rows)
-    write_csv(folder / "pareto.csv", [{"number": 0, "value": 0.5, "flops_forward": 10}])
+    fronts = [{"number": number, "value": number / 2, "flops_forward": 10, "parameters": 5 + number} for number in (0, 1)]
+    write_csv(folder / "pareto.csv", fronts)
     for name, draw in trials.pictures(folder).items():
         for file in ("once.png", "twice.png"):
             draw(tmp_path / file)
