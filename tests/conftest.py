@@ -28,6 +28,13 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Shows what tests have counted, which is more than that it was enough."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")
+
+
 def write_samples(
     root: Path, name: str, images: Images, labels: Sequence[int], classes: Sequence[str] = ("left", "right")
 ) -> Samples:
@@ -70,7 +77,7 @@ DVC_YAML = (
     )
     + "    metrics: [artifacts/export/export.json: {cache: false}]\n"
     + f"  gate:\n    cmd: {sys.executable} gate.py\n    deps: [champion, given/gate, artifacts/export/model.onnx]\n"
-    + "    metrics: [artifacts/gate/decision.json: {cache: false}]\n"
+    + "    outs: [artifacts/gate/disagreements.png]\n    metrics: [artifacts/gate/decision.json: {cache: false}]\n"
 )
 GATE = """
 import hashlib, json, pathlib
@@ -81,6 +88,7 @@ challenger, champion = sha256("artifacts/export/model.onnx"), sha256("champion/m
 verdict = "HOLD" if challenger == champion else pathlib.Path("given/gate").read_text()
 facts = {"decision": verdict, "reason": "so it is", "checks": [], "challenger": challenger, "champion": champion}
 (root / "decision.json").write_text(json.dumps(facts))
+(root / "disagreements.png").write_bytes(b"a picture")
 """
 
 

@@ -181,8 +181,8 @@ def coverage(points: Sequence[Mapping[str, float]], path: Path | BinaryIO) -> No
 def gallery(
     images: Sequence[NDArray[np.uint8]], captions: Sequence[str], path: Path | BinaryIO, *, columns: int = 8
 ) -> None:
-    """Pictures H×W×C, each under its caption of one or more lines."""
-    rows, high = -(-len(images) // columns), 1.15 + 0.1 * captions[0].count("\n")  # of a cell that is 1 wide
+    """Pictures H×W×C, each under its caption of one or more lines; there may be none."""
+    rows, high = max(1, -(-len(images) // columns)), 1.15 + 0.1 * "".join(captions[:1]).count("\n")  # of a cell 1 wide
     figure = Figure(figsize=(1.2 * columns, 1.2 * high * rows))
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, columns), ylim=(high * rows, 0))
     axes.axis("off")
@@ -193,6 +193,8 @@ def gallery(
         # a class may have any name, so no mathematics in it
         axes.text(left + 0.5, bottom - 1, caption, fontsize=6.5, ha="center", va="bottom", parse_math=False)
     axes.set(xlim=(0, columns), ylim=(high * rows, 0))
+    if not len(images):
+        axes.text(0.1, high / 2, "none", va="center")
     _save(figure, path)
 
 
@@ -210,22 +212,6 @@ def saliency(images: NDArray[np.uint8], maps: NDArray[np.float32], titles: Seque
         plain.set_title(title, fontsize=7, color=RED if ", not " in title else "black", loc="left")
         marked.imshow(image.mean(2), cmap="gray", vmin=0, vmax=255)
         marked.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.6)
-    _save(figure, path)
-
-
-def disagreements(images: NDArray[np.uint8], titles: Sequence[str], path: Path | BinaryIO) -> None:
-    """Each picture under its title, eight a row; titles that begin with + are in green."""
-    columns = 8
-    rows = max(1, -(-len(images) // columns))
-    figure = Figure(figsize=(11, 1.6 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
-    for axes, image, title in zip(grid.flat, images, titles, strict=False):
-        axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
-        axes.set_title(title, fontsize=7, color=GREEN if title.startswith("+") else RED, loc="left")
-    if not len(images):
-        grid[0, 0].text(0, 0.5, "no picture that only one of two models gets right")
     _save(figure, path)
 
 

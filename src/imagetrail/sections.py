@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from imagetrail import ledger
 from imagetrail.augment import build
 from imagetrail.choices import alternatives
 from imagetrail.datasets import Data
@@ -51,7 +52,7 @@ MAKERS = {  # field of the recipe: what says whether its images or weights are m
 
 
 def check_all(path: Path = Path("params.yaml")) -> None:
-    """Raises one UserError with every mistake in the file."""
+    """Raises one UserError with every mistake in the file, or if the gate, hours later, would miss the champion."""
     names = [*SECTIONS, "recipe"]
     faults = [
         f"{path}: unknown section {name!r}; {alternatives(name, names)}" for name in read_yaml(path) if name not in names
@@ -59,6 +60,7 @@ def check_all(path: Path = Path("params.yaml")) -> None:
     for name, kind in SECTIONS.items():
         faults += _fault(partial(load, kind, name, path))
     faults += _fault(partial(default_recipe, epochs=1, path=path))
+    faults += _fault(ledger.present)
     if not faults:  # what follows needs sections that are right in themselves
         for check in (_check_data, _check_arms, _check_space):
             faults += _fault(partial(check, path))

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import yaml
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from imagetrail import checkpoints, comparison, experiment, layout, live, parallel, pipeline, tracking
 from imagetrail.comparison import Standing
@@ -31,8 +31,16 @@ from imagetrail.params import Section, load
 from imagetrail.training import Diverged, Epoch, Recipe
 
 CURES, REAL, ALL = "cures", "real", "all"  # the set that judges cures, and its arms beside one for each: +<cure>
-Name = Annotated[str, Field(pattern=r"^\S(.*\S)?$")]
 Rows = list[dict[str, Any]]
+
+
+def _named(name: str) -> str:
+    if not name.strip():
+        raise ValueError(f"a set or an arm needs a name, got {name!r}")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_named)]
 
 
 class Length(Section):

@@ -1,10 +1,9 @@
-"""Learn from related domains first. Reads data/split/related, writes artifacts/pretrain."""
+"""Learn from related domains first. Reads data/split/related and data/weights, writes artifacts/pretrain."""
 
 import safetensors.torch
-import torch
 from pydantic import Field
 
-from imagetrail import experiment, layout, samples, training
+from imagetrail import experiment, layout, pretrained, samples, training
 from imagetrail.batches import Mixture
 from imagetrail.files import replacing, write_json
 from imagetrail.params import Section, load
@@ -16,19 +15,20 @@ VALID = 0.05  # share of the related pictures that training is watched on
 class Pretrain(Section):
     """The `pretrain` section."""
 
-    related: list[str]  # names of other data sets; none: no pretraining
-    epochs: int = Field(ge=1)
+    related: list[str]  # names of other data sets to learn from
+    weights: str | None = None  # to begin with: imagenet, or the name of a file in data/weights
+    epochs: int = Field(ge=1)  # on the related data sets
 
 
 def run() -> None:
     params, seed = load(Pretrain, "pretrain"), load(int, "seed")
-    weights: dict[str, torch.Tensor] = {}
-    facts: dict[str, object] = {"related": params.related}
+    weights = pretrained.read(params.weights) if params.weights else {}
+    facts: dict[str, object] = {"related": params.related, "weights": params.weights}
     related = samples.read(layout.RELATED, columns=["label"])
     if len(related):
         train, valid = _parts(related)
         recipe = experiment.default_recipe(epochs=params.epochs)
-        begun = training.start(recipe, train, seed=seed)
+        begun = training.start(recipe, train, seed=seed, pretrained=weights)
         for epoch in training.fit(begun, Mixture(train, repeat_to=recipe.repeat_to), valid):
             print(f"epoch {epoch.number}: top-1 {epoch.valid_top1:.2%} on related images", flush=True)
         weights = {name: tensor.contiguous().cpu() for name, tensor in begun.outcome.network.state_dict().items()}

@@ -72,7 +72,7 @@ def _weakest(rows: list[dict[str, str]], images: int, count: int = 10) -> list[d
 
 def _files() -> dict[str, str]:
     """The pictures that other stages made."""
-    folders = ("augment", "evaluate", "explain/maps", "inspect/classes", "synthesise")
+    folders = ("augment", "evaluate", "explain/maps", "gate", "inspect/classes", "synthesise")
     files = [file for folder in folders for file in sorted((layout.ARTIFACTS / folder).glob("*.png"))]
     return {file.stem: base64.b64encode(file.read_bytes()).decode() for file in files}
 
