@@ -88,9 +88,10 @@ def build(policy: str | Policy, shape: tuple[int, ...]) -> A.Compose:
     Raises UserError for a wrong name or argument, and for a transform that needs colour, or changes the size or type.
     """
     policy = resolve(policy)
+    compose = A.Compose([_transform(name, arguments) for line in policy for name, arguments in line.items()])
     for line in alone(policy):  # each once for certain: in the policy it may be left to chance
         _try(line, shape)
-    return A.Compose([_transform(name, arguments) for line in policy for name, arguments in line.items()])
+    return compose
 
 
 def alone(policy: Policy) -> Iterator[Policy]:

@@ -108,7 +108,7 @@ def _kernel(some: Floats, others: Floats) -> Floats:
 
 def _fit(features: Floats, labels: Labels) -> tuple[Floats, Floats, Floats]:
     """Kernel ridge regression on ±1 targets: the inverse N×N, the weights and the targets N×K."""
-    inverse: Floats = np.linalg.inv(_kernel(features, features) + RIDGE * np.eye(len(features)))
+    inverse = np.asarray(np.linalg.inv(_kernel(features, features) + RIDGE * np.eye(len(features))), np.float64)
     targets = 2.0 * np.eye(labels.max() + 1)[labels] - 1
     return inverse, inverse @ targets, targets
 

@@ -1,12 +1,13 @@
 """Make more of the training images. Reads data/split/train, writes data/augmented and artifacts/augment."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -23,6 +24,7 @@ CHUNK = 4096  # images a worker takes at a time, about
 SHOWN = 10  # images on the contact sheet, each in a column
 JUDGED = 1200  # images that the transforms are tried on
 ALPHA = 0.01  # chance that any transform is called harmful which is not
+DRAWS = 1000  # a copy has as many, or one for each image: a small set gets its variety, and costs little anyway
 MOST_BLANK = 0.05  # share of images that may come out blank before the stage gives up
 
 Row = dict[str, Any]  # of labels.json
@@ -46,6 +48,8 @@ class Job:
     first: int  # number of its first group
     copy: int
     seed: int
+    file: Path
+    place: int  # of the first image in the file
 
 
 def run() -> dict[str, float]:
@@ -55,47 +59,58 @@ def run() -> dict[str, float]:
     augment.build(policy, train.images.shape[1:])  # a wrong policy is told before any work
     judged = _judge(policy, train, seed) if params.copies else []
     write_json(folder / "labels.json", judged)
-    orders = make(train, policy, copies=params.copies, group=params.group, seed=seed, judged=judged)
+    group = min(params.group, max(1, len(train) // DRAWS))
+    orders, blank = make(train, policy, copies=params.copies, group=group, seed=seed)
     _show(folder / "pairs.png", policy, train, orders, seed)
-    print(f"{params.copies * len(train)} images from {len(train)}")
+    print(f"{params.copies * len(train)} images from {len(train)}, {group} by a draw")
+    if blank:
+        print(f"{blank} images came out blank: their originals are in their place")
     return {"images": params.copies * len(train)}
 
 
-def make(
-    train: Samples, policy: Policy, *, copies: int, group: int, seed: int, judged: Sequence[Row] = ()
-) -> list[NDArray[np.int64]]:
-    """Writes data/augmented; returns for each copy which images of train it has, in its order."""
+def make(train: Samples, policy: Policy, *, copies: int, group: int, seed: int) -> tuple[list[NDArray[np.int64]], int]:
+    """Writes data/augmented.
+
+    Returns for each copy which images of train it has, in its order, and how many came out blank and were replaced.
+    """
     # in a random order, so that the images of a group have nothing but their draw in common
     orders = [generator(seed, "groups", copy).permutation(len(train)) for copy in range(copies)]
-    parents = train.index.take(np.concatenate([np.empty(0, np.int64), *orders]))
-    ids = parents["id"].to_pylist()
-    index = samples.make_index(
-        ids=[f"{parent}+{i // len(train)}" for i, parent in enumerate(ids)],
-        labels=parents["label"].to_numpy(),
-        origin="augmented",
-        parents=ids,
-        sources=parents["source"].to_pylist(),
-    )
-    made = _visible(parallel.map(_work, _jobs(policy, orders, group, seed)), len(index), judged)
-    samples.write(layout.AUGMENTED, made, index, classes=train.classes, shape=train.images.shape[1:])
-    return orders
+    with samples.filling(
+        layout.AUGMENTED, _index(train, orders), classes=train.classes, shape=train.images.shape[1:]
+    ) as file:
+        blank = 0
+        for more in parallel.map(_work, _jobs(policy, orders, group, seed, file)):
+            blank += more
+            if blank > MOST_BLANK * copies * len(train):
+                raise UserError(f"{augment.HERE} leaves nothing to see of over {MOST_BLANK:.0%} of the images")
+    return orders, blank
 
 
-def _jobs(policy: Policy, orders: list[NDArray[np.int64]], group: int, seed: int) -> Iterator[Job]:
+def _index(train: Samples, orders: list[NDArray[np.int64]]) -> pa.Table:
+    parts = [train.index.take(order) for order in orders] or [train.index[:0]]
+    ids = [f"{parent}+{copy}" for copy, part in enumerate(parts) for parent in part["id"].to_pylist()]
+    whole = pa.concat_tables(parts)
+    columns = {"id": ids, "label": whole["label"], "origin": ["augmented"] * len(ids), "parent": whole["id"]}
+    return pa.table(columns | {"source": whole["source"]}, samples.INDEX)
+
+
+def _jobs(policy: Policy, orders: list[NDArray[np.int64]], group: int, seed: int, file: Path) -> Iterator[Job]:
     size = group * max(1, CHUNK // group)
     for copy, order in enumerate(orders):
         for start in range(0, len(order), size):
-            yield Job(policy, order[start : start + size], group, start // group, copy, seed)
+            place = copy * len(order) + start
+            yield Job(policy, order[start : start + size], group, start // group, copy, seed, file, place)
 
 
-def _work(job: Job) -> tuple[Images, int]:
-    """New images, and how many of them came out blank and were replaced with the original."""
-    images = samples.read(layout.TRAIN).gather(job.numbers)
+def _work(job: Job) -> int:
+    """Stores new images in the file; returns how many of them came out blank and were replaced with the original."""
+    images = samples.read(layout.TRAIN, columns=["label"]).gather(job.numbers)
     transform = augment.build(job.policy, images.shape[1:])
     made = augment.draw(transform, images, group=job.group, seed=job.seed, copy=job.copy, first=job.first)
     blank = _blank(made) & ~_blank(images)
     made[blank] = images[blank]
-    return made, int(blank.sum())
+    samples.store(job.file, job.place, made)
+    return int(blank.sum())
 
 
 def _blank(images: Images) -> NDArray[np.bool_]:
@@ -105,19 +120,6 @@ def _blank(images: Images) -> NDArray[np.bool_]:
     return same
 
 
-def _visible(made: Iterable[tuple[Images, int]], total: int, judged: Sequence[Row]) -> Iterator[Images]:
-    """The images; raises UserError if too many came out blank."""
-    blank = 0
-    for images, more in made:
-        blank += more
-        if blank > MOST_BLANK * total:
-            alone = ", ".join(f"{row['transform']} {row['blank']} of {row['images']}" for row in judged)
-            raise UserError(f"{augment.HERE} leaves nothing to see of over {MOST_BLANK:.0%} of the images (alone: {alone})")
-        yield images
-    if blank:
-        print(f"{blank} images came out blank: the original is in their place")
-
-
 def _judge(policy: Policy, train: Samples, seed: int) -> list[Row]:
     """Tries each transform alone: are its images still recognised, and does learning them harm?"""
     if len(np.unique(train.labels)) < 2:
@@ -125,7 +127,7 @@ def _judge(policy: Policy, train: Samples, seed: int) -> list[Row]:
     alone = list(augment.alone(policy))
     rows = list(parallel.map(partial(_try, seed=seed), alone))
     for row in rows:
-        # of several transforms (Bonferroni)
+        # Bonferroni: one of many transforms may look harmful by chance
         row["harmful"] = row["after"] < row["before"] and row["p"] < ALPHA / len(rows)
         harm = f"; harmful: learning it too blurs the classes, margin {row['margin']:+.3f}" if row["harmful"] else ""
         print(
