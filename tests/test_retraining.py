@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from mlflow import MlflowClient  # noqa: TID251  tests look at what users see
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from imagetrail import ledger, versioning
+from imagetrail import ledger, proposal, versioning
 
 ROOT = Path(__file__).parent.parent
 WORKFLOW = ROOT / ".github/workflows/retrain.yml"
@@ -34,7 +34,18 @@ SMALL = {
     "recipe": {"flip": False, "shift": 0, "batch_size": 64, "width": 0.5, "repeat_to": 256},
     "train": {"epochs": 8},
     "tune": {"trials": 1, "batch": 1, "rungs": [1], "images": 100, "space": {"lr": [0.1]}},
-    "compare": {"seeds": 2, "epochs": 1, "images": 100, "arms": {"relu": {}, "tanh": {"activation": "tanh"}}},
+    "compare": {
+        "seeds": 3,
+        "cures": {"epochs": 1, "images": 100, "tried": {}},
+        "sets": {
+            "activations": {
+                "epochs": 1,
+                "images": 100,
+                "reference": "relu",
+                "arms": {"relu": {}, "tanh": {"activation": "tanh"}},
+            }
+        },
+    },
     "evaluate": {"bootstrap": 100},
     "explain": {"per_class": 1},
     "export": {"calibration": 50},
@@ -196,23 +207,33 @@ def champion(server: str) -> Any:
     return MlflowClient(server).get_model_version_by_alias("folder", "champion").tags["imagetrail.content"]
 
 
-def test_what_is_better_is_offered_what_is_worse_is_not_and_nothing_new_does_nothing(tmp_path: Path, server: str) -> None:
+def test_what_is_better_is_offered_what_is_worse_is_not_and_nothing_new_does_nothing(
+    tmp_path: Path, server: str, record_property: Callable[[str, object], None]
+) -> None:
     world = World(tmp_path, server)
     world.change_data(1300, shuffled=True)
     worse = world.checkout()
+    shuffled = versioning.head(worse)
     world.change_data(1300)
     better = world.checkout()
     wait_for(server)
     with ThreadPoolExecutor() as both:
-        told, said = both.map(world.retrain, (worse, better))
+        promoted = both.submit(world.retrain, better)
+        told = world.retrain(worse)
+        later = world.checkout()
+        world.do("git", "reset", "--quiet", "--hard", shuffled, at=later)
+        next_week = world.retrain(later)
+        said = promoted.result()
 
-    assert decision(worse) == "REJECT" and "nothing to offer" in told and "nothing to request" in told
+    assert decision(worse) == "REJECT" and "nothing is changed" in told and "nothing to request" in told
+    assert "REJECT: " in next_week and "Running stage" not in next_week, next_week  # it is not trained again
     assert "REJECT: " in (worse / ".imagetrail/summary.md").read_text() and not (worse / ".imagetrail/gh.log").exists()
     assert len(ledger.read(worse)) == 1 and "* main" in world.do("git", "branch", at=worse)
 
-    assert decision(better) != "REJECT" and "with the new champion" in said, said
+    assert decision(better) == "PROMOTE" and "with the new champion" in said, said
     assert (better / ".imagetrail/gh.log").read_text().count("pr create --head retrain") == 1
     body = (better / ".imagetrail/summary.md").read_text()
+    assert body.startswith("PROMOTE: ") and "PROMOTE" in (better / "artifacts/report/report.md").read_text().splitlines()[0]
     assert "| top1 | 0.1000 (0.0800 – 0.1300) | 0.9" in body and "](https://example.org/" in body and "Cost: " in body
     assert len(body) < 65_536
     assert world.tip("retrain") == versioning.head(better) and world.tip("retrain-pictures")
@@ -223,14 +244,15 @@ def test_what_is_better_is_offered_what_is_worse_is_not_and_nothing_new_does_not
     assert new.who.startswith("github-actions[bot]") and new.commit == versioning.git(better, "rev-parse", "HEAD~1")
     assert champion(server) == begun.model  # until it is merged
 
-    assert "pr edit 7" in world.do(
+    assert "pulls/7" in world.do(
         "sh", "-c", "make request && cat $GH_LOG", at=better, GH_LOG=str(better / ".imagetrail/gh.log")
     )
 
     world.merge()
     before = world.tip("main"), world.tip("retrain"), world.tip("retrain-pictures")
-    again = world.checkout()
+    again, start = world.checkout(), time.monotonic()
     said = world.retrain(again)
+    record_property("retraining", f"{time.monotonic() - start:.0f} s where there is nothing new")
     assert "nothing to do" in said and "Running stage" not in said and "nothing to offer" in said
     assert (world.tip("main"), world.tip("retrain"), world.tip("retrain-pictures")) == before
     assert champion(server) == new.model
@@ -253,3 +275,30 @@ def test_every_action_is_pinned_by_commit_and_no_token_is_given_to_all_steps() -
     assert used and all(len(action.split("@")[1]) == 40 for action in used)
     assert "pull_request_target" not in text and workflow["permissions"] == {}
     assert "token" not in str(workflow["jobs"]["retrain"]["env"])
+
+
+def test_the_newest_results_that_no_merge_has_brought_are_recalled_unless_there_have_been_others(tmp_path: Path) -> None:
+    def git(*words: str, **when: str) -> None:
+        subprocess.run(["git", *words], cwd=tmp_path, check=True, capture_output=True, env=os.environ | when)
+
+    def commit(branch: str, results: str, minute: int) -> None:
+        git("checkout", "--quiet", "-B", branch, "main" if branch == "main" else "origin/main")
+        (tmp_path / "artifacts").mkdir(exist_ok=True)
+        for name in ("dvc.lock", "artifacts/metrics.json"):
+            (tmp_path / name).write_text(results)
+        git("add", "--all")
+        git("commit", "--quiet", "--message", results, GIT_COMMITTER_DATE=f"2026-01-01T00:{minute}:00Z")
+        git("update-ref", f"refs/remotes/origin/{branch}", "HEAD")
+
+    git("init", "--quiet", "--initial-branch=main")
+    git("commit", "--quiet", "--allow-empty", "--message", "none")
+    commit("main", "old", 10)
+    assert proposal.recall(tmp_path) == "beginning with the results of the last commit"
+    commit("retrain-rejected", "rejected", 11)
+    commit("retrain", "held", 12)
+    git("checkout", "--quiet", "main")
+    git("commit", "--quiet", "--allow-empty", "--message", "no other results")
+    assert "origin/retrain" in proposal.recall(tmp_path) and (tmp_path / "artifacts/metrics.json").read_text() == "held"
+    git("reset", "--quiet", "--hard")
+    commit("main", "newer", 13)
+    assert "last commit" in proposal.recall(tmp_path) and (tmp_path / "dvc.lock").read_text() == "newer"

@@ -26,8 +26,8 @@ STAGES = {
     "synthesise": "Draw new images of every class.",
     "pretrain": "Learn from related data sets first.",
     "tune": "Search for a good recipe.",
+    "compare": "Compare alternatives over several seeds, and judge the cures for scarce data.",
     "train": "Train the model.",
-    "compare": "Compare alternatives over several seeds.",
     "evaluate": "Judge the model on test.",
     "explain": "Show where the model looks.",
     "export": "Write ONNX files, float32 and int8.",
@@ -167,6 +167,14 @@ def _follow() -> None:
         print(
             f"warning: {error}; the champion is the champion all the same, `imagetrail publish` catches up", file=sys.stderr
         )
+
+
+@app.command()
+def recall() -> None:
+    """Begin with what the last retraining found, merged or not."""
+    from imagetrail import proposal
+
+    print(proposal.recall())
 
 
 @app.command()

@@ -9,12 +9,12 @@ from typing import Any
 
 import yaml
 
-from imagetrail import checkpoints, experiment, layout, parallel, pipeline, tracking
+from imagetrail import checkpoints, experiment, layout, live, parallel, pipeline, tracking
 from imagetrail.costs import costs
 from imagetrail.errors import UserError
 from imagetrail.experiment import Experiment
 from imagetrail.files import replacing, write_csv, write_json
-from imagetrail.history import as_row, read_history, write_history
+from imagetrail.history import as_row, begin, read_history, times, write_history
 from imagetrail.params import load
 from imagetrail.search import Leg, Report, Tune, search, settled
 from imagetrail.space import By, ends
@@ -22,6 +22,7 @@ from imagetrail.studies import Trial
 from imagetrail.training import Diverged, Recipe
 
 SETTLED = ("model", "width")  # by pretrained weights
+SHARES = ("augmented", "synthetic", "related")  # of an epoch
 SHAPE = ("model", "activation", "initialisation", "width", "dropout")  # of a network, whose costs it decides
 FRONT = ("flops_forward", "parameters")
 
@@ -47,11 +48,12 @@ def run() -> dict[str, float]:
     _say_what_changed(state, facts)
     train, price = partial(_train, tune=tune, recipe=recipe, seed=seed, state=state.absolute()), _prices(data, recipe)
     trials: list[Trial] = []
-    with tracking.live("tune", tune.model_dump(exclude={"space", "known", "limits"})) as log:
+    with live.running("tune", tune.model_dump(exclude={"space", "known", "limits"})) as log:
         for trial in search(tune, train, seed=seed, folder=state, costs=lambda values: price(values, tune.costs)):
             trials.append(trial)
             row = _row(trial, tune, recipe)
-            log.part(tracking.trial_part(row, recipe.model_dump(), trial.history))
+            part = tracking.trial_part(row, recipe.model_dump(), trial.history)
+            log.part(part, times(_history(state, trial.number)))
             print(_line(row), flush=True)
         _write(trials, tune, recipe)
         _write_front(trials, tune, price)
@@ -69,7 +71,7 @@ def _searchable(tune: Tune, recipe: Recipe, data: Experiment) -> Tune:
         for name, choices in tune.space.items()
         if name not in fixed and not (isinstance(choices, By) and choices.by in fixed)
     }
-    highest: dict[str, Any] = {name: max(ends(space[name])) for name in ("augmented", "synthetic") if name in space}
+    highest: dict[str, Any] = {name: max(ends(space[name])) for name in SHARES if name in space}
     data.mixture(recipe.model_copy(update=highest))  # raises UserError where there are not the images for it
     return tune.model_copy(update={"space": space})
 
@@ -94,7 +96,9 @@ def _train(legs: Sequence[Leg], *, tune: Tune, recipe: Recipe, seed: int, state:
 
 def _advance(job: Job) -> Report:
     """Trains a trial up to its next rung. What was done before a crash is not done again."""
-    checkpoint, history = (job.state / f"trial-{job.leg.number:04d}.{kind}" for kind in ("safetensors", "csv"))
+    history = _history(job.state, job.leg.number)
+    checkpoint = history.with_suffix(".safetensors")
+    begin(history)
     rows = read_history(history)
     if len(rows) < job.leg.until:
         data = _opened(job.state)
@@ -108,6 +112,10 @@ def _advance(job: Job) -> Report:
         checkpoints.save(checkpoint, training)
     rows = rows[: job.leg.until]
     return Report(float(rows[-1]["valid_top1"]), rows)
+
+
+def _history(state: Path, number: int) -> Path:
+    return state / f"trial-{number:04d}.csv"
 
 
 @cache
