@@ -27,7 +27,7 @@ import safetensors.numpy
 import yaml
 from harness import HERE, accuracy, figure, load, write
 
-from imagetrail import parallel, samples, tracking, training
+from imagetrail import layout, parallel, samples, tracking, training
 from imagetrail.activations import ACTIVATIONS
 from imagetrail.batches import Mixture
 from imagetrail.params import check
@@ -266,8 +266,9 @@ def project(root: Path) -> None:
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     train, valid = data("fashion-mnist", 5000)
     none = Samples(train.images[:0], train.index[:0], train.classes)
-    for name, part in (("split/train", train), ("split/valid", valid), ("augmented", none), ("synthetic", none)):
-        samples.write(root / "data" / name, [part.images], part.index, classes=part.classes, shape=part.images.shape[1:])
+    others = dict.fromkeys((layout.AUGMENTED, layout.SYNTHETIC, layout.RELATED), none)
+    for folder, part in {layout.TRAIN: train, layout.VALID: valid, **others}.items():
+        samples.write(root / folder, [part.images], part.index, classes=part.classes, shape=part.images.shape[1:])
     (root / "artifacts/pretrain").mkdir(parents=True)
     safetensors.numpy.save_file({}, root / "artifacts/pretrain/weights.safetensors")
     tracking.open_store(root)  # here: it takes seconds to make MLflow's database

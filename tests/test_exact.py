@@ -42,6 +42,7 @@ TOGETHER = (*TORCHRUN, "-m", "imagetrail.cli", "train")
 
 PARTS = {
     "split/train": slice(0, 900),
+    "split/related": slice(0, 0),
     "augmented": slice(900, 1100),
     "synthetic": slice(1100, 1200),
     "split/valid": slice(1200, 1797),
