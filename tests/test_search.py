@@ -191,9 +191,9 @@ def test_what_the_study_knows_is_not_done_again_even_without_checkpoints(tmp_pat
 
 def test_no_trial_is_left_running_in_the_study(tmp_path: Path) -> None:
     whole = Runner()
-    found(tmp_path / "whole", whole)
+    found(tmp_path / "whole", whole, trials=24)
     with pytest.raises(Stopped):
-        found(tmp_path / "study", Runner(stop_after=len(whole.legs) - 1))
+        found(tmp_path / "study", Runner(stop_after=len(whole.legs) - 1), trials=24)
     (stored,) = studies_in(tmp_path / "study")
     assert stored and all(trial.state.is_finished() for trial in stored)
 
