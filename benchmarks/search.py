@@ -64,7 +64,7 @@ SPACE: dict[str, Any] = {  # two powers of ten around what is usual for each opt
         "adamw": {"low": 0.0003, "high": 0.03, "log": True},
         "sgd": {"low": 0.003, "high": 0.3, "log": True},
     },
-    "batch_size": {"low": 32, "high": 512, "log": True},
+    "batch_size": {"low": 64, "high": 512, "log": True},
     "weight_decay": {"low": 0.001, "high": 0.3, "log": True},
     "label_smoothing": {"low": 0.0, "high": 0.2},
     "dropout": {"low": 0.0, "high": 0.5},
