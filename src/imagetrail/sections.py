@@ -10,10 +10,10 @@ from imagetrail.augment import build
 from imagetrail.choices import alternatives
 from imagetrail.datasets import Data
 from imagetrail.errors import UserError
-from imagetrail.experiment import default_recipe, override
+from imagetrail.experiment import default_recipe
 from imagetrail.gate import Gate
 from imagetrail.params import load, read_yaml
-from imagetrail.search import Tune, values_of
+from imagetrail.search import Tune, settled
 from imagetrail.stages.augment import Augment
 from imagetrail.stages.compare import Compare, made_out
 from imagetrail.stages.evaluate import Evaluate
@@ -108,7 +108,4 @@ def _check_shares(recipe: Recipe, path: Path, where: str) -> None:
 
 
 def _check_space(path: Path) -> None:
-    recipe = default_recipe(epochs=1, path=path)
-    for name, choices in load(Tune, "tune", path).space.items():
-        for value in values_of(choices):
-            override(recipe, {name: value}, f"{path}: tune.space.{name}")
+    settled(load(Tune, "tune", path), default_recipe(epochs=1, path=path), f"{path}: tune")
