@@ -57,7 +57,7 @@ ui: setup  ## open the MLflow UI on this machine
 	@$(BIN)/imagetrail ui
 
 bench: setup  ## measure, and write benchmarks/README.md: about two hours
-	for name in startup roofline costs streaming inference time_to_accuracy accuracy_at_budget; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in startup roofline costs streaming augmentation inference time_to_accuracy accuracy_at_budget; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 bench-inference: setup  ## measure the exported files alone, against Keras and PyTorch: about five minutes
 	$(BIN)/python benchmarks/inference.py
