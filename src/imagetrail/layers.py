@@ -11,6 +11,17 @@ class Flatten(nn.Module):
         return features.permute(0, 2, 3, 1).flatten(1)
 
 
+class Crop(nn.Module):
+    """N×C×H×W to its upper left square."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features[:, :, : self.side, : self.side]
+
+
 class Residual(nn.Sequential):
     """Layers whose result is added to what came in (arXiv:1512.03385)."""
 
