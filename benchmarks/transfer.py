@@ -36,6 +36,7 @@ SAME = {"mnist": "digits", "digits": "mnist"}  # whose classes mean the same
 RECIPE = {
     "model": "fast",
     "activation": "relu",
+    "width": 0.5,
     "batch_size": 128,
     "lr": 0.1,
     "ema": 0.98,
@@ -43,7 +44,7 @@ RECIPE = {
     "shift": 1,
 }
 PRETRAINING = Recipe(epochs=3, repeat_to=20_000, **RECIPE)
-FINE_TUNING = Recipe(epochs=6, repeat_to=3_000, **RECIPE)
+FINE_TUNING = Recipe(epochs=6, repeat_to=2_500, **RECIPE)
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def probe(job: tuple[str, int]) -> dict[int, list[float]]:
     target, draws = job
     test = data(target)[1]
     most = [few(target, COUNTS[-1], draw) for draw in range(draws)]
-    recipe = Recipe(model="efficientnet_lite0", **{**RECIPE, "activation": "relu6"}, epochs=1)
+    recipe = Recipe(model="efficientnet_lite0", activation="relu6", epochs=1, lr=0.1)
     weights = pretrained.read(pretrained.IMAGENET)
     network = training.start(recipe, data(target)[0], seed=0, pretrained=weights).model.eval()
     known = [features(network, samples) for samples in most]
