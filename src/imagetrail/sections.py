@@ -88,7 +88,7 @@ def _check_data(path: Path) -> None:
         pretrained.check(pretrain.weights, default_recipe(epochs=1, path=path).model)
     unknown = load(Evaluate, "evaluate", path).unknown
     check_others([unknown] if unknown else [], data.name, "evaluate.unknown")
-    build(load(Augment, "augment", path).policy, data.channels)
+    build(load(Augment, "augment", path).policy, data.shape)
 
 
 def _check_arms(path: Path) -> None:
