@@ -95,6 +95,7 @@ class World:
         ):
             shutil.copy(ROOT / name, self.team / name)
         shutil.copytree(ROOT / "src", self.team / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        shutil.copytree(ROOT / "data/weights", self.team / "data/weights")
         (self.team / "champion").mkdir()
         shutil.copy(ROOT / "champion/README.md", self.team / "champion/README.md")
         params = yaml.safe_load((self.team / "params.yaml").read_text())
