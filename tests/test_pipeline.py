@@ -65,7 +65,7 @@ class Repo:
         self.root = root
         for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
             shutil.copy(ROOT / name, root / name)
-        for folder in ("champion", "data/own", "src"):
+        for folder in ("champion", "data/own", "data/weights", "src"):
             shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         self.run("git", "init", "--quiet")
         self.run("dvc", "init", "--quiet")
