@@ -120,10 +120,11 @@ def tree(client: MlflowClient) -> list[tuple[str, str, str, dict[str, float]]]:
     """Every run of an MLflow store as (its parent's name, its name, its status, its metrics), sorted."""
     runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()], max_results=1000)
     names = {run.info.run_id: run.info.run_name for run in runs}
-    rows = (
-        (names.get(run.data.tags.get("mlflow.parentRunId", ""), ""), run.info.run_name, run.info.status, run.data.metrics)
-        for run in runs
-    )
+    rows = []
+    for run in runs:
+        parent = names.get(run.data.tags.get("mlflow.parentRunId", ""), "")
+        metrics = {name: value for name, value in run.data.metrics.items() if not name.startswith("system/")}  # live only
+        rows.append((parent, run.info.run_name, run.info.status, metrics))
     return sorted(rows, key=lambda row: row[:3])
 
 
@@ -353,7 +354,7 @@ def contest(reference: str, name: str = "x", **arms: dict[str, Any]) -> dict[str
         ({"data": {"name": "folder", "path": "/nowhere"}}, ["data.path: /nowhere does not exist"]),
         ({"augment": {"policy": [{"HorizontalFlop": {}}]}}, ["unknown transform", "did you mean 'HorizontalFlip'?"]),
         ({"augment": {"policy": [{"HorizontalFlip": {"prob": 1}}]}}, ["HorizontalFlip", "prob"]),
-        ({"augment": {"policy": [{"ChannelDropout": {}}]}}, ["augment.policy", "1-channel"]),
+        ({"augment": {"policy": [{"ChannelDropout": {}}]}}, ["augment.policy", "ChannelDropout needs 3 channels"]),
     ],
 )
 def test_a_wrong_param_is_told_before_anything_runs(tmp_path: Path, changes: dict[str, Any], words: list[str]) -> None:
