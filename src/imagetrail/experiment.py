@@ -60,7 +60,7 @@ def default_recipe(*, epochs: int, path: Path = Path("params.yaml")) -> Recipe:
     values = load(dict[str, Any], "recipe", path)
     if "epochs" in values:
         raise UserError(
-            f"{path}: recipe.epochs: each stage has its own: train.epochs, compare.epochs, pretrain.epochs, tune.rungs"
+            f"{path}: recipe.epochs: each stage has its own: train.epochs, pretrain.epochs, tune.rungs, compare"
         )
     return check(Recipe, values | {"epochs": epochs}, f"{path}: recipe")
 
