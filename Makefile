@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check ui bench bench-inference lock retrain offer request
+.PHONY: help setup repro test check ui screenshots bench bench-inference lock retrain offer request
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -59,6 +59,9 @@ check: setup  ## lint, types, import rules, workflows
 
 ui: setup  ## open the MLflow UI on this machine
 	@$(BIN)/imagetrail ui
+
+screenshots: setup  ## take the pictures of MLflow in docs anew; needs chromium and chromedriver
+	$(BIN)/python docs/screenshots.py
 
 bench: setup  ## measure, and write benchmarks/README.md: about two hours
 	for name in startup roofline costs streaming inference time_to_accuracy accuracy_at_budget; do $(BIN)/python benchmarks/$$name.py || exit 1; done

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import tiny_onnx
 import torch
+from studio import Studio
 
 from imagetrail import samples
 from imagetrail.samples import Images, Samples
@@ -161,3 +162,17 @@ def workshop_once(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 def workshop(workshop_once: Workshop, tmp_path: Path) -> Workshop:
     """A repository with one challenger that may be promoted, to be changed."""
     return workshop_once.copy(tmp_path / "repo")
+
+
+@pytest.fixture(scope="session")
+def studio_once(tmp_path_factory: pytest.TempPathFactory) -> Studio:
+    made = Studio(tmp_path_factory.mktemp("studio") / "repo")
+    made.repro()
+    made.publish()
+    return made
+
+
+@pytest.fixture
+def studio(studio_once: Studio, tmp_path: Path) -> Studio:
+    """A repository whose made-up search, training and comparison are in MLflow, to be changed."""
+    return studio_once.copy(tmp_path / "repo")

@@ -40,10 +40,16 @@ SMALL = {
         "space": {"activation": ["relu", "silu"], "augmented": [0.0, 0.3]},
     },
     "compare": {
-        "seeds": 2,
-        "epochs": 2,
-        "images": 600,
-        "arms": {"relu": {"activation": "relu"}, "tanh": {"activation": "tanh"}},
+        "seeds": 3,
+        "cures": {"epochs": 2, "images": 600, "tried": {"augmented": 0.3, "synthetic": 0.1, "pretrained": True}},
+        "sets": {
+            "activations": {
+                "epochs": 2,
+                "images": 600,
+                "reference": "relu",
+                "arms": {"relu": {"activation": "relu"}, "tanh": {"activation": "tanh"}},
+            }
+        },
     },
     "evaluate": {"bootstrap": 100, "corrupted": 100},
     "explain": {"per_class": 1},
@@ -59,7 +65,7 @@ class Repo:
         self.root = root
         for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
             shutil.copy(ROOT / name, root / name)
-        for folder in ("champion", "data/own", "src"):
+        for folder in ("champion", "data/own", "data/weights", "src"):
             shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         self.run("git", "init", "--quiet")
         self.run("dvc", "init", "--quiet")
@@ -150,6 +156,16 @@ def test_no_picture_is_on_two_sides(repo: Repo) -> None:
     assert all(set(part.labels.tolist()) == set(range(10)) for part in parts.values())
 
 
+def test_the_final_training_takes_the_cures_that_are_proven_and_no_other(repo: Repo) -> None:
+    proven = yaml.safe_load((repo.root / "artifacts/compare/cures.yaml").read_text())
+    verdicts = {arm["arm"]: arm["verdict"] for arm in repo.json("compare/ranking.json")["arms"]}
+    assert {cure: value > 0 for cure, value in proven.items()} == {
+        cure: verdicts[f"+{cure}"] == "helps" for cure in ("augmented", "synthetic")
+    }
+    assert proven.items() <= repo.json("train/recipe.json").items()
+    assert "the final training" in (repo.root / "artifacts/report/index.html").read_text()
+
+
 def test_every_augmented_image_has_its_parent_in_train(repo: Repo) -> None:
     train, made = samples.read(repo.root / "data/split/train"), samples.read(repo.root / "data/augmented")
     labels = dict(zip(train.column("id"), train.labels.tolist(), strict=True))
@@ -185,7 +201,7 @@ def test_forced_again_every_result_has_the_same_bytes(copy: Repo) -> None:
 
     before = results()
     shutil.rmtree(copy.root / ".imagetrail")
-    stages = ["augment", "synthesise", "tune", "train", "compare", "export"]
+    stages = ["augment", "synthesise", "tune", "compare", "train", "export"]
     assert ran(copy.run("dvc", "repro", "--force", "--single-item", *stages, IMAGETRAIL_WORKERS="1")) == stages
     assert results() == before
 
@@ -211,7 +227,8 @@ def test_mlflow_has_one_pipeline_run_with_stages_and_their_parts(repo: Repo) -> 
     trials = [name for parent, name, *_ in runs if parent == "tune"]
     assert len(trials) == 4 and all(name.startswith("trial 00") for name in trials)
     arms = {name for parent, name, *_ in runs if parent == "compare"}
-    assert arms == {f"{arm} · seed {seed}" for arm in ("relu", "tanh") for seed in (0, 1)}
+    names = ("real", "+augmented", "+synthetic", "all", "relu", "tanh")  # nothing is related
+    assert arms == {f"{arm} · seed {seed}" for arm in names for seed in (0, 1, 2)}
 
 
 def test_a_champion_is_compared_with_image_by_image_and_its_equal_is_held(copy: Repo) -> None:
@@ -301,19 +318,33 @@ def test_a_wrong_param_is_one_line_for_each_and_no_traceback(tmp_path: Path) -> 
     assert said[1].startswith("error: params.yaml: gate.alpha: input should be less than")
 
 
+CURES = {"epochs": 1, "images": None}
+
+
+def contest(reference: str, name: str = "x", **arms: dict[str, Any]) -> dict[str, Any]:
+    """A change of params: one set of arms to compare."""
+    return {"compare": {"sets": {name: {"epochs": 1, "images": None, "reference": reference, "arms": arms}}}}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"recipe": {"activation": "rleu"}}, ["recipe.activation: unknown activation 'rleu'; did you mean 'relu'?"]),
         ({"recipe": {"epochs": 3}}, ["recipe.epochs", "train.epochs"]),
         ({"split": {"vaild": 0.1}}, ["split.vaild: unknown key; did you mean 'valid'? choose from per_class, test, valid"]),
-        ({"compare": {"reference": "gelu"}}, ["reference must be one of the arms"]),
+        (contest("gelu", relu={}, tanh={}), ["compare.sets.x: reference must be one of the arms relu, tanh, got 'gelu'"]),
+        (contest("a", a={}, b={"synthetic": 0.1}) | {"synthesise": {"per_class": 0}}, ["arm b", "synthesise.per_class"]),
+        (contest("a", a={}, b={"augmented": 0.6, "synthetic": 0.6}), ["set x, arm b", "1.2 in all; at most 1"]),
+        (contest("a", a={}, b={}, name=" "), ["compare.sets", "an arm needs a name, got ' '"]),
+        (contest("a", a={}, b={}, name="cures"), ["compare.cures makes"]),
+        ({"compare": {"cures": CURES | {"tried": {"augmentd": 0.1}}}}, ["compare.cures.tried", "no field augmentd"]),
+        ({"compare": {"cures": CURES | {"tried": {"flip": False}}}}, ["compare.cures.tried.flip"]),
         ({"tune": {"rungs": [3, 1]}}, ["rungs must be rising"]),
         ({"tune": {"space": {"widht": [1.0]}}}, ["tune.space.widht", "width"]),
         ({"tune": {"space": {"augmented": [0, 1.4]}}}, ["tune.space.augmented"]),
         (
-            {"compare": {"arms": {"relu": {}, "s": {"activation": "sigmoide"}}}},
-            ["compare.arms.s", "did you mean 'sigmoid'?"],
+            contest("relu", relu={}, s={"activation": "sigmoide"}),
+            ["compare.sets.x.arms.s", "did you mean 'sigmoid'?"],
         ),
         ({"pretrain": {"related": ["mnits"]}}, ["did you mean 'mnist'?"]),
         ({"evaluate": {"unknown": "mnits"}}, ["evaluate.unknown: unknown data set 'mnits'; did you mean 'mnist'?"]),

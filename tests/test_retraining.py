@@ -34,7 +34,18 @@ SMALL = {
     "recipe": {"flip": False, "shift": 0, "batch_size": 64, "width": 0.5, "repeat_to": 256},
     "train": {"epochs": 8},
     "tune": {"trials": 1, "batch": 1, "rungs": [1], "images": 100, "space": {"lr": [0.1]}},
-    "compare": {"seeds": 2, "epochs": 1, "images": 100, "arms": {"relu": {}, "tanh": {"activation": "tanh"}}},
+    "compare": {
+        "seeds": 3,
+        "cures": {"epochs": 1, "images": 100, "tried": {}},
+        "sets": {
+            "activations": {
+                "epochs": 1,
+                "images": 100,
+                "reference": "relu",
+                "arms": {"relu": {}, "tanh": {"activation": "tanh"}},
+            }
+        },
+    },
     "evaluate": {"bootstrap": 100},
     "explain": {"per_class": 1},
     "export": {"calibration": 50},
@@ -84,8 +95,9 @@ class World:
         ):
             shutil.copy(ROOT / name, self.team / name)
         shutil.copytree(ROOT / "src", self.team / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-        (self.team / "champion").mkdir()
-        shutil.copy(ROOT / "champion/README.md", self.team / "champion/README.md")
+        for kept in ("champion/README.md", "data/weights/README.md"):
+            (self.team / kept).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / kept, self.team / kept)
         params = yaml.safe_load((self.team / "params.yaml").read_text())
         for section, values in SMALL.items():
             params[section] |= values

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -69,10 +70,18 @@ class Mixture:
                 yield _gather(readers, chosen, parts)
 
     def _numbers(self, source: Samples, seed: int) -> NDArray[np.int64]:
-        if source is not self.real:
-            return np.flatnonzero(source.labels < len(self.real.classes))
+        """Which images of a source may be drawn."""
+        if source is self.real:
+            return self._drawn(seed)
+        usable = source.labels < len(self.real.classes)
+        if self._used < len(self.real):  # a new version of an image left out would bring that image back
+            ids, parents = self.real.index["id"].take(self._drawn(seed)), source.index["parent"]
+            usable &= pc.or_(pc.is_null(parents), pc.is_in(parents, ids.combine_chunks())).to_numpy()
+        return np.flatnonzero(usable)
+
+    def _drawn(self, seed: int) -> NDArray[np.int64]:
         if self._used == len(self.real):
-            return np.arange(len(source))
+            return np.arange(len(self.real))
         return np.sort(generator(seed, "subset").permutation(len(self.real))[: self._used])
 
 

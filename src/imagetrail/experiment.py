@@ -16,6 +16,7 @@ from imagetrail.samples import Samples
 from imagetrail.training import Epoch, Recipe, Training
 
 BEST = layout.ARTIFACTS / "tune" / "best.yaml"
+CURES = layout.ARTIFACTS / "compare" / "cures.yaml"
 PRETRAINED = layout.ARTIFACTS / "pretrain" / "weights.safetensors"
 
 
@@ -44,9 +45,11 @@ class Experiment:
         return training.fit(begun, self.mixture(begun.recipe, images=images), self.valid, until=until)
 
 
-def open_experiment() -> Experiment:
+def open_experiment(*, limited: bool = True) -> Experiment:
+    """Opens what the stages have made. limited: trainings may use a part of the images, which takes the ids of all."""
+    columns = ["id", "label", "parent"] if limited else ["label"]
     train, augmented, synthetic, related, valid = (
-        samples.read(folder, columns=["label"])
+        samples.read(folder, columns=columns)
         for folder in (layout.TRAIN, layout.AUGMENTED, layout.SYNTHETIC, layout.RELATED, layout.VALID)
     )
     return Experiment(train, augmented, synthetic, related, valid, pretrained=load_weights(PRETRAINED))
@@ -65,6 +68,11 @@ def default_recipe(*, epochs: int, path: Path = Path("params.yaml")) -> Recipe:
 def best_recipe(*, epochs: int) -> Recipe:
     """The recipe of params.yaml with what the search found."""
     return override(default_recipe(epochs=epochs), read_yaml(BEST), str(BEST))
+
+
+def proven_recipe(*, epochs: int) -> Recipe:
+    """That recipe with every cure for scarce data that `compare` tried as it proved: at the value tried, or off."""
+    return override(best_recipe(epochs=epochs), read_yaml(CURES), str(CURES))
 
 
 def override(recipe: Recipe, values: dict[str, Any], where: str) -> Recipe:

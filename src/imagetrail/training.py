@@ -173,11 +173,14 @@ def mixture(
     total = sum(share for _, share in others)
     if total > 1 + 1e-9:
         raise UserError(f"recipe.augmented + recipe.synthetic + recipe.related is {total:g}; at most 1")
-    whences = ("from stage augment, which made no images", "from stage synthesise, which made no images")
-    whences += ("of related images, but pretrain.related names no data set with classes called as ours",)
-    for (samples, share), whence in zip(others, whences, strict=True):
+    lacks = (
+        "from stage augment, which made no images",
+        "from stage synthesise, which made no images",
+        "of related images, but pretrain.related names no data set with classes called as ours",
+    )
+    for (samples, share), lack in zip(others, lacks, strict=True):
         if share and not (samples.labels < len(train.classes)).any():
-            raise UserError(f"the recipe takes a share of {share:g} {whence}")
+            raise UserError(f"the recipe takes a share of {share:g} {lack}")
     return Mixture(train, others, limit, recipe.repeat_to)
 
 
