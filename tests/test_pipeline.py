@@ -353,7 +353,7 @@ def contest(reference: str, name: str = "x", **arms: dict[str, Any]) -> dict[str
         ({"data": {"name": "folder", "path": "/nowhere"}}, ["data.path: /nowhere does not exist"]),
         ({"augment": {"policy": [{"HorizontalFlop": {}}]}}, ["unknown transform", "did you mean 'HorizontalFlip'?"]),
         ({"augment": {"policy": [{"HorizontalFlip": {"prob": 1}}]}}, ["HorizontalFlip", "prob"]),
-        ({"augment": {"policy": [{"ChannelDropout": {}}]}}, ["augment.policy", "1-channel"]),
+        ({"augment": {"policy": [{"ChannelDropout": {}}]}}, ["augment.policy", "ChannelDropout needs 3 channels"]),
     ],
 )
 def test_a_wrong_param_is_told_before_anything_runs(tmp_path: Path, changes: dict[str, Any], words: list[str]) -> None:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator
 from imagetrail.errors import UserError
 
 T = TypeVar("T")
+MANY = 40  # names, and more, are not all listed
 
 
 def choose(table: Mapping[str, T], name: str, kind: str) -> T:
@@ -23,6 +24,8 @@ def alternatives(name: str, names: Iterable[str]) -> str:
     valid = sorted(names)
     near = get_close_matches(name, valid, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
+    if len(valid) > MANY:
+        return f"{hint}the nearest of {len(valid)} are {', '.join(get_close_matches(name, valid, n=8, cutoff=0))}"
     return f"{hint}choose from {', '.join(valid)}"
 
 

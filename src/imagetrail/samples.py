@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from mmap import mmap
@@ -106,21 +108,35 @@ def write(
     images: chunks of n×H×W×C uint8, in the order of `index`; only one chunk is in memory at a time.
     shape: H, W, C.
     """
+    start = 0
+    with filling(folder, index, classes=classes, shape=shape) as path:
+        for chunk in images:
+            store(path, start, chunk)
+            start += len(chunk)
+        assert start == len(index), f"{start} images written, {len(index)} indexed"
+
+
+@contextmanager
+def filling(folder: Path, index: pa.Table, *, classes: Sequence[str], shape: tuple[int, int, int]) -> Iterator[Path]:
+    """Yields the future images.npy, into which any process may `store`; a good end makes it a Samples folder."""
     with replacing(folder) as temporary:
         temporary.mkdir(parents=True)
-        _write_images(temporary / "images.npy", images, (len(index), *shape))
+        path = temporary / "images.npy"
+        with path.open("wb") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (len(index), *shape)}
+            np.lib.format.write_array_header_2_0(file, header)
+            file.truncate(file.tell() + len(index) * math.prod(shape))
+        yield path
         pq.write_table(index, temporary / "index.parquet")
         (temporary / "classes.json").write_text(json.dumps(list(classes), ensure_ascii=False) + "\n")
 
 
-def _write_images(path: Path, chunks: Iterable[Images], shape: tuple[int, ...]) -> None:
-    start = 0
-    with path.open("wb") as file:  # not a memory-map: on a full disk a write raises, where a map kills with SIGBUS
-        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_2_0(file, header)
-        for chunk in chunks:
-            assert chunk.dtype == np.uint8, chunk.dtype
-            assert chunk.shape[1:] == shape[1:], (chunk.shape, shape)
-            file.write(np.ascontiguousarray(chunk).data)
-            start += len(chunk)
-    assert start == shape[0], f"{start} images written, {shape[0]} indexed"
+def store(path: Path, start: int, images: Images) -> None:
+    """Puts images into the array in a file, the first at `start`."""
+    whole = np.load(path, mmap_mode="r", allow_pickle=False)
+    assert images.dtype == np.uint8, images.dtype
+    assert images.shape[1:] == whole.shape[1:], (images.shape, whole.shape)
+    assert start + len(images) <= len(whole), f"{start + len(images)} images written, {len(whole)} indexed"
+    with path.open("r+b") as file:  # not through the map: on a full disk a write raises, where a map kills with SIGBUS
+        file.seek(whole.offset + start * math.prod(whole.shape[1:]))
+        file.write(np.ascontiguousarray(images).data)

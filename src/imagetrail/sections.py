@@ -85,7 +85,7 @@ def _check_data(path: Path) -> None:
     check_others(load(Pretrain, "pretrain", path).related, data.name, "pretrain.related")
     unknown = load(Evaluate, "evaluate", path).unknown
     check_others([unknown] if unknown else [], data.name, "evaluate.unknown")
-    build(load(Augment, "augment", path).policy, data.channels)
+    build(load(Augment, "augment", path).policy, data.shape)
 
 
 def _check_arms(path: Path) -> None:

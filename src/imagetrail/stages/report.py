@@ -38,6 +38,7 @@ def _facts() -> dict[str, Any]:
         name: json.loads((here / file).read_text())
         for name, file in {
             "data": "inspect/report.json",
+            "labels": "augment/labels.json",
             "quality": "synthesise/quality.json",
             "train": "train/metrics.json",
             "recipe": "train/recipe.json",

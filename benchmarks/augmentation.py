@@ -1,0 +1,94 @@
+"""Augmentation: images a second of the stage, on all cores and with one draw for 64 images, against the usual loop.
+
+The loop is `[compose(image=image)["image"] for image in images]` with the same policy, in one process; ours writes
+the images and their index to disk as well, with workers that are up. `accuracy`: the same training on 100 pictures of
+MNIST a class and 20 new versions of each, ours from draws for groups of 64, the peer's from a draw for every image;
+`none` is without the new versions. Both judged on the 10,000 test pictures.
+"""
+
+import os
+import tempfile
+import time
+from statistics import mean
+
+import numpy as np
+from harness import HERE, accuracy, figure, load, write
+
+from imagetrail import augment, layout, samples, training
+from imagetrail.batches import Mixture
+from imagetrail.samples import Samples
+from imagetrail.stages.augment import make
+from imagetrail.training import Recipe
+
+GROUP = 64
+REPEATS = 5
+COPIES = 4  # of 60,000 images: what is timed
+LOOPED = 10_000  # images of the plain loop
+SEEDS = 5
+PER_CLASS, VERSIONS = 100, 20
+RECIPE = {"model": "fast", "activation": "relu", "width": 0.5, "epochs": 4, "lr": 0.1, "weight_decay": 0.05, "ema": 0.99}
+
+
+def speed() -> dict[str, object]:
+    policy = augment.PRESETS["objects"]
+    train = put(load("fashion-mnist")[0])
+    compose = augment.build(policy, train.images.shape[1:])
+    images = np.asarray(train.images[:LOOPED])
+    before = time.perf_counter()
+    make(train, policy, copies=1, group=GROUP, seed=0)
+    start = time.perf_counter() - before
+    ours, peer = [], []
+    for repeat in range(REPEATS):
+        before = time.perf_counter()
+        _ = [compose(image=image)["image"] for image in images]
+        peer.append(len(images) / (time.perf_counter() - before))
+        before = time.perf_counter()
+        make(train, policy, copies=COPIES, group=GROUP, seed=repeat)
+        ours.append(COPIES * len(train) / (time.perf_counter() - before))
+    return figure(ours, peer, "images/s", more_is_better=True, first_60000_with_start_of_workers_seconds=start)
+
+
+def put(train: Samples) -> Samples:
+    """The images where the stage looks for them."""
+    samples.write(layout.TRAIN, [train.images], train.index, classes=train.classes, shape=train.images.shape[1:])
+    return samples.read(layout.TRAIN)
+
+
+def judged(seed: int, train: Samples, test: Samples, group: int) -> float:
+    """Test accuracy after learning `train` and new versions of it; group 0: without."""
+    new = train
+    if group:
+        make(train, augment.PRESETS["digits"], copies=VERSIONS, group=group, seed=seed)
+        new = samples.read(layout.AUGMENTED)
+    recipe = Recipe(**RECIPE, augmented=0.8 if group else 0.0, repeat_to=10_000)
+    begun = training.start(recipe, train, seed=seed)
+    few = Samples(test.images[:100], test.index[:100], test.classes)
+    for _ in training.fit(begun, Mixture(train, ((new, recipe.augmented),), repeat_to=recipe.repeat_to), few):
+        pass
+    return float((training.predict(begun.outcome, test).argmax(1).numpy() == test.labels).mean())
+
+
+def accuracies() -> dict[str, object]:
+    whole, test = load("mnist")
+    top1: dict[int, list[float]] = {GROUP: [], 1: [], 0: []}
+    for seed in range(SEEDS):
+        order = np.random.default_rng(seed).permutation(len(whole))
+        chosen = np.concatenate([order[whole.labels[order] == label][:PER_CLASS] for label in range(10)])
+        train = put(Samples(whole.images[chosen], whole.index.take(chosen), whole.classes))
+        for group, found in top1.items():
+            found.append(judged(seed, train, test, group))
+        print(f"seed {seed}: " + ", ".join(f"group {group}: {found[-1]:.2%}" for group, found in top1.items()), flush=True)
+    return accuracy(top1[GROUP], top1[1], none=mean(top1[0]))
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)  # workers start here and look for data/split/train
+        fast = speed()
+        good = accuracies()
+        os.chdir(HERE)
+    write("augmentation", (__doc__ or "").strip(), {"images_per_second": fast, "accuracy": good})
+
+
+if __name__ == "__main__":
+    main()
