@@ -72,10 +72,11 @@ def move(images: Tensor, rng: torch.Generator, *, flip: bool, shift: int) -> Ten
 
 
 def affine(images: Tensor, rng: torch.Generator, *, rotate: float, zoom: float, shear: float = 0.0) -> Tensor:
-    """Turned and sheared by up to `rotate` and `shear` degrees, scaled by up to 1 ± `zoom`, bilinear. float32."""
+    """Turned and sheared by up to `rotate` and `shear` degrees, scaled by up to 1 ± `zoom`. float32."""
     count, height, width = images.shape[:3]
     drawn = 2 * torch.rand((3, count), generator=rng) - 1
-    angle, scale, slant = drawn[0] * math.radians(rotate), 1 / (1 + drawn[1] * zoom), (drawn[2] * math.radians(shear)).tan()
+    angle, scale = drawn[0] * math.radians(rotate), 1 / (1 + drawn[1] * zoom)
+    slant = (drawn[2] * math.radians(shear)).tan()
     cosine, sine = angle.cos() * scale, angle.sin() * scale
     zero = torch.zeros(count)
     matrices = torch.stack(  # in units of half a side, hence the ratio of the sides
@@ -85,21 +86,23 @@ def affine(images: Tensor, rng: torch.Generator, *, rotate: float, zoom: float, 
         ],
         1,
     )
-    planes = images.permute(0, 3, 1, 2)
-    return _sampled(images, functional.affine_grid(matrices, list(planes.shape), align_corners=False))
+    return _read(images, functional.affine_grid(matrices, [count, 1, height, width], align_corners=False))
 
 
 def elastic(images: Tensor, rng: torch.Generator, *, pixels: float, nodes: int = 5) -> Tensor:
-    """Every place moved on its own, smoothly: by normal draws at nodes×nodes places, cubic in between. float32."""
+    """Each place moved by its own pixels, smoothly: normal draws at nodes×nodes places, cubic in between. float32.
+
+    A coarse relative of the field of Simard, Steinkraus and Platt (2003), at a fraction of its cost.
+    """
     count, height, width = images.shape[:3]
     coarse = torch.randn((count, 2, nodes, nodes), generator=rng)
     field = functional.interpolate(coarse, (height, width), mode="bicubic", align_corners=True) * pixels
     identity = functional.affine_grid(torch.eye(2, 3)[None], [1, 1, height, width], align_corners=False)
-    return _sampled(images, identity + field.permute(0, 2, 3, 1) * torch.tensor([2 / width, 2 / height]))
+    return _read(images, identity + field.permute(0, 2, 3, 1) * torch.tensor([2 / width, 2 / height]))
 
 
-def _sampled(images: Tensor, grid: Tensor) -> Tensor:
-    """The images as read at the places n×H×W×2 of a grid, bilinear; beyond the border, the border is repeated."""
+def _read(images: Tensor, grid: Tensor) -> Tensor:
+    """The images read at places n×H×W×2 in −1 … 1, bilinear; the border is repeated. float32."""
     planes = images.permute(0, 3, 1, 2).float()
     return functional.grid_sample(planes, grid, padding_mode="border", align_corners=False).permute(0, 2, 3, 1)
 
