@@ -1,7 +1,7 @@
 """How many epochs a search needs for what random search reaches in all of its own, and what a second worker gains.
 
-Every side trains the same small networks on the same 800 images of Fashion-MNIST, is judged on the same 2,000 others,
-draws from the same space, and may spend as many epochs as 20 whole trials take: 540. The peer is Optuna's random search
+Every side trains the same small networks on the same 600 images of Fashion-MNIST, is judged on the same 1,500 others,
+draws from the same space, and may spend as many epochs as 24 whole trials take: 648. The peer is Optuna's random search
 without pruning; `default` is Optuna's own: TPE and median pruner in a plain `study.optimize`. Ours begins with nothing;
 `aided`, told apart from it, tries the recipe of params.yaml first. `two_workers` is `imagetrail tune` with two workers
 against one. `bookkeeping` is all of a trial but training, against Optuna's own with its file of SQLite. `activations`
@@ -27,7 +27,7 @@ import safetensors.numpy
 import yaml
 from harness import HERE, accuracy, figure, load, write
 
-from imagetrail import parallel, samples, tracking, training
+from imagetrail import layout, parallel, samples, tracking, training
 from imagetrail.activations import ACTIVATIONS
 from imagetrail.batches import Mixture
 from imagetrail.params import check
@@ -40,8 +40,8 @@ from imagetrail.training import Diverged, Recipe
 REPEATS = 5
 RUNGS = [1, 3, 9, 27]
 EPOCHS = RUNGS[-1]  # of a trial
-BUDGET = 20 * EPOCHS  # of a search
-IMAGES, VALID = 800, 2000
+BUDGET = 24 * EPOCHS  # of a search
+IMAGES, VALID = 600, 1500
 WORK = 32  # trials, to measure what a second worker gains
 SEEDS, SHORT = 3, 4  # of an activation: trainings, and epochs of each
 RECIPE = Recipe(model="fast", activation="relu", width=0.25, epochs=EPOCHS, lr=0.1, ema=0.97)
@@ -266,8 +266,9 @@ def project(root: Path) -> None:
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     train, valid = data("fashion-mnist", 5000)
     none = Samples(train.images[:0], train.index[:0], train.classes)
-    for name, part in (("split/train", train), ("split/valid", valid), ("augmented", none), ("synthetic", none)):
-        samples.write(root / "data" / name, [part.images], part.index, classes=part.classes, shape=part.images.shape[1:])
+    others = dict.fromkeys((layout.AUGMENTED, layout.SYNTHETIC, layout.RELATED), none)
+    for folder, part in {layout.TRAIN: train, layout.VALID: valid, **others}.items():
+        samples.write(root / folder, [part.images], part.index, classes=part.classes, shape=part.images.shape[1:])
     (root / "artifacts/pretrain").mkdir(parents=True)
     safetensors.numpy.save_file({}, root / "artifacts/pretrain/weights.safetensors")
     tracking.open_store(root)  # here: it takes seconds to make MLflow's database

@@ -175,7 +175,7 @@ def test_a_changed_space_begins_a_new_study_keeps_the_old_one_and_says_so(
         ),
         (
             {"space": {"augmented": [0.5], "synthetic": [0.6]}},
-            "error: recipe.augmented + recipe.synthetic is 1.1; at most 1",
+            "error: recipe.augmented + recipe.synthetic + recipe.related is 1.1; at most 1",
         ),
     ],
     ids=["beyond", "failed", "shares"],

@@ -22,6 +22,7 @@ from imagetrail.studies import Trial
 from imagetrail.training import Diverged, Recipe
 
 SETTLED = ("model", "width")  # by pretrained weights
+SHARES = ("augmented", "synthetic", "related")  # of an epoch
 SHAPE = ("model", "activation", "initialisation", "width", "dropout")  # of a network, whose costs it decides
 FRONT = ("flops_forward", "parameters")
 
@@ -69,7 +70,7 @@ def _searchable(tune: Tune, recipe: Recipe, data: Experiment) -> Tune:
         for name, choices in tune.space.items()
         if name not in fixed and not (isinstance(choices, By) and choices.by in fixed)
     }
-    highest: dict[str, Any] = {name: max(ends(space[name])) for name in ("augmented", "synthetic") if name in space}
+    highest: dict[str, Any] = {name: max(ends(space[name])) for name in SHARES if name in space}
     data.mixture(recipe.model_copy(update=highest))  # raises UserError where there are not the images for it
     return tune.model_copy(update={"space": space})
 
