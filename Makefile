@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check ui bench bench-inference lock retrain offer request
+.PHONY: help setup repro test check ui screenshots bench bench-inference lock retrain offer request
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -23,15 +23,20 @@ repro: setup  ## run the pipeline, or what of it is out of date, and publish it 
 # What CI does, whichever CI it is; .github/workflows/retrain.yml and .gitlab-ci.yml call these three.
 HAS_REMOTE := grep -qs "^\[.remote " .dvc/config .dvc/config.local
 retrain: setup  ## run what new data or params call for, and commit it to the branch retrain
-	@if $(HAS_REMOTE); then $(BIN)/dvc pull --run-cache --allow-missing; fi
+	@if $(HAS_REMOTE); then $(BIN)/dvc pull --allow-missing; fi
 	@$(BIN)/imagetrail params
-	$(BIN)/dvc repro
+	$(BIN)/dvc repro $(shell $(HAS_REMOTE) && echo --pull)
 	-@$(BIN)/imagetrail publish
 	@$(BIN)/imagetrail propose
 
+# A rejected model goes nowhere, but its runs are kept, so that the next schedule does not train it again.
+KEEP := $(BIN)/dvc push --quiet --run-cache || echo "the rejected runs are not kept: DVC's remote cannot be written to"
 offer: setup  ## push that branch, and what DVC has of it
 	@rm -f .imagetrail/offered; \
-	if [ "$$(git branch --show-current)" != retrain ]; then echo "nothing to offer"; exit; fi; \
+	if [ "$$(git branch --show-current)" != retrain ]; then \
+	  if grep -qs "^REJECT" .imagetrail/proposal.md && $(HAS_REMOTE); then $(KEEP); fi; \
+	  echo "nothing to offer"; exit; \
+	fi; \
 	if ! git push --quiet --dry-run --force origin retrain; then echo "no right to push: the summary is all there is"; exit; fi; \
 	if $(HAS_REMOTE); then $(BIN)/dvc push --run-cache || exit; fi; \
 	if git rev-parse --quiet --verify retrain-pictures; then git push --quiet --force origin retrain-pictures || exit; fi; \
@@ -40,24 +45,28 @@ offer: setup  ## push that branch, and what DVC has of it
 request:  ## open or update its pull request on GitHub
 	@if [ ! -e .imagetrail/offered ]; then echo "nothing to request"; exit; fi; \
 	title=$$(git log -1 --format=%s) && number=$$(gh pr list --head retrain --state open --json number --jq '.[].number') || exit; \
-	if [ -n "$$number" ]; then gh pr edit "$$number" --title "$$title" --body-file .imagetrail/proposal.md; \
+	if [ -n "$$number" ]; then gh api --silent -X PATCH "repos/{owner}/{repo}/pulls/$$number" -f title="$$title" -F body=@.imagetrail/proposal.md; \
 	else gh pr create --head retrain --title "$$title" --body-file .imagetrail/proposal.md; fi
 
 test: setup  ## run the tests
 	$(BIN)/pytest
 
-check: setup  ## lint, types, import rules
+check: setup  ## lint, types, import rules, workflows
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/actionlint .github/workflows/*.yml
 	$(BIN)/zizmor --offline --quiet .github/workflows
 
 ui: setup  ## open the MLflow UI on this machine
 	@$(BIN)/imagetrail ui
 
+screenshots: setup  ## take the pictures of MLflow in docs anew; needs chromium and chromedriver
+	$(BIN)/python docs/screenshots.py
+
 bench: setup  ## measure, and write benchmarks/README.md: about two hours
-	for name in startup roofline costs streaming inference time_to_accuracy accuracy_at_budget; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in startup roofline costs streaming inference time_to_accuracy accuracy_at_budget synthesis; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 bench-inference: setup  ## measure the exported files alone, against Keras and PyTorch: about five minutes
 	$(BIN)/python benchmarks/inference.py

@@ -6,54 +6,55 @@ Sides alternate within one process. Ours is with, the peer without: a ratio of 0
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from harness import HERE, figure, load, write
 
+from imagetrail import training
+from imagetrail.batches import Mixture
+from imagetrail.checkpoints import Keeper
+from imagetrail.history import as_row
+from imagetrail.live import Live
+from imagetrail.samples import Samples
+from imagetrail.training import Epoch, Recipe, Step, Training
+
 REPEATS = 5
 EPOCHS = 3
+Take = Callable[[Step | Epoch], object]
 
 
-def train(safe: Callable[[object, Path], object], folder: Path) -> float:
-    """Seconds of a training whose events `safe` takes."""
-    from imagetrail import training
-    from imagetrail.batches import Mixture
-    from imagetrail.samples import Samples
-    from imagetrail.training import Recipe
-
+def train(safe: Callable[[Training, Path], AbstractContextManager[Take]], folder: Path) -> float:
+    """Seconds of a training whose events `safe` takes, until all is written."""
     train, test = load("fashion-mnist")
     few = Samples(test.images[:1000], test.index[:1000], test.classes)
     recipe = Recipe(model="fast", activation="relu", width=0.5, epochs=EPOCHS, lr=0.1, ema=0.99)
     begun = training.start(recipe, train, seed=0)
-    take = safe(begun, folder)
     before = time.perf_counter()
-    for event in training.walk(begun, Mixture(train, limit=30_000), few):
-        take(event)  # type: ignore[operator]
+    with safe(begun, folder) as take:
+        for event in training.walk(begun, Mixture(train, limit=30_000), few):
+            take(event)
     return time.perf_counter() - before
 
 
-def nothing(_: object, __: Path) -> Callable[[object], None]:
-    return lambda _: None
+@contextmanager
+def nothing(_: Training, __: Path) -> Iterator[Take]:
+    yield lambda _: None
 
 
-def checkpoints(begun: object, folder: Path) -> Callable[[object], None]:
-    from imagetrail.checkpoints import Keeper
-    from imagetrail.training import Step
-
-    keeper = Keeper(folder / "checkpoint.safetensors", begun)  # type: ignore[arg-type]
-    return lambda event: keeper.save_if_due() if isinstance(event, Step) else keeper.save()
+@contextmanager
+def checkpoints(begun: Training, folder: Path) -> Iterator[Take]:
+    keeper = Keeper(folder / "checkpoint.safetensors", begun)
+    yield lambda event: keeper.save_if_due() if isinstance(event, Step) else keeper.save()
 
 
-def tracked(_: object, folder: Path) -> Callable[[object], None]:
-    from imagetrail import tracking
-    from imagetrail.history import as_row
-    from imagetrail.training import Epoch
-
+@contextmanager
+def tracked(_: Training, folder: Path) -> Iterator[Take]:
     shutil.copy(HERE.parent / "params.yaml", folder)  # has the experiment's name
-    store = tracking.open_store(folder)
-    log = tracking.Live(store, store.create("train", {}))
-    return lambda event: log.epoch(as_row(event)) if isinstance(event, Epoch) else None
+    log = Live("train", {}, folder)
+    yield lambda event: log.epoch(as_row(event)) if isinstance(event, Epoch) else None
+    log.end("FAILED")  # so it says; there are no files of a stage that went well
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import time
 
 from harness import figure, write
 
-REPEATS = 7
+REPEATS = 5
 STAGES = ("fetch", "inspect", "split", "augment", "gate", "report")
 
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import tiny_onnx
 import torch
+from studio import Studio
 
 from imagetrail import samples
 from imagetrail.samples import Images, Samples
@@ -25,6 +26,13 @@ from imagetrail.samples import Images, Samples
 def one_thread() -> None:
     """Toy networks gain nothing from threads, and on a busy machine threads that wait for one another crawl."""
     torch.set_num_threads(1)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Shows what tests have counted, which is more than that it was enough."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")
 
 
 def write_samples(
@@ -69,7 +77,7 @@ DVC_YAML = (
     )
     + "    metrics: [artifacts/export/export.json: {cache: false}]\n"
     + f"  gate:\n    cmd: {sys.executable} gate.py\n    deps: [champion, given/gate, artifacts/export/model.onnx]\n"
-    + "    metrics: [artifacts/gate/decision.json: {cache: false}]\n"
+    + "    outs: [artifacts/gate/disagreements.png]\n    metrics: [artifacts/gate/decision.json: {cache: false}]\n"
 )
 GATE = """
 import hashlib, json, pathlib
@@ -80,6 +88,7 @@ challenger, champion = sha256("artifacts/export/model.onnx"), sha256("champion/m
 verdict = "HOLD" if challenger == champion else pathlib.Path("given/gate").read_text()
 facts = {"decision": verdict, "reason": "so it is", "checks": [], "challenger": challenger, "champion": champion}
 (root / "decision.json").write_text(json.dumps(facts))
+(root / "disagreements.png").write_bytes(b"a picture")
 """
 
 
@@ -153,3 +162,17 @@ def workshop_once(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 def workshop(workshop_once: Workshop, tmp_path: Path) -> Workshop:
     """A repository with one challenger that may be promoted, to be changed."""
     return workshop_once.copy(tmp_path / "repo")
+
+
+@pytest.fixture(scope="session")
+def studio_once(tmp_path_factory: pytest.TempPathFactory) -> Studio:
+    made = Studio(tmp_path_factory.mktemp("studio") / "repo")
+    made.repro()
+    made.publish()
+    return made
+
+
+@pytest.fixture
+def studio(studio_once: Studio, tmp_path: Path) -> Studio:
+    """A repository whose made-up search, training and comparison are in MLflow, to be changed."""
+    return studio_once.copy(tmp_path / "repo")

@@ -15,7 +15,7 @@ from imagetrail.cli import STAGES
 
 ROOT = Path(__file__).parent.parent
 SOURCE = "src/imagetrail/"
-OBSERVERS = {"imagetrail.tracking"}  # may not alter outputs, so a change to it repeats nothing
+OBSERVERS = {"imagetrail.live", "imagetrail.tracking"}  # may not alter outputs, so a change to it repeats nothing
 NO_TORCH = ["fetch", "inspect", "split", "augment", "gate", "report"]
 
 

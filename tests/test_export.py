@@ -171,6 +171,7 @@ def params(root: Path, **changes: Any) -> None:
 def prepare(root: Path, toy: Callable[..., Samples], *, epochs: int = 4) -> None:
     """A repository in which everything up to `train` has run."""
     train, valid, _ = (toy(f"data/split/{part}", seed=seed) for seed, part in enumerate(("train", "valid", "test")))
+    toy("data/split/related", seed=3, count=10)
     models.save(learned(train, valid, epochs=epochs).outcome, root / "artifacts/train")
     (root / "artifacts/train/recipe.json").write_text(json.dumps(RECIPE))
     locked = {"split": {"outs": [{"path": "data/split/train", "md5": "abc.dir"}]}}
@@ -192,6 +193,7 @@ def test_the_stage_ships_one_file_and_says_what_each_is_worth(
     assert all(row["bytes"] == (out / row["file"]).stat().st_size for row in rows.values())
     assert rows["student"]["bytes"] < rows["int8"]["bytes"] < rows["float32"]["bytes"]
     assert rows["float32"]["top1_difference"] == 0 and rows["float32"]["top1"] > 0.9
+    assert rows["float32"]["parity"] < 1e-3 and 0 < rows["int8"]["parity"] < 0.2 and 0 < rows["student"]["parity"] < 0.2
     for row in rows.values():
         assert row["top1_difference_low"] <= row["top1_difference"] <= row["top1_difference_high"]
         opened = onnx_model.load(out / row["file"])
@@ -205,8 +207,8 @@ def test_the_stage_ships_one_file_and_says_what_each_is_worth(
     opened = onnx_model.load(out / "student/model.int8.onnx")
     assert np.array_equal(reference["features"], opened.features(valid.images)) and reference["counts"].sum() == 64
     known = pq.read_table(out / "trained_on.parquet")
-    assert known["id"].to_pylist()[:64] == train.column("id") and len(known) == 128
-    assert len(set(known["fingerprint"].to_pylist())) == 128
+    assert known["id"].to_pylist()[:64] == train.column("id") and known["id"].to_pylist()[-1] == "data/split/related9"
+    assert len(known) == len(set(known["fingerprint"].to_pylist())) == 64 + 64 + 10
 
     valid = samples.read(tmp_path / "data/split/valid")
     found = training.predict(models.load(tmp_path / "artifacts/train"), valid, exact=True).double().numpy()

@@ -1,6 +1,7 @@
 """What the gate promises: only a provably better model passes, whatever luck a challenger has, and it says why."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -249,7 +250,7 @@ def learned(
 
 
 def test_of_100_challengers_without_merit_none_is_promoted_beyond_the_rate_and_a_better_one_is(
-    tmp_path: Path, digits: tuple[NDArray[np.uint8], NDArray[np.int64]]
+    tmp_path: Path, digits: tuple[NDArray[np.uint8], NDArray[np.int64]], record_property: Callable[[str, object], None]
 ) -> None:
     images, labels = digits
     train, test = slice(0, 150), slice(900, None)
@@ -271,10 +272,11 @@ def test_of_100_challengers_without_merit_none_is_promoted_beyond_the_rate_and_a
         verdicts["undertrained"].append(verdict(undertrained))
         verdicts["reseeded"].append(verdict(learned(images[train], labels[train], tmp_path, seed=seed)))
     wrongly = sum(kind.count("PROMOTE") for kind in verdicts.values())
-    assert wrongly <= 0.05 * 102
+    better = verdict(learned(images[:900], labels[:900], tmp_path, seed=99))  # six times the images
+    record_property("gate", f"{wrongly} of 102 challengers without merit promoted; a better one: {better}")
+    assert wrongly <= 0.05 * 102 and better == "PROMOTE"
     assert set(verdicts["shuffled"]) == set(verdicts["undertrained"]) == {"REJECT"}
     assert "HOLD" in verdicts["reseeded"]
-    assert verdict(learned(images[:900], labels[:900], tmp_path, seed=99)) == "PROMOTE"  # six times the images
 
 
 # ---- the stage: the same from files ----
@@ -336,6 +338,20 @@ def test_the_stage_compares_with_the_champion_and_twice_gives_the_same_bytes(fol
     assert [file.read_bytes() for file in files] == before
 
 
+def test_once_the_challenger_is_the_champion_the_decision_that_made_it_so_stands(folder: Path) -> None:
+    enthrone(folder, tiny_onnx.noise(seed=2))
+    params = {"gate": BOUNDS | {"min_top1": 0.0, "max_robustness_loss": None}}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    before = judged(folder)
+    champion = enthrone(folder, tiny_onnx.noise(seed=1))
+    for name in stage.FILES:
+        shutil.copy(folder / "artifacts/gate" / name, champion)
+        (folder / "artifacts/gate" / name).unlink()
+    assert judged(folder) == before and before["champion"] != before["challenger"]
+    (folder / "params.yaml").write_text(yaml.safe_dump({"gate": params["gate"] | {"min_top1": 0.01}}))
+    assert judged(folder)["reason"] == "the challenger is the champion"  # other bounds, another question
+
+
 def test_the_stage_leaves_out_what_the_champion_has_seen_by_name_and_by_content(folder: Path) -> None:
     champion = enthrone(folder, tiny_onnx.noise(seed=2), ("data/split/test0", "data/split/test1", "z"))
     assert judged(folder)["left_out"] == 2
@@ -365,7 +381,7 @@ def test_a_champion_of_other_classes_or_size_is_told_and_nothing_breaks(folder: 
 def test_a_champion_that_git_names_but_that_is_not_here_is_no_first_model(folder: Path) -> None:
     (folder / "champion").mkdir()
     (folder / "champion/model.dvc").write_text("outs: []")
-    with pytest.raises(UserError, match=r"champion/model is missing, .*run `dvc pull`"):
+    with pytest.raises(UserError, match=r"champion/model is not here, .*run `dvc pull champion/model.dvc`"):
         stage.run()
 
 

@@ -39,12 +39,12 @@ def test_the_article_network_answers_as_keras_does() -> None:
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_the_article_network_pools_what_the_activation_gives(name: str) -> None:
-    """The cheaper order, pooling first, is taken only where it is the same function."""
+    """The cheaper order, pooling first, is taken only where it is the same function; what it drops is left out."""
     model = Classifier(replace(SPEC, activation=name)).eval()
-    conv, activation, pool = model.network[0], activations.build(name), nn.MaxPool2d(2)
+    conv, activation, pool = model.network[1], activations.build(name), nn.MaxPool2d(2)
     images = 10 * torch.randn(4, 1, 28, 28)
     with torch.no_grad():
-        assert torch.equal(model.network[:3](images), pool(activation(conv(images))))
+        assert torch.allclose(model.network[:4](images), pool(activation(conv(images)))[:, :, :12, :12], atol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

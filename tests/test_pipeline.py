@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import tiny_onnx
 import yaml
 from mlflow import MlflowClient  # noqa: TID251  tests look at what users see
+from PIL import Image
 
-from imagetrail import metrics, onnx_model, samples
+from imagetrail import ledger, metrics, onnx_model, samples, versioning
 from imagetrail.cli import STAGES
 from imagetrail.errors import UserError
 from imagetrail.samples import fingerprint
 from imagetrail.sections import check_all
 
 ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 SMALL = {
     "data": {"name": "digits", "image_size": 8},
     "augment": {"policy": [{"Affine": {"rotate": [-8, 8], "p": 1.0}}]},
@@ -36,10 +40,16 @@ SMALL = {
         "space": {"activation": ["relu", "silu"], "augmented": [0.0, 0.3]},
     },
     "compare": {
-        "seeds": 2,
-        "epochs": 2,
-        "images": 600,
-        "arms": {"relu": {"activation": "relu"}, "tanh": {"activation": "tanh"}},
+        "seeds": 3,
+        "cures": {"epochs": 2, "images": 600, "tried": {"augmented": 0.3, "synthetic": 0.1, "pretrained": True}},
+        "sets": {
+            "activations": {
+                "epochs": 2,
+                "images": 600,
+                "reference": "relu",
+                "arms": {"relu": {"activation": "relu"}, "tanh": {"activation": "tanh"}},
+            }
+        },
     },
     "evaluate": {"bootstrap": 100, "corrupted": 100},
     "explain": {"per_class": 1},
@@ -146,6 +156,16 @@ def test_no_picture_is_on_two_sides(repo: Repo) -> None:
     assert all(set(part.labels.tolist()) == set(range(10)) for part in parts.values())
 
 
+def test_the_final_training_takes_the_cures_that_are_proven_and_no_other(repo: Repo) -> None:
+    proven = yaml.safe_load((repo.root / "artifacts/compare/cures.yaml").read_text())
+    verdicts = {arm["arm"]: arm["verdict"] for arm in repo.json("compare/ranking.json")["arms"]}
+    assert {cure: value > 0 for cure, value in proven.items()} == {
+        cure: verdicts[f"+{cure}"] == "helps" for cure in ("augmented", "synthetic")
+    }
+    assert proven.items() <= repo.json("train/recipe.json").items()
+    assert "the final training" in (repo.root / "artifacts/report/index.html").read_text()
+
+
 def test_every_augmented_image_has_its_parent_in_train(repo: Repo) -> None:
     train, made = samples.read(repo.root / "data/split/train"), samples.read(repo.root / "data/augmented")
     labels = dict(zip(train.column("id"), train.labels.tolist(), strict=True))
@@ -181,7 +201,7 @@ def test_forced_again_every_result_has_the_same_bytes(copy: Repo) -> None:
 
     before = results()
     shutil.rmtree(copy.root / ".imagetrail")
-    stages = ["augment", "synthesise", "tune", "train", "compare", "export"]
+    stages = ["augment", "synthesise", "tune", "compare", "train", "export"]
     assert ran(copy.run("dvc", "repro", "--force", "--single-item", *stages, IMAGETRAIL_WORKERS="1")) == stages
     assert results() == before
 
@@ -207,7 +227,8 @@ def test_mlflow_has_one_pipeline_run_with_stages_and_their_parts(repo: Repo) -> 
     trials = [name for parent, name, *_ in runs if parent == "tune"]
     assert len(trials) == 4 and all(name.startswith("trial 00") for name in trials)
     arms = {name for parent, name, *_ in runs if parent == "compare"}
-    assert arms == {f"{arm} · seed {seed}" for arm in ("relu", "tanh") for seed in (0, 1)}
+    names = ("real", "+augmented", "+synthetic", "all", "relu", "tanh")  # nothing is related
+    assert arms == {f"{arm} · seed {seed}" for arm in names for seed in (0, 1, 2)}
 
 
 def test_a_champion_is_compared_with_image_by_image_and_its_equal_is_held(copy: Repo) -> None:
@@ -220,6 +241,31 @@ def test_a_champion_is_compared_with_image_by_image_and_its_equal_is_held(copy: 
     assert ran(copy.run("dvc", "repro")) == ["gate", "report"]
     decision = copy.json("gate/decision.json")
     assert decision["decision"] == "HOLD" and decision["only_challenger_right"] == decision["only_champion_right"] == 0
+
+
+def test_every_command_that_the_readme_shows_for_a_model_runs(copy: Repo) -> None:
+    """`imagetrail verify --reproduce` runs in test_verification, `make retrain` in test_retraining."""
+    poor = tiny_onnx.write(copy.root / ledger.MODEL, tiny_onnx.noise([str(digit) for digit in range(10)]))
+    shutil.copy(copy.root / "artifacts/evaluate/metrics.json", poor.parent)
+    pq.write_table(pa.table({"id": pa.array([], pa.string())}), poor.parent / "trained_on.parquet")
+    copy.run("dvc", "add", "--quiet", str(ledger.FOLDER))
+    facts = {"model": versioning.sha256(poor), "data": "", "decision": "", "reason": "to begin with"}
+    ledger.append(copy.root, action="promote", champion=ledger.tracked(copy.root), **facts)
+    copy.run("dvc", "repro", "--quiet")
+
+    images = samples.read(copy.root / "data/split/test").images
+    for name, some in (("pictures", images[:5]), ("new-pictures", images[:200])):
+        (copy.root / name).mkdir()
+        for number, image in enumerate(some):
+            Image.fromarray(image.squeeze()).save(copy.root / name / f"{number}.png")
+    shutil.copy(copy.root / "pictures/0.png", copy.root / "shoe.jpg")
+    shown = README.split("## Using the model")[1].split("## The tree")[0]
+    commands = [line for line in shown.splitlines() if line.startswith("imagetrail ") and "--reproduce" not in line]
+    said = [copy.run("sh", "-c", command) for command in commands]
+    assert [command.split()[1] for command in commands] == [*["predict"] * 3, "drift", "promote", "rollback", "verify"]
+    assert said[0].count("pictures/") == 5 and '"file": "-"' in said[1] and len(list((copy.root / "why").iterdir())) == 1
+    assert "no drift" in said[3] and "number 2 of the ledger" in said[4] and "number 3 of the ledger" in said[5]
+    assert versioning.sha256(copy.root / ledger.MODEL) == ledger.read(copy.root)[0].model == ledger.read(copy.root)[2].model
 
 
 def test_publish_twice_makes_no_new_run(repo: Repo) -> None:
@@ -272,19 +318,33 @@ def test_a_wrong_param_is_one_line_for_each_and_no_traceback(tmp_path: Path) -> 
     assert said[1].startswith("error: params.yaml: gate.alpha: input should be less than")
 
 
+CURES = {"epochs": 1, "images": None}
+
+
+def contest(reference: str, name: str = "x", **arms: dict[str, Any]) -> dict[str, Any]:
+    """A change of params: one set of arms to compare."""
+    return {"compare": {"sets": {name: {"epochs": 1, "images": None, "reference": reference, "arms": arms}}}}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"recipe": {"activation": "rleu"}}, ["recipe.activation: unknown activation 'rleu'; did you mean 'relu'?"]),
         ({"recipe": {"epochs": 3}}, ["recipe.epochs", "train.epochs"]),
         ({"split": {"vaild": 0.1}}, ["split.vaild: unknown key; did you mean 'valid'? choose from per_class, test, valid"]),
-        ({"compare": {"reference": "gelu"}}, ["reference must be one of the arms"]),
+        (contest("gelu", relu={}, tanh={}), ["compare.sets.x: reference must be one of the arms relu, tanh, got 'gelu'"]),
+        (contest("a", a={}, b={"synthetic": 0.1}) | {"synthesise": {"per_class": 0}}, ["arm b", "synthesise.per_class"]),
+        (contest("a", a={}, b={"augmented": 0.6, "synthetic": 0.6}), ["set x, arm b", "1.2 in all; at most 1"]),
+        (contest("a", a={}, b={}, name=" "), ["compare.sets", "an arm needs a name, got ' '"]),
+        (contest("a", a={}, b={}, name="cures"), ["compare.cures makes"]),
+        ({"compare": {"cures": CURES | {"tried": {"augmentd": 0.1}}}}, ["compare.cures.tried", "no field augmentd"]),
+        ({"compare": {"cures": CURES | {"tried": {"flip": False}}}}, ["compare.cures.tried.flip"]),
         ({"tune": {"rungs": [3, 1]}}, ["rungs must be rising"]),
         ({"tune": {"space": {"widht": [1.0]}}}, ["tune.space.widht", "width"]),
         ({"tune": {"space": {"augmented": [0, 1.4]}}}, ["tune.space.augmented"]),
         (
-            {"compare": {"arms": {"relu": {}, "s": {"activation": "sigmoide"}}}},
-            ["compare.arms.s", "did you mean 'sigmoid'?"],
+            contest("relu", relu={}, s={"activation": "sigmoide"}),
+            ["compare.sets.x.arms.s", "did you mean 'sigmoid'?"],
         ),
         ({"pretrain": {"related": ["mnits"]}}, ["did you mean 'mnist'?"]),
         ({"evaluate": {"unknown": "mnits"}}, ["evaluate.unknown: unknown data set 'mnits'; did you mean 'mnist'?"]),

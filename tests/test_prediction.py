@@ -194,7 +194,10 @@ def test_the_champion_is_asked_before_what_export_chose(run: Run, tmp_path: Path
     (tmp_path / "champion").mkdir()
     (tmp_path / "champion/model.dvc").touch()
     code, _, err = run("predict", "a.png")
-    assert code == 1 and "error: champion/model is not here; run `dvc pull champion/model.dvc`" in err
+    assert (
+        code == 1
+        and "error: champion/model is not here, which champion/model.dvc names; run `dvc pull champion/model.dvc`" in err
+    )
     champion = onnx_model.load(write(tmp_path / "champion/model/model.onnx", noise(("ant", "bee"))))
     code, out, err = run("predict", "a.png", "--format", "json")
     assert code == 0 and json.loads(out)["class"] in ("ant", "bee")

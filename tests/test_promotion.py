@@ -65,7 +65,8 @@ def test_a_promotion_is_a_folder_a_pointer_and_a_line(workshop: Workshop) -> Non
         root / "artifacts/export/model.onnx"
     )
     assert {file.name for file in (root / FOLDER).iterdir()} == {
-        "model.onnx", "metrics.json", "decision.json", "reference.npz", "trained_on.parquet", "origin.json",
+        "model.onnx", "metrics.json", "decision.json", "disagreements.png", "reference.npz", "trained_on.parquet",
+        "origin.json",
     }  # fmt: skip
     train = yaml.safe_load((root / "dvc.lock").read_text())["stages"]["split"]["outs"]
     assert entry.data == {out["path"]: out["md5"] for out in train}["data/split/train"]
@@ -77,7 +78,7 @@ def test_a_promotion_is_a_folder_a_pointer_and_a_line(workshop: Workshop) -> Non
     told = json.loads(line)
     assert told["number"] == 1 and told["who"] == "Ada <ada@example.org>" and told["commit"] == origin["commit"]
     assert told["decision"] == versioning.sha256(root / "artifacts/gate/decision.json") and told["reason"] is None
-    assert told["champion"] == yaml.safe_load((root / POINTER).read_text())["outs"][0] and told["previous"] == ""
+    assert told["champion"] == yaml.safe_load((root / POINTER).read_text())["outs"][0] and len(told["seal"]) == 64
     assert verification.verify(root, root / ".dvc/cache") == []
 
 
@@ -259,7 +260,8 @@ def test_a_champion_that_the_cache_lost_is_not_rolled_back_to(workshop: Workshop
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (lambda lines: [lines[0].replace("Ada", "Eve"), *lines[1:]], "line 2 does not follow from the line before"),
+        (lambda lines: [lines[0].replace("Ada", "Eve"), *lines[1:]], "line 1 is not what imagetrail wrote there"),
+        (lambda lines: [lines[0], lines[1].replace("Ada", "Eve")], "line 2 is not what imagetrail wrote there"),
         (lambda lines: lines[1:], "line 1 has the number 2"),
         (lambda lines: [lines[1], lines[0]], "line 1 has the number 2"),
         (lambda lines: [lines[0], "{"], "line 2 is not JSON"),

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,18 @@ SMALL = {
     "recipe": {"flip": False, "shift": 0, "batch_size": 64, "width": 0.5, "repeat_to": 256},
     "train": {"epochs": 8},
     "tune": {"trials": 1, "batch": 1, "rungs": [1], "images": 100, "space": {"lr": [0.1]}},
-    "compare": {"seeds": 2, "epochs": 1, "images": 100, "arms": {"relu": {}, "tanh": {"activation": "tanh"}}},
+    "compare": {
+        "seeds": 3,
+        "cures": {"epochs": 1, "images": 100, "tried": {}},
+        "sets": {
+            "activations": {
+                "epochs": 1,
+                "images": 100,
+                "reference": "relu",
+                "arms": {"relu": {}, "tanh": {"activation": "tanh"}},
+            }
+        },
+    },
     "evaluate": {"bootstrap": 100},
     "explain": {"per_class": 1},
     "export": {"calibration": 50},
@@ -196,23 +207,29 @@ def champion(server: str) -> Any:
     return MlflowClient(server).get_model_version_by_alias("folder", "champion").tags["imagetrail.content"]
 
 
-def test_what_is_better_is_offered_what_is_worse_is_not_and_nothing_new_does_nothing(tmp_path: Path, server: str) -> None:
+def test_what_is_better_is_offered_what_is_worse_is_not_and_nothing_new_does_nothing(
+    tmp_path: Path, server: str, record_property: Callable[[str, object], None]
+) -> None:
     world = World(tmp_path, server)
     world.change_data(1300, shuffled=True)
-    worse = world.checkout()
+    worse, later = world.checkout(), world.checkout()
     world.change_data(1300)
     better = world.checkout()
     wait_for(server)
     with ThreadPoolExecutor() as both:
-        told, said = both.map(world.retrain, (worse, better))
+        promoted = both.submit(world.retrain, better)
+        told, next_week = world.retrain(worse), world.retrain(later)
+        said = promoted.result()
 
+    assert "REJECT: " in next_week and "Running stage" not in next_week, next_week  # nor is it trained again
     assert decision(worse) == "REJECT" and "nothing to offer" in told and "nothing to request" in told
     assert "REJECT: " in (worse / ".imagetrail/summary.md").read_text() and not (worse / ".imagetrail/gh.log").exists()
     assert len(ledger.read(worse)) == 1 and "* main" in world.do("git", "branch", at=worse)
 
-    assert decision(better) != "REJECT" and "with the new champion" in said, said
+    assert decision(better) == "PROMOTE" and "with the new champion" in said, said
     assert (better / ".imagetrail/gh.log").read_text().count("pr create --head retrain") == 1
     body = (better / ".imagetrail/summary.md").read_text()
+    assert body.startswith("PROMOTE: ") and "PROMOTE" in (better / "artifacts/report/report.md").read_text().splitlines()[0]
     assert "| top1 | 0.1000 (0.0800 – 0.1300) | 0.9" in body and "](https://example.org/" in body and "Cost: " in body
     assert len(body) < 65_536
     assert world.tip("retrain") == versioning.head(better) and world.tip("retrain-pictures")
@@ -223,14 +240,15 @@ def test_what_is_better_is_offered_what_is_worse_is_not_and_nothing_new_does_not
     assert new.who.startswith("github-actions[bot]") and new.commit == versioning.git(better, "rev-parse", "HEAD~1")
     assert champion(server) == begun.model  # until it is merged
 
-    assert "pr edit 7" in world.do(
+    assert "pulls/7" in world.do(
         "sh", "-c", "make request && cat $GH_LOG", at=better, GH_LOG=str(better / ".imagetrail/gh.log")
     )
 
     world.merge()
     before = world.tip("main"), world.tip("retrain"), world.tip("retrain-pictures")
-    again = world.checkout()
+    again, start = world.checkout(), time.monotonic()
     said = world.retrain(again)
+    record_property("retraining", f"{time.monotonic() - start:.0f} s where there is nothing new")
     assert "nothing to do" in said and "Running stage" not in said and "nothing to offer" in said
     assert (world.tip("main"), world.tip("retrain"), world.tip("retrain-pictures")) == before
     assert champion(server) == new.model

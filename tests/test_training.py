@@ -208,14 +208,18 @@ def test_a_last_batch_of_one_is_left_out(make_samples: Callable[..., Samples]) -
 
 @pytest.mark.parametrize(
     ("shares", "reason"),
-    [({"augmented": 0.7, "synthetic": 0.4}, r"is 1\.1; at most 1"), ({"synthetic": 0.4}, "0.4 from stage synthesise")],
+    [
+        ({"augmented": 0.5, "synthetic": 0.4, "related": 0.2}, r"is 1\.1; at most 1"),
+        ({"synthetic": 0.4}, "0.4 from stage synthesise"),
+        ({"related": 0.4}, "0.4 of related images, but pretrain.related names no data set with classes called as ours"),
+    ],
 )
 def test_a_mixture_that_cannot_be_had_is_refused(
     toy: Toy, make_samples: Callable[..., Samples], shares: dict[str, float], reason: str
 ) -> None:
     none = make_samples("none", np.empty((0, 8, 8, 1), np.uint8), [])
     with pytest.raises(UserError, match=reason):
-        training.mixture(recipe(**shares), toy(), toy("augmented"), none)
+        training.mixture(recipe(**shares), toy(), toy("augmented"), none, none)
 
 
 def test_channel_statistics_are_those_of_all_pixels(make_samples: Callable[..., Samples]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -22,7 +23,7 @@ class Mixture:
     """Where an epoch's images come from. It has as many images as `real`, or a multiple of that, whatever the shares."""
 
     real: Samples
-    others: tuple[tuple[Samples, float], ...] = ()  # (augmented or synthetic samples, share of an epoch)
+    others: tuple[tuple[Samples, float], ...] = ()  # (samples, share of an epoch); only of the classes of `real`
     limit: int | None = None  # use the first so many of a seeded shuffle of the real images
     repeat_to: int = 0  # a smaller set is repeated until an epoch has at least so many images
 
@@ -42,13 +43,15 @@ class Mixture:
         rank, ranks: of each batch, read only the share of this process among so many.
         """
         rng = generator(seed, "order", number)
-        # shares are rounded down, so that shares of 1 in all fit
-        counts = [int(share * len(self) + 1e-9) if len(other) else 0 for other, share in self.others]
-        counts.insert(0, len(self) - sum(counts))
         sources = [self.real, *(other for other, _ in self.others)]
-        plans = [
-            _plan(self._numbers(source, seed), count, source, rng) for source, count in zip(sources, counts, strict=True)
+        numbers = [self._numbers(source, seed) for source in sources]
+        # shares are rounded down, so that shares of 1 in all fit
+        counts = [
+            int(share * len(self) + 1e-9) if len(some) else 0
+            for some, (_, share) in zip(numbers[1:], self.others, strict=True)
         ]
+        counts.insert(0, len(self) - sum(counts))
+        plans = [_plan(some, count, source, rng) for some, count, source in zip(numbers, counts, sources, strict=True)]
         where = rng.permutation(np.repeat(np.arange(len(sources), dtype=np.int8), counts))  # which source is next
         mine = (np.arange(len(where)) % batch_size) % ranks == rank
         readers = [
@@ -67,8 +70,18 @@ class Mixture:
                 yield _gather(readers, chosen, parts)
 
     def _numbers(self, source: Samples, seed: int) -> NDArray[np.int64]:
-        if source is not self.real or self._used == len(self.real):
-            return np.arange(len(source))
+        """Which images of a source may be drawn."""
+        if source is self.real:
+            return self._drawn(seed)
+        usable = source.labels < len(self.real.classes)
+        if self._used < len(self.real):  # a new version of an image left out would bring that image back
+            ids, parents = self.real.index["id"].take(self._drawn(seed)), source.index["parent"]
+            usable &= pc.or_(pc.is_null(parents), pc.is_in(parents, ids.combine_chunks())).to_numpy()
+        return np.flatnonzero(usable)
+
+    def _drawn(self, seed: int) -> NDArray[np.int64]:
+        if self._used == len(self.real):
+            return np.arange(len(self.real))
         return np.sort(generator(seed, "subset").permutation(len(self.real))[: self._used])
 
 

@@ -16,6 +16,7 @@ from imagetrail.samples import Samples
 from imagetrail.training import Epoch, Recipe, Training
 
 BEST = layout.ARTIFACTS / "tune" / "best.yaml"
+CURES = layout.ARTIFACTS / "compare" / "cures.yaml"
 PRETRAINED = layout.ARTIFACTS / "pretrain" / "weights.safetensors"
 
 
@@ -26,29 +27,32 @@ class Experiment:
     train: Samples
     augmented: Samples
     synthetic: Samples
+    related: Samples  # its classes are ours, in our order, and then those that only related data sets have
     valid: Samples
     pretrained: dict[str, Tensor]
 
     def start(self, recipe: Recipe, *, seed: int, checkpoint: Path | None = None) -> Training:
         """A training about to begin, or where `checkpoint` left it."""
-        begun = training.start(recipe, self.train, seed=seed, pretrained=self.pretrained)
+        begun = training.start(recipe, self.train, seed=seed, pretrained=self.pretrained if recipe.pretrained else None)
         if checkpoint:
             checkpoints.restore(checkpoint, begun)
         return begun
 
     def mixture(self, recipe: Recipe, *, images: int | None = None) -> Mixture:
-        return training.mixture(recipe, self.train, self.augmented, self.synthetic, limit=images)
+        return training.mixture(recipe, self.train, self.augmented, self.synthetic, self.related, limit=images)
 
     def fit(self, begun: Training, *, images: int | None = None, until: int | None = None) -> Iterator[Epoch]:
         return training.fit(begun, self.mixture(begun.recipe, images=images), self.valid, until=until)
 
 
-def open_experiment() -> Experiment:
-    train, augmented, synthetic, valid = (
-        samples.read(folder, columns=["label"])
-        for folder in (layout.TRAIN, layout.AUGMENTED, layout.SYNTHETIC, layout.VALID)
+def open_experiment(*, limited: bool = True) -> Experiment:
+    """Opens what the stages have made. limited: trainings may use a part of the images, which takes the ids of all."""
+    columns = ["id", "label", "parent"] if limited else ["label"]
+    train, augmented, synthetic, related, valid = (
+        samples.read(folder, columns=columns)
+        for folder in (layout.TRAIN, layout.AUGMENTED, layout.SYNTHETIC, layout.RELATED, layout.VALID)
     )
-    return Experiment(train, augmented, synthetic, valid, pretrained=load_weights(PRETRAINED))
+    return Experiment(train, augmented, synthetic, related, valid, pretrained=load_weights(PRETRAINED))
 
 
 def default_recipe(*, epochs: int, path: Path = Path("params.yaml")) -> Recipe:
@@ -64,6 +68,11 @@ def default_recipe(*, epochs: int, path: Path = Path("params.yaml")) -> Recipe:
 def best_recipe(*, epochs: int) -> Recipe:
     """The recipe of params.yaml with what the search found."""
     return override(default_recipe(epochs=epochs), read_yaml(BEST), str(BEST))
+
+
+def proven_recipe(*, epochs: int) -> Recipe:
+    """That recipe with every cure for scarce data that `compare` tried as it proved: at the value tried, or off."""
+    return override(best_recipe(epochs=epochs), read_yaml(CURES), str(CURES))
 
 
 def override(recipe: Recipe, values: dict[str, Any], where: str) -> Recipe:

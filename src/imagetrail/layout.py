@@ -3,10 +3,12 @@
 from pathlib import Path
 
 RAW = Path("data/raw")  # <dataset>/files/, <dataset>/SOURCE.json
-RELATED = Path("data/related")  # <dataset>/, the files of the data sets named in pretrain.related
+RELATED_FILES = Path("data/related")  # <dataset>/, the files of the data sets named in pretrain.related
 UNKNOWN = Path("data/unknown")  # <dataset>/, the files of the data set named in evaluate.unknown
+WEIGHTS = Path("data/weights")  # safetensors files of the user's, for pretrain.weights
 SPLIT = Path("data/split")
 TRAIN, VALID, TEST = SPLIT / "train", SPLIT / "valid", SPLIT / "test"
+RELATED = SPLIT / "related"  # the pictures of RELATED_FILES, none of which is in valid or test
 AUGMENTED = Path("data/augmented")
 SYNTHETIC = Path("data/synthetic")
 ARTIFACTS = Path("artifacts")  # <stage>/

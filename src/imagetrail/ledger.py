@@ -33,13 +33,13 @@ class Entry(Section):
     decision: str  # sha256 of the gate's decision.json
     champion: dict[str, Any]  # the `outs` entry of champion/model.dvc
     reason: str | None  # why, where it was forced
-    previous: str  # sha256 of the line before, so that an edit is noticed; empty in the first
+    seal: str = ""  # sha256 of all this and of the seal before, so that an edit is noticed
 
 
 def read(root: Path = Path()) -> list[Entry]:
     """All lines, oldest first; none without a champion. Raises UserError if they were not all written by imagetrail."""
     entries: list[Entry] = []
-    previous = ""
+    before = ""
     for number, line in enumerate(_lines(root), 1):
         where = f"{FILE}: line {number}"
         try:
@@ -49,27 +49,35 @@ def read(root: Path = Path()) -> list[Entry]:
         entry = check(Entry, value, where)
         if entry.number != number:
             raise _edited(f"{where} has the number {entry.number}")
-        if entry.previous != previous:
-            raise _edited(f"{where} does not follow from the line before")
+        if entry.seal != _seal(entry, before):
+            raise _edited(f"{where} is not what imagetrail wrote there")
         entries.append(entry)
-        previous = _sha256(line)
+        before = entry.seal
     return entries
 
 
 def append(root: Path, **facts: Any) -> Entry:
     """Adds a line with these facts, who and when, and returns it."""
-    lines = _lines(root)
+    history = read(root)
     entry = Entry(
-        number=len(lines) + 1,
+        number=len(history) + 1,
         when=datetime.now(UTC).isoformat(timespec="seconds"),
         who=versioning.user(root),
         commit=versioning.head(root),
-        previous=_sha256(lines[-1]) if lines else "",
         **facts,
     )
+    sealed = entry.model_copy(update={"seal": _seal(entry, history[-1].seal if history else "")})
     with replacing(root / FILE) as temporary:
-        temporary.write_bytes(b"".join(line + b"\n" for line in [*lines, json.dumps(entry.model_dump()).encode()]))
-    return entry
+        lines = [*_lines(root), json.dumps(sealed.model_dump()).encode()]
+        temporary.write_bytes(b"".join(line + b"\n" for line in lines))
+    return sealed
+
+
+def present(root: Path = Path()) -> bool:
+    """Whether there is a champion. Raises UserError if git names one that DVC has not brought here yet."""
+    if (root / POINTER).exists() and not (root / MODEL).exists():
+        raise UserError(f"{FOLDER} is not here, which {POINTER} names; run `dvc pull {POINTER}`, then this again")
+    return (root / MODEL).exists()
 
 
 def tracked(root: Path) -> dict[str, Any] | None:
@@ -86,8 +94,8 @@ def _lines(root: Path) -> list[bytes]:
     return (root / FILE).read_bytes().removesuffix(b"\n").split(b"\n") if (root / FILE).exists() else []
 
 
-def _sha256(line: bytes) -> str:
-    return hashlib.sha256(line).hexdigest()
+def _seal(entry: Entry, before: str) -> str:
+    return hashlib.sha256((before + json.dumps(entry.model_dump(exclude={"seal"}))).encode()).hexdigest()
 
 
 def _edited(what: str) -> UserError:

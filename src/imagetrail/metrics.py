@@ -254,13 +254,3 @@ def holm(p_values: list[float]) -> list[float]:
         running = max(running, (len(p_values) - rank) * p_values[i])
         corrected[i] = min(running, 1.0)
     return [float(p) for p in corrected]
-
-
-def paired_p(ours: Floats, reference: Floats) -> float:
-    """Two-sided paired t-test over seeds; 1 where the runs are alike or too few."""
-    difference = ours - reference
-    if len(difference) < 2 or np.ptp(difference) == 0:
-        return 1.0
-    from scipy import stats
-
-    return float(stats.ttest_rel(ours, reference).pvalue)

@@ -13,10 +13,11 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from imagetrail import activations
+from imagetrail import activations, efficientnet
 from imagetrail.choices import choose
 from imagetrail.errors import UserError
 from imagetrail.files import replacing, write_json
+from imagetrail.layers import Crop, Flatten, Residual, scaled
 
 
 @dataclass(frozen=True)
@@ -55,21 +56,6 @@ class Classifier(nn.Module):
         return logits
 
 
-class Flatten(nn.Module):
-    """N×C×H×W to N×(H·W·C): the order in memory, so nothing moves, and the order of Keras."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        return features.permute(0, 2, 3, 1).flatten(1)
-
-
-class Residual(nn.Sequential):
-    """Layers whose result is added to what came in (arXiv:1512.03385)."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        added: Tensor = features + super().forward(features)  # type: ignore[no-untyped-call]  # as torch has it
-        return added
-
-
 def fast(spec: Spec) -> nn.Sequential:
     """Stages that halve the picture, made for accuracy per second on a CPU.
 
@@ -98,7 +84,7 @@ def resnet(spec: Spec) -> nn.Sequential:
 def _widths(spec: Spec) -> list[int]:
     """The channels of each stage: as many stages as halve the picture to 4×4 or less, and two at least."""
     stages = max(2, math.ceil(math.log2(spec.image_size / 4)))
-    return [_scaled(min(32 * 2**stage, 256), spec.width) for stage in range(stages)]
+    return [scaled(min(32 * 2**stage, 256), spec.width) for stage in range(stages)]
 
 
 def _halving(into: int, out: int, spec: Spec) -> list[nn.Module]:
@@ -115,11 +101,15 @@ def _head(channels: int, spec: Spec) -> list[nn.Module]:
 
 
 def article(spec: Spec) -> nn.Sequential:
-    """The network of the article: conv 32, pool, conv 64, pool, dense 64, dense K; no padding, no normalisation."""
+    """The network of the article: conv 32, pool, conv 64, pool, dense 64, dense K; no padding, no normalisation.
+
+    Pooling drops an odd last row and column; pixels that only they see are left out: the same answers for a sixth less.
+    """
     side = ((spec.image_size - 2) // 2 - 2) // 2
     if side < 1:
         raise UserError(f"model 'article' needs image_size 10 or more, not {spec.image_size}: its unpadded layers shrink it")
-    first, second, dense = (_scaled(base, spec.width) for base in (32, 64, 64))
+    first, second, dense = (scaled(base, spec.width) for base in (32, 64, 64))
+    seen = (2 * side + 2) * 2 + 2
 
     def pooled() -> list[nn.Module]:
         """Activation and pooling, the cheaper order where both are the same function."""
@@ -127,7 +117,7 @@ def article(spec: Spec) -> nn.Sequential:
         return layers[::-1] if spec.activation in activations.NOT_MONOTONIC else layers
 
     return nn.Sequential(
-        *(nn.Conv2d(spec.channels, first, 3), *pooled()),
+        *(Crop(seen), nn.Conv2d(spec.channels, first, 3), *pooled()),
         *(nn.Conv2d(first, second, 3), *pooled()),
         *(Flatten(), nn.Linear(second * side * side, dense), activations.build(spec.activation)),
         *(nn.Dropout(spec.dropout), nn.Linear(dense, len(spec.classes))),
@@ -136,7 +126,7 @@ def article(spec: Spec) -> nn.Sequential:
 
 def mlp(spec: Spec) -> nn.Sequential:
     """One hidden layer on the pixels: what a network without convolutions reaches."""
-    pixels, hidden = spec.channels * spec.image_size**2, _scaled(256, spec.width)
+    pixels, hidden = spec.channels * spec.image_size**2, scaled(256, spec.width)
     return nn.Sequential(
         *(Flatten(), nn.Linear(pixels, hidden), activations.build(spec.activation)),
         *(nn.Dropout(spec.dropout), nn.Linear(hidden, len(spec.classes))),
@@ -148,17 +138,27 @@ def linear(spec: Spec) -> nn.Sequential:
     return nn.Sequential(Flatten(), nn.Linear(spec.channels * spec.image_size**2, len(spec.classes)))
 
 
+def efficientnet_lite0(spec: Spec) -> nn.Sequential:
+    """A network for photos, with weights learned on ImageNet to begin with: see `pretrain.weights`."""
+    return efficientnet.lite0(
+        size=spec.image_size,
+        mean=spec.mean,
+        std=spec.std,
+        classes=len(spec.classes),
+        activation=spec.activation,
+        width=spec.width,
+        dropout=spec.dropout,
+    )
+
+
 MODELS: dict[str, Callable[[Spec], nn.Sequential]] = {
     "article": article,
+    "efficientnet_lite0": efficientnet_lite0,
     "fast": fast,
     "linear": linear,
     "mlp": mlp,
     "resnet": resnet,
 }
-
-
-def _scaled(channels: int, width: float) -> int:
-    return max(8, round(channels * width / 8) * 8)
 
 
 def _conv(into: int, out: int) -> nn.Conv2d:
@@ -233,13 +233,28 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_trunk(model: Classifier, weights: dict[str, Tensor]) -> int:
-    """Puts pretrained weights into every layer but the last; returns how many tensors that were."""
-    names = list(model.network.state_dict())
-    last = names[-1].rsplit(".", 1)[0]
-    wanted = {name for name in names if not name.startswith(f"{last}.")}
-    trunk = {name: tensor for name, tensor in weights.items() if name in wanted}
+    """Puts pretrained weights into every layer but the last; returns how many tensors that were.
+
+    A first layer of grey pictures takes the weights of one of colour, and the other way round: to a grey picture it
+    answers the same. Raises UserError if anything else differs.
+    """
     own = model.network.state_dict()
-    if trunk.keys() != wanted or any(trunk[name].shape != own[name].shape for name in wanted):
-        raise UserError("the pretrained weights are of another model, width or number of channels than the recipe")
+    last = list(own)[-1].split(".")[0]
+    wanted = {name: tensor for name, tensor in own.items() if not name.startswith(f"{last}.")}
+    trunk = {name: _colour(weights[name], tensor) for name, tensor in wanted.items() if name in weights}
+    for name, tensor in wanted.items():
+        if name not in trunk or trunk[name].shape != tensor.shape:
+            there = f"{list(trunk[name].shape)} there and {list(tensor.shape)} here" if name in trunk else "not there"
+            raise UserError(
+                f"the pretrained weights are of another model, width or image size than the recipe's {model.spec.model}: "
+                f"{name} is {there}"
+            )
     model.network.load_state_dict(trunk, strict=False)
     return len(trunk)
+
+
+def _colour(kernel: Tensor, own: Tensor) -> Tensor:
+    """The kernel O×I×H×W of a convolution for 1 or 3 channels, for as many as its counterpart has."""
+    if kernel.ndim != 4 or own.ndim != 4 or {kernel.shape[1], own.shape[1]} != {1, 3}:
+        return kernel
+    return kernel.sum(1, keepdim=True) if own.shape[1] == 1 else kernel.expand(-1, 3, -1, -1) / 3

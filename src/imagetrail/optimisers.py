@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -31,39 +31,70 @@ def _matrix(weight: Tensor) -> Tensor:
     return weight.permute(0, 2, 3, 1).flatten(1) if weight.ndim == 4 else weight
 
 
-def adamw(model: nn.Module, lr: float, weight_decay: float, batch: float) -> list[torch.optim.Optimizer]:
+def adamw(
+    model: nn.Module, lr: float, weight_decay: float, batch: float, layer_decay: float = 1.0
+) -> list[torch.optim.Optimizer]:
     """arXiv:1711.05101; its learning rate goes with the root of the batch size (arXiv:2205.10287)."""
-    return [torch.optim.AdamW(_groups(model.parameters(), weight_decay), lr=lr * batch**0.5, fused=True)]
+    return [torch.optim.AdamW(_groups(by_rate(model, layer_decay), lr * batch**0.5, weight_decay), fused=True)]
 
 
-def sgd(model: nn.Module, lr: float, weight_decay: float, batch: float) -> list[torch.optim.Optimizer]:
+def sgd(
+    model: nn.Module, lr: float, weight_decay: float, batch: float, layer_decay: float = 1.0
+) -> list[torch.optim.Optimizer]:
     """With Nesterov momentum; its learning rate goes with the batch size (arXiv:1706.02677)."""
-    return [torch.optim.SGD(_groups(model.parameters(), weight_decay), lr=lr * batch, momentum=0.9, nesterov=True)]
+    groups = _groups(by_rate(model, layer_decay), lr * batch, weight_decay)
+    return [torch.optim.SGD(groups, momentum=0.9, nesterov=True)]
 
 
-def muon(model: nn.Module, lr: float, weight_decay: float, batch: float) -> list[torch.optim.Optimizer]:
+def muon(
+    model: nn.Module, lr: float, weight_decay: float, batch: float, layer_decay: float = 1.0
+) -> list[torch.optim.Optimizer]:
     """Muon for hidden layers; the last layer, biases and scales learn with AdamW at a tenth of its learning rate."""
-    *hidden, _ = [weight for weight in model.parameters() if weight.ndim > 1]
-    taken = {id(weight) for weight in hidden}
-    others = [weight for weight in model.parameters() if id(weight) not in taken]
-    rest = torch.optim.AdamW(_groups(others, weight_decay), lr=lr / 10 * batch**0.5, fused=True)
-    return [Muon(hidden, lr * batch**0.5, weight_decay), rest] if hidden else [rest]
+    hidden = {id(weight) for weight in [weight for weight in model.parameters() if weight.ndim > 1][:-1]}
+    layers = by_rate(model, layer_decay)
+    matrices = [(rate, [weight for weight in layer if id(weight) in hidden]) for rate, layer in layers]
+    others = [(rate, [weight for weight in layer if id(weight) not in hidden]) for rate, layer in layers]
+    lr *= batch**0.5
+    moved = [Muon(layer, lr * rate, weight_decay) for rate, layer in matrices if layer]
+    return [*moved, torch.optim.AdamW(_groups(others, lr / 10, weight_decay), fused=True)]
 
 
-# Built for a model, a learning rate at 256 images a batch, a weight decay, and the batch size in units of 256 images.
-OPTIMISERS: dict[str, Callable[[nn.Module, float, float, float], list[torch.optim.Optimizer]]] = {
-    "adamw": adamw,
-    "muon": muon,
-    "sgd": sgd,
-}
+class Optimise(Protocol):
+    """Builds optimisers for a model: `lr` is for 256 images a batch, `batch` the batch size in units of that."""
+
+    def __call__(
+        self, model: nn.Module, lr: float, weight_decay: float, batch: float, layer_decay: float = 1.0
+    ) -> list[torch.optim.Optimizer]: ...
 
 
-def _groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+OPTIMISERS: dict[str, Optimise] = {"adamw": adamw, "muon": muon, "sgd": sgd}
+
+Layers = list[tuple[float, list[nn.Parameter]]]  # parameters, with the factor on their learning rate
+
+
+def by_rate(model: nn.Module, decay: float) -> Layers:
+    """The parameters layer by layer; the last learns at the full rate, each one before at `decay` of the next one's.
+
+    Early layers hold what all pictures have in common, and should change least (arXiv:1801.06146). A layer is a matrix or
+    kernel, with the biases and scales that follow it.
+    """
+    layers: list[list[nn.Parameter]] = [[]]
+    for weight in model.parameters():
+        if weight.ndim > 1 and layers[-1] and decay < 1:
+            layers.append([])
+        layers[-1].append(weight)
+    return [(decay ** (len(layers) - 1 - depth), layer) for depth, layer in enumerate(layers)]
+
+
+def _groups(layers: Layers, lr: float, weight_decay: float) -> list[dict[str, Any]]:
     """Decay for weights; none for biases and for scales of normalisation, which it would only distort."""
-    known = list(parameters)
-    weights = [weight for weight in known if weight.ndim > 1]
-    rest = [weight for weight in known if weight.ndim <= 1]
-    return [{"params": weights, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = []
+    for rate, layer in layers:
+        weights = [weight for weight in layer if weight.ndim > 1]
+        rest = [weight for weight in layer if weight.ndim <= 1]
+        groups.append({"params": weights, "weight_decay": weight_decay, "lr": lr * rate})
+        groups.append({"params": rest, "weight_decay": 0.0, "lr": lr * rate})
+    return groups
 
 
 def _rise(progress: float, warm_up: float) -> float:

@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 BLUE, ORANGE, GREY, GREEN, RED = "#2563eb", "#ea580c", "#94a3b8", "#16a34a", "#dc2626"
-VERDICTS = {"win": GREEN, "loss": RED, "tie": GREY, "reference": BLUE}
+VERDICTS = {"win": GREEN, "helps": GREEN, "loss": RED, "harms": RED, "tie": GREY, "no effect": GREY, "reference": BLUE}
 
 
 def history(rows: Sequence[Mapping[str, float]], path: Path | BinaryIO) -> None:
@@ -50,15 +51,85 @@ def trials(rows: Sequence[Mapping[str, Any]], path: Path | BinaryIO) -> None:
     _save(figure, path)
 
 
-def intervals(arms: Sequence[Mapping[str, Any]], path: Path | BinaryIO) -> None:
-    """Mean and 95 % interval of each arm, best at the top, coloured by verdict."""
-    figure = Figure(figsize=(9, 0.9 + 0.45 * len(arms)), layout="constrained")
+def importance(shares: Mapping[str, float], path: Path | BinaryIO) -> None:
+    """How much of the scores' variance each searched field explains, the most at the top."""
+    figure = Figure(figsize=(9, 0.9 + 0.35 * len(shares)), layout="constrained")
     axes = figure.subplots()
+    names = list(shares)[::-1]
+    axes.barh(names, [100 * shares[name] for name in names], color=BLUE)
+    axes.set_xlim(0, 100)
+    _finish(axes, "variance of valid top-1 after the first rung that the field explains by itself, %", "")
+    _save(figure, path)
+
+
+def parallel(rows: Sequence[Mapping[str, Any]], fields: Sequence[str], path: Path | BinaryIO) -> None:
+    """Each trial as a line through its values, the better the darker; trials stopped early are dotted."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    axes = figure.subplots()
+    scored = sorted((row for row in rows if row["value"] == row["value"]), key=lambda row: float(row["value"]))
+    columns = [*fields, "value"]
+    places = np.array([_places(scored, name) for name in columns])
+    for rank, row in enumerate(scored):
+        shade = matplotlib.colormaps["viridis_r"](rank / max(1, len(scored) - 1))
+        axes.plot(places[:, rank], color=shade, linestyle="-" if row["state"] == "COMPLETE" else ":", linewidth=1.3)
+    for x, name in enumerate(columns):
+        values = [row[name] for row in scored]
+        marks = sorted(set(values)) if len(set(values)) <= 6 or isinstance(values[0], str) else [min(values), max(values)]
+        for mark in marks:
+            place = places[x, values.index(mark)]
+            text = f"{100 * mark:.1f} %" if name == "value" else str(mark) if isinstance(mark, str) else f"{mark:.3g}"
+            axes.annotate(text, (x, place), (3, 0), textcoords="offset points", fontsize=7, va="center", parse_math=False)
+    axes.set_xticks(range(len(columns)), [*fields, "valid top-1"])
+    axes.set_yticks([])
+    axes.grid(axis="x", alpha=0.5)
+    axes.spines[["top", "right", "left", "bottom"]].set_visible(False)
+    _save(figure, path)
+
+
+def _places(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
+    """Where on an axis from 0 to 1 each row's value stands: names evenly, numbers that span decades by their logarithm."""
+    values = [row[name] for row in rows]
+    if any(isinstance(value, str) for value in values):
+        ordered = sorted(set(values), key=str)
+        return [ordered.index(value) / max(1, len(ordered) - 1) for value in values]
+    numbers = np.array(values, float)
+    if name != "value" and numbers.min() > 0 and numbers.max() / numbers.min() > 5:
+        numbers = np.log(numbers)
+    return [float(number) for number in (numbers - numbers.min()) / (float(np.ptp(numbers)) or 1.0)]
+
+
+def pareto(front: Sequence[Mapping[str, Any]], path: Path | BinaryIO) -> None:
+    """Score against cost of the trials that no other beats in both, with their numbers; the last column is the cost."""
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    axes = figure.subplots()
+    cost = list(front[0])[-1]
+    x, y = [row[cost] for row in front], [100 * row["value"] for row in front]
+    axes.plot(x, y, "o-", color=BLUE, drawstyle="steps-post")
+    for row, *place in zip(front, x, y, strict=True):
+        axes.annotate(f"trial {row['number']}", place, (4, -10), textcoords="offset points", fontsize=7)
+    axes.set_xscale("log")
+    _finish(axes, cost.replace("_", " "), "valid top-1, %")
+    _save(figure, path)
+
+
+def intervals(arms: Sequence[Mapping[str, Any]], path: Path | BinaryIO) -> None:
+    """Each arm with 95 % intervals, best at the top: its mean on the left, on the right what decides, its difference."""
+    figure = Figure(figsize=(9, 0.9 + 0.4 * len(arms)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    right.axvline(0, color=VERDICTS["reference"], linewidth=1)
     for row, arm in enumerate(reversed(arms)):
-        axes.plot([100 * arm["low"], 100 * arm["high"]], [row, row], color=VERDICTS[arm["verdict"]], linewidth=3, alpha=0.5)
-        axes.plot(100 * arm["mean"], row, "o", color=VERDICTS[arm["verdict"]])
-    axes.set_yticks(range(len(arms)), [f"{arm['arm']}  ({arm['verdict']})" for arm in reversed(arms)])
-    _finish(axes, "valid top-1, % (mean over seeds, 95 % interval)", "")
+        colour = VERDICTS[arm["verdict"]]
+        for axes, middle, prefix in ((left, "mean", ""), (right, "difference", "difference_")):
+            if axes is left or arm["verdict"] != "reference":
+                ends = [100 * arm[f"{prefix}low"], 100 * arm[f"{prefix}high"]]
+                axes.plot(ends, [row, row], color=colour, linewidth=3, alpha=0.5)
+                axes.plot(100 * arm[middle], row, "o", color=colour)
+    left.set_yticks(range(len(arms)), [f"{arm['arm']}  ({arm['verdict']})" for arm in reversed(arms)])
+    for label in left.get_yticklabels():
+        label.set_parse_math(False)  # an arm may have any name
+    (reference,) = (arm["arm"] for arm in arms if arm["verdict"] == "reference")
+    _finish(left, "valid top-1, %", "")
+    _finish(right, f"points more than {reference}, paired by seed".replace("$", r"\$"), "")
     _save(figure, path)
 
 
@@ -111,8 +182,8 @@ def coverage(points: Sequence[Mapping[str, float]], path: Path | BinaryIO) -> No
 def gallery(
     images: Sequence[NDArray[np.uint8]], captions: Sequence[str], path: Path | BinaryIO, *, columns: int = 8
 ) -> None:
-    """Pictures H×W×C, each under its caption of one or more lines."""
-    rows, high = -(-len(images) // columns), 1.15 + 0.1 * captions[0].count("\n")  # of a cell that is 1 wide
+    """Pictures H×W×C, each under its caption of one or more lines; there may be none."""
+    rows, high = max(1, -(-len(images) // columns)), 1.15 + 0.1 * "".join(captions[:1]).count("\n")  # of a cell 1 wide
     figure = Figure(figsize=(1.2 * columns, 1.2 * high * rows))
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, columns), ylim=(high * rows, 0))
     axes.axis("off")
@@ -123,6 +194,8 @@ def gallery(
         # a class may have any name, so no mathematics in it
         axes.text(left + 0.5, bottom - 1, caption, fontsize=6.5, ha="center", va="bottom", parse_math=False)
     axes.set(xlim=(0, columns), ylim=(high * rows, 0))
+    if not len(images):
+        axes.text(0.1, high / 2, "none", va="center")
     _save(figure, path)
 
 
@@ -140,22 +213,6 @@ def saliency(images: NDArray[np.uint8], maps: NDArray[np.float32], titles: Seque
         plain.set_title(title, fontsize=7, color=RED if ", not " in title else "black", loc="left")
         marked.imshow(image.mean(2), cmap="gray", vmin=0, vmax=255)
         marked.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.6)
-    _save(figure, path)
-
-
-def disagreements(images: NDArray[np.uint8], titles: Sequence[str], path: Path | BinaryIO) -> None:
-    """Each picture under its title, eight a row; titles that begin with + are in green."""
-    columns = 8
-    rows = max(1, -(-len(images) // columns))
-    figure = Figure(figsize=(11, 1.6 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
-    for axes, image, title in zip(grid.flat, images, titles, strict=False):
-        axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
-        axes.set_title(title, fontsize=7, color=GREEN if title.startswith("+") else RED, loc="left")
-    if not len(images):
-        grid[0, 0].text(0, 0.5, "no picture that only one of two models gets right")
     _save(figure, path)
 
 

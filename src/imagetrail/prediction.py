@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imagetrail import layout, occlusion, pipeline
+from imagetrail import ledger, occlusion, pipeline
 from imagetrail.errors import UserError
 from imagetrail.files import replacing
 from imagetrail.intake import STDIN, Batch
@@ -32,11 +32,8 @@ def model_in_use(named: Path | None = None) -> Path:
     """The ONNX file to use: the one named, else the champion, else what export chose."""
     if named:
         return named
-    champion = layout.CHAMPION / "model"
-    if (champion / "model.onnx").exists():
-        return champion / "model.onnx"
-    if champion.with_suffix(".dvc").exists():
-        raise UserError(f"{champion} is not here; run `dvc pull {champion}.dvc` or `dvc checkout {champion}.dvc`")
+    if ledger.present():
+        return ledger.MODEL
     try:
         return pipeline.challenger()
     except UserError as error:

@@ -23,6 +23,7 @@ GATE, EXPORT = layout.ARTIFACTS / "gate", layout.ARTIFACTS / "export"
 COPIES = (
     layout.ARTIFACTS / "evaluate" / "metrics.json",
     GATE / "decision.json",
+    GATE / "disagreements.png",
     EXPORT / "reference.npz",
     EXPORT / "trained_on.parquet",
 )

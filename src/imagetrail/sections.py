@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from imagetrail import ledger
 from imagetrail.augment import build
 from imagetrail.choices import alternatives
 from imagetrail.datasets import Data
@@ -14,7 +15,7 @@ from imagetrail.gate import Gate
 from imagetrail.params import load, read_yaml
 from imagetrail.search import Tune, values_of
 from imagetrail.stages.augment import Augment
-from imagetrail.stages.compare import Compare
+from imagetrail.stages.compare import Compare, made_out
 from imagetrail.stages.evaluate import Evaluate
 from imagetrail.stages.explain import Explain
 from imagetrail.stages.export import Export
@@ -24,6 +25,7 @@ from imagetrail.stages.pretrain import Pretrain
 from imagetrail.stages.split import Split
 from imagetrail.stages.synthesise import Synthesise
 from imagetrail.stages.train import Train
+from imagetrail.training import Recipe
 
 SECTIONS: dict[str, Any] = {
     "seed": int,
@@ -41,10 +43,16 @@ SECTIONS: dict[str, Any] = {
     "export": Export,
     "gate": Gate,
 }
+MAKERS = {  # field of the recipe: what says whether its images or weights are made
+    "augmented": "augment.copies",
+    "synthetic": "synthesise.per_class",
+    "related": "pretrain.related",
+    "pretrained": "pretrain.related",
+}
 
 
 def check_all(path: Path = Path("params.yaml")) -> None:
-    """Raises one UserError with every mistake in the file."""
+    """Raises one UserError with every mistake in the file, or if the gate, hours later, would miss the champion."""
     names = [*SECTIONS, "recipe"]
     faults = [
         f"{path}: unknown section {name!r}; {alternatives(name, names)}" for name in read_yaml(path) if name not in names
@@ -52,6 +60,7 @@ def check_all(path: Path = Path("params.yaml")) -> None:
     for name, kind in SECTIONS.items():
         faults += _fault(partial(load, kind, name, path))
     faults += _fault(partial(default_recipe, epochs=1, path=path))
+    faults += _fault(ledger.present)
     if not faults:  # what follows needs sections that are right in themselves
         for check in (_check_data, _check_arms, _check_space):
             faults += _fault(partial(check, path))
@@ -80,9 +89,22 @@ def _check_data(path: Path) -> None:
 
 
 def _check_arms(path: Path) -> None:
-    recipe = default_recipe(epochs=1, path=path)
-    for arm, values in load(Compare, "compare", path).arms.items():
-        override(recipe, values, f"{path}: compare.arms.{arm}")
+    compare, recipe = load(Compare, "compare", path), default_recipe(epochs=1, path=path)
+    _check_shares(recipe, path, "recipe")
+    prepared = {field: bool(load(Any, key, path)) for field, key in MAKERS.items()}
+    for contest in made_out(compare, recipe, f"{path}: compare", prepared=lambda cure: prepared.get(cure, True)):
+        for arm, made in contest.arms.items():
+            _check_shares(made, path, f"compare, set {contest.name}, arm {arm}")
+
+
+def _check_shares(recipe: Recipe, path: Path, where: str) -> None:
+    """Refuses a recipe that takes more than all its images from elsewhere, or some that no stage is told to make."""
+    shares = {field: getattr(recipe, field) for field in ("augmented", "synthetic", "related")}
+    for field, share in shares.items():
+        if share and not load(Any, MAKERS[field], path):
+            raise UserError(f"{path}: {where}: takes a share of {share:g} {field} images, but {MAKERS[field]} makes none")
+    if sum(shares.values()) > 1 + 1e-9:
+        raise UserError(f"{path}: {where}: the shares {' + '.join(shares)} are {sum(shares.values()):g} in all; at most 1")
 
 
 def _check_space(path: Path) -> None:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from imagetrail import cvae, flow, likeness, metrics, samples, training, warp
 from imagetrail.batches import Mixture
+from imagetrail.layers import Flatten
 from imagetrail.likeness import Memory
-from imagetrail.models import Flatten
 from imagetrail.rng import derive, generator
 from imagetrail.samples import Images, Samples
 from imagetrail.training import Recipe, Training

@@ -1,37 +1,33 @@
-"""MLflow, live: what stages log while they run. Sole mlflow import.
+"""MLflow: one experiment of one store, and the few operations that this pipeline needs of it. Sole mlflow import.
 
 MLflow mirrors the files. A run is known by its tags, never by an id that the repository would have to keep: a pipeline
-run by its version, a stage's run by the content of its outs, a trial or an arm by its key among its siblings. Live
-runs stand below a pipeline run that is `pending` until `publish` finds out which version it became. A server that
-fails costs one warning and no result.
+run by its version, a stage's run by the content of its outs, a trial or an arm by its key among its siblings. While a
+stage runs, `live` writes here; afterwards `publishing` makes it agree with dvc.lock.
 """
 
-import hashlib
 import json
 import logging
 import os
-import socket
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")  # seconds; MLflow would wait 120, seven times over
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 
 import mlflow
 import mlflow.onnx
 import numpy as np
 import onnx
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.entities import Run as Run  # for publishing, too
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.types import Schema, TensorSpec
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
@@ -43,9 +39,8 @@ from imagetrail.files import replacing
 for _talkative in ("mlflow", "alembic"):
     logging.getLogger(_talkative).setLevel(logging.WARNING)
 
-VERSION, STAGE, CONTENT, PART, ROOT = (f"imagetrail.{tag}" for tag in ("version", "stage", "content", "part", "root"))
+VERSION, STAGE, CONTENT, PART = (f"imagetrail.{tag}" for tag in ("version", "stage", "content", "part"))
 PARENT = "mlflow.parentRunId"
-PENDING = "pending"  # the version of a pipeline run that is still being made
 UNREACHABLE = (MlflowException, RequestException, SQLAlchemyError, OSError)
 STATES = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
 BATCH = 900  # metrics in one call; MLflow takes 1000 entries at most
@@ -57,26 +52,34 @@ class Part:
 
     key: str  # among its siblings
     name: str
-    params: Mapping[str, Any]
+    params: Mapping[str, Any]  # the fields of Recipe and nothing else, so that any two runs compare
     history: Sequence[Mapping[str, float]]  # a row an epoch, with `epoch`
-    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
     state: str = "COMPLETE"
+    started: float | None = None  # seconds since 1970; None: now
+    ended: float | None = None
 
 
 def trial_part(row: Mapping[str, Any], recipe: Mapping[str, Any], history: Sequence[Mapping[str, float]]) -> Part:
     """A row of trials.csv as a run, with the whole recipe so that it compares with arms and the training."""
-    values = {name: value for name, value in row.items() if name not in ("number", "state", "epochs", "value")}
-    ending = {"COMPLETE": "", "PRUNED": f" · pruned at {row['epochs']}", "FAIL": " · failed"}[row["state"]]
-    name = f"trial {int(row['number']):03d} · {values.get('activation', '')}{ending}"
-    metrics = {"valid_top1": float(row["value"])} if row["value"] != "" else {}
-    return Part(str(row["number"]), name, dict(recipe) | values, history, metrics, str(row["state"]))
+    params = {name: _as(value, row.get(name, "")) for name, value in recipe.items()} | {"epochs": recipe["epochs"]}
+    ending = {"PRUNED": f" · pruned at {row['epochs']}", "FAIL": " · failed"}.get(row["state"], "")
+    name = f"trial {int(row['number']):03d} · {params['activation']}{ending}"
+    tags = {"trial": str(row["number"]), "state": str(row["state"]), "rung": str(row["epochs"])}
+    return Part(str(row["number"]), name, params, history, tags, str(row["state"]))
+
+
+def _as(default: Any, value: Any) -> Any:
+    """A value that may come from a CSV file, as the recipe would have it; its own where a trial has none."""
+    if value == "":
+        return default
+    return float(value) if isinstance(default, float) else value
 
 
 def arm_part(row: Mapping[str, Any], recipe: Mapping[str, Any], history: Sequence[Mapping[str, float]]) -> Part:
     """A row of results.csv as a run."""
-    arm, seed = row["arm"], row["seed"]
-    params = dict(recipe) | {"arm": arm, "seed": seed}
-    return Part(f"{arm}/{seed}", f"{arm} · seed {seed}", params, history, {"valid_top1": float(row["valid_top1"])})
+    tags = {name: str(row[name]) for name in ("set", "arm", "seed")}
+    return Part("/".join(tags.values()), f"{tags['arm']} · seed {tags['seed']}", recipe, history, tags)
 
 
 @dataclass(frozen=True)
@@ -86,9 +89,10 @@ class Store:
     client: MlflowClient
     experiment: str
 
-    def find(self, tags: Mapping[str, str]) -> list[Run]:
+    def find(self, tags: Mapping[str, str], *, status: str = "") -> list[Run]:
         """Runs with all of these tags, oldest first."""
         wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        wanted += f" and attributes.status = '{status}'" if status else ""
         found: list[Run] = []
         token: str | None = None
         while True:
@@ -113,11 +117,11 @@ class Store:
         self.client.log_batch(run, params=[Param(name, str(value)) for name, value in params.items()])
 
     def log_metrics(self, run: str, values: Mapping[str, float], *, step: int = 0) -> None:
-        self.client.log_batch(run, metrics=_metrics(values, step))
+        self.client.log_batch(run, metrics=_metrics(values, step, None))
 
-    def log_history(self, run: str, rows: Sequence[Mapping[str, float]]) -> None:
-        """Curves: each row's figures at the step that its `epoch` says."""
-        metrics = [metric for row in rows for metric in _metrics(_curve_points(row), int(row["epoch"]))]
+    def log_history(self, run: str, rows: Sequence[Mapping[str, float]], *, when: float | None = None) -> None:
+        """Curves: each row's figures at the step that its `epoch` says; `when` in seconds since 1970 (default: now)."""
+        metrics = [metric for row in rows for metric in _metrics(_curve_points(row), int(row["epoch"]), when)]
         for start in range(0, len(metrics), BATCH):
             self.client.log_batch(run, metrics=metrics[start : start + BATCH])
 
@@ -138,11 +142,10 @@ class Store:
 
     def write(self, parent: str, part: Part) -> None:
         """A whole child run. It ends last, so a part that has ended is whole."""
-        run = self.create(part.name, {PARENT: parent, PART: part.key, "imagetrail.state": part.state})
+        run = self.create(part.name, {PARENT: parent, PART: part.key, **part.tags}, started=part.started)
         self.log_params(run, part.params)
-        self.log_history(run, part.history)
-        self.log_metrics(run, part.metrics, step=len(part.history))
-        self.end(run, STATES[part.state])
+        self.log_history(run, part.history, when=part.ended)
+        self.end(run, STATES[part.state], ended=part.ended)
 
     def register(self, name: str, model: str, path: Path, *, alias: str, run: str | None = None, description: str) -> None:
         """Points `alias` at the version whose file has the SHA-256 `model`, made if need be; UserError for another file."""
@@ -177,14 +180,18 @@ class Store:
         return number
 
 
-def _metrics(values: Mapping[str, float], step: int) -> list[Metric]:
-    now = int(time.time() * 1000)
-    return [Metric(name, float(value), now, step) for name, value in values.items()]
+def _metrics(values: Mapping[str, float], step: int, when: float | None) -> list[Metric]:
+    milliseconds = int((when or time.time()) * 1000)
+    return [Metric(name, float(value), milliseconds, step) for name, value in values.items()]
 
 
 def _curve_points(row: Mapping[str, float]) -> dict[str, float]:
-    """An epoch's figures by their names in MLflow, where `lr` is a param already."""
-    return {"learning_rate" if name == "lr" else name: value for name, value in row.items() if name != "epoch"}
+    """An epoch's figures by their names in MLflow, where `lr` is a param already.
+
+    The score comes first: of the metrics that runs share, MLflow's Compare page draws the one that was logged first.
+    """
+    points = {"learning_rate" if name == "lr" else name: value for name, value in row.items() if name != "epoch"}
+    return dict(sorted(points.items(), reverse=True))
 
 
 def _signature(model: onnx.ModelProto) -> ModelSignature:
@@ -203,8 +210,14 @@ def uri(root: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlflow.db'}"
 
 
-def open_store(root: Path) -> Store:
-    """The experiment of this pipeline's data set, made if need be."""
+def open_store(root: Path, *, patience: int = 30, retries: int = 1) -> Store:
+    """The experiment of this pipeline's data set, made if need be.
+
+    patience: seconds that a server has for an answer, where MLflow would wait 120, seven times over; the user's own
+    MLFLOW_HTTP_REQUEST_TIMEOUT and MLFLOW_HTTP_REQUEST_MAX_RETRIES go before.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(patience))
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(retries))
     name, address = pipeline.dataset(root), uri(root)
     file = root.resolve() / "mlflow.db"
     if address == f"sqlite:///{file}" and not file.exists():
@@ -219,80 +232,16 @@ def open_store(root: Path) -> Store:
     return Store(client, client.create_experiment(name, artifact_location=place))
 
 
-def here(root: Path) -> str:
-    """Tells this working copy from others that use the same server."""
-    return hashlib.sha256(f"{socket.gethostname()}:{root.resolve()}".encode()).hexdigest()[:16]
+class Gauge:
+    """What MLflow calls system metrics: processors, memory, disk, network and, if there are any, GPUs."""
 
+    def __init__(self) -> None:
+        self._monitor: Any = SystemMetricsMonitor("")  # type: ignore[no-untyped-call]
+        self.interval: float = self._monitor.sampling_interval  # seconds, MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL
 
-def content_key(results: Mapping[str, str]) -> str:
-    """The identity of a stage's run: a hash of its outs' hashes."""
-    return hashlib.sha256(json.dumps(dict(results), sort_keys=True).encode()).hexdigest()[:16]
-
-
-@dataclass
-class Live:
-    """A run that is being written. Once the server fails, it says so and takes no more."""
-
-    store: Store | None = None
-    run: str = ""
-
-    @contextmanager
-    def guarded(self) -> Iterator[None]:
-        try:
-            yield
-        except UNREACHABLE as error:
-            self.store = None
-            reason = str(error).splitlines()[0][:200]
-            warning = f"MLflow cannot be reached; going on without it, `imagetrail publish` catches up ({reason})"
-            print(f"warning: {warning}", file=sys.stderr)
-
-    def epoch(self, row: Mapping[str, float]) -> None:
-        """A row of history.csv."""
-        if self.store:
-            with self.guarded():
-                self.store.log_history(self.run, [row])
-
-    def part(self, part: Part) -> None:
-        """Writes a whole child run."""
-        if self.store:
-            with self.guarded():
-                self.store.write(self.run, part)
-
-    def end(self, status: str) -> None:
-        if self.store:
-            with self.guarded():
-                self.store.end(self.run, status)
-
-
-@contextmanager
-def live(stage: str, params: Mapping[str, Any], root: Path = Path()) -> Iterator[Live]:
-    """A run for `stage` that ends FINISHED, FAILED or KILLED as the block does."""
-    log = Live()
-    with log.guarded():
-        store = open_store(root)
-        log.run = store.create(stage, {PARENT: _pending(store, root), STAGE: stage})
-        store.log_params(log.run, params)
-        log.store = store
-    status = "FAILED"
-    try:
-        yield log
-        status = "FINISHED"
-    except (KeyboardInterrupt, SystemExit):
-        status = "KILLED"
-        raise
-    finally:
-        if log.store and status == "FINISHED":
-            with log.guarded():
-                log.store.client.set_tag(log.run, CONTENT, _content_on_disk(stage, root))
-        log.end(status)
-
-
-def _pending(store: Store, root: Path) -> str:
-    tags = {VERSION: PENDING, ROOT: here(root)}
-    found = store.find(tags)
-    return str(found[-1].info.run_id) if found else store.create("pipeline · running", tags)
-
-
-def _content_on_disk(stage: str, root: Path) -> str:
-    outs = [out for out in pipeline.stages(root)[stage].outs if not out.endswith(pipeline.OBSERVATIONS)]
-    return content_key({out: hashlib.md5((root / out).read_bytes()).hexdigest() for out in outs})
+    def read(self) -> dict[str, float]:
+        self._monitor.collect_metrics()
+        values = {f"system/{name}": float(value) for name, value in self._monitor.aggregate_metrics().items()}
+        for part in self._monitor.monitors:
+            part.clear_metrics()
+        return values

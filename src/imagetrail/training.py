@@ -52,6 +52,12 @@ class Recipe(Section):
     repeat_to: int = Field(default=0, ge=0)  # an epoch has at least so many images: a smaller set is repeated
     augmented: float = Field(default=0.0, ge=0, le=1)  # share of an epoch taken from data/augmented
     synthetic: float = Field(default=0.0, ge=0, le=1)  # share of an epoch taken from data/synthetic
+    related: float = Field(default=0.0, ge=0, le=1)  # share taken from the images in data/split/related of our own classes
+    pretrained: bool = True  # begin with the weights in artifacts/pretrain, where there are any
+    probe: float = Field(
+        default=0.0, ge=0, le=1
+    )  # share of the training in which the last layer alone learns, if pretrained
+    layer_decay: float = Field(default=1.0, gt=0, le=1)  # factor on a layer's lr for each layer after it, if pretrained
 
     @property
     def jitter(self) -> Jitter:
@@ -87,6 +93,8 @@ class Training:
     """The state that training moves on, and that a checkpoint holds."""
 
     def __init__(self, recipe: Recipe, spec: Spec, *, seed: int, pretrained: dict[str, Tensor] | None = None) -> None:
+        if not pretrained:
+            recipe = recipe.model_copy(update={"probe": 0.0, "layer_decay": 1.0})  # which only spare what is learned already
         self.recipe, self.seed = recipe, seed
         self.machine = this_machine()
         torch.manual_seed(derive(seed, "init"))
@@ -96,7 +104,7 @@ class Training:
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         self.weights = list(self.model.parameters())
         build = optimisers.OPTIMISERS[recipe.optimiser]
-        self.optimisers = build(self.model, recipe.lr, recipe.weight_decay, recipe.batch_size / 256)
+        self.optimisers = build(self.model, recipe.lr, recipe.weight_decay, recipe.batch_size / 256, recipe.layer_decay)
         for group in self._groups():
             group["peak"] = group["lr"]
         self.teacher: Classifier | None = None  # whose probabilities, where there is one, replace the labels
@@ -157,14 +165,22 @@ def start(recipe: Recipe, train: Samples, *, seed: int, pretrained: dict[str, Te
     return Training(recipe, spec, seed=seed, pretrained=pretrained)
 
 
-def mixture(recipe: Recipe, train: Samples, augmented: Samples, synthetic: Samples, *, limit: int | None = None) -> Mixture:
-    """The images of an epoch, by the shares in `recipe`."""
-    if recipe.augmented + recipe.synthetic > 1:
-        raise UserError(f"recipe.augmented + recipe.synthetic is {recipe.augmented + recipe.synthetic:g}; at most 1")
-    for share, samples, stage in ((recipe.augmented, augmented, "augment"), (recipe.synthetic, synthetic, "synthesise")):
-        if share and not len(samples):
-            raise UserError(f"the recipe takes a share of {share:g} from stage {stage}, which made no images")
-    others = ((augmented, recipe.augmented), (synthetic, recipe.synthetic))
+def mixture(
+    recipe: Recipe, train: Samples, augmented: Samples, synthetic: Samples, related: Samples, *, limit: int | None = None
+) -> Mixture:
+    """The images of an epoch, by the shares in `recipe`. Of `related`, those with a class of `train` are taken."""
+    others = ((augmented, recipe.augmented), (synthetic, recipe.synthetic), (related, recipe.related))
+    total = sum(share for _, share in others)
+    if total > 1 + 1e-9:
+        raise UserError(f"recipe.augmented + recipe.synthetic + recipe.related is {total:g}; at most 1")
+    lacks = (
+        "from stage augment, which made no images",
+        "from stage synthesise, which made no images",
+        "of related images, but pretrain.related names no data set with classes called as ours",
+    )
+    for (samples, share), lack in zip(others, lacks, strict=True):
+        if share and not (samples.labels < len(train.classes)).any():
+            raise UserError(f"the recipe takes a share of {share:g} {lack}")
     return Mixture(train, others, limit, recipe.repeat_to)
 
 
@@ -180,7 +196,7 @@ def walk(training: Training, images: Mixture, valid: Samples, *, until: int | No
     Raises Diverged if the loss becomes infinite or not a number.
     """
     network, rank, ranks = distributed.synchronised(training.model), distributed.rank(), distributed.ranks()
-    size = training.recipe.batch_size
+    size, schedule = training.recipe.batch_size, optimisers.SCHEDULES[training.recipe.schedule]
     steps = -(-len(images) // size)  # of an epoch
     if ranks > 1 and min(size, len(images)) < 2 * ranks:
         raise UserError(f"{ranks} processes need 2 images each of a batch, and here are {min(size, len(images))} in all")
@@ -189,9 +205,11 @@ def walk(training: Training, images: Mixture, valid: Samples, *, until: int | No
         for batch, labels in images.epoch(
             number, batch_size=size, seed=training.seed, skip=training.step, rank=rank, ranks=ranks
         ):
-            lr = training.set_lr(_lr_factor(training.recipe, number, training.step, steps))
+            progress = _progress(training, training.step, steps)
+            lr = training.set_lr(schedule(progress))
             count = min(size, len(images) - training.step * size)  # images in the batch, over all processes
-            loss = _step(training, network, batch, labels, share=len(labels) / count)
+            probing = progress < training.recipe.probe
+            loss = _step(training, network, batch, labels, share=len(labels) / count, probing=probing)
             if not math.isfinite(loss):
                 raise Diverged(
                     f"the loss became {loss} in epoch {number}, step {training.step + 1}, at learning rate {lr:.3g}; "
@@ -201,16 +219,19 @@ def walk(training: Training, images: Mixture, valid: Samples, *, until: int | No
             training.loss += loss * count
             training.images += count
             yield Step(number, training.step, steps, count)
-        lr = training.set_lr(_lr_factor(training.recipe, number, training.step - 1, steps))  # of the last step
+        lr = training.set_lr(schedule(_progress(training, training.step - 1, steps)))  # of the last step
         yield _epoch(training, valid, number, lr)
 
 
-def _lr_factor(recipe: Recipe, epoch: int, step: int, steps: int) -> float:
-    return optimisers.SCHEDULES[recipe.schedule]((epoch - 1 + step / steps) / recipe.epochs)
+def _progress(training: Training, step: int, steps: int) -> float:
+    return (training.epoch + step / steps) / training.recipe.epochs
 
 
-def _step(training: Training, network: nn.Module, batch: Tensor, labels: Tensor, *, share: float) -> float:
-    """One optimiser step on this process's share of a batch; returns the loss of the whole batch."""
+def _step(training: Training, network: nn.Module, batch: Tensor, labels: Tensor, *, share: float, probing: bool) -> float:
+    """One optimiser step on this process's share of a batch; returns the loss of the whole batch.
+
+    probing: only the last layer learns.
+    """
     recipe, machine = training.recipe, training.machine
     draw = derive(training.seed, "step", training.epoch + 1, training.step, distributed.rank())
     machine.seed(draw)  # dropout draws from torch's global stream
@@ -223,7 +244,11 @@ def _step(training: Training, network: nn.Module, batch: Tensor, labels: Tensor,
     loss = nn.functional.cross_entropy(logits, targets.to(machine.device), label_smoothing=recipe.label_smoothing)
     for weight in training.weights:
         weight.grad = None
-    torch.autograd.backward(loss * (share * distributed.ranks()))  # gradients are averaged over the processes
+    head = training.weights[-2:] if probing and distributed.ranks() == 1 else None  # several wait for every gradient
+    torch.autograd.backward(loss * (share * distributed.ranks()), inputs=head)  # averaged over the processes
+    if probing:
+        for weight in training.weights[:-2]:
+            weight.grad = None  # which makes the optimisers pass over it
     for optimiser in training.optimisers:
         optimiser.step()
     if training.average:

@@ -16,8 +16,8 @@ def serve(first: int) -> None:
     port = next((port for port in range(first, first + 20) if _free(port)), None)
     if port is None:
         raise UserError(f"no free port from {first} to {first + 19}; choose another with --port")
-    runs = f"experiments/{tracking.open_store(Path()).experiment}/runs?workflowType=machine_learning"
-    print(f"MLflow UI: http://127.0.0.1:{port}/#/{runs}  (Ctrl-C ends it)", flush=True)
+    runs = f"#/experiments/{tracking.open_store(Path()).experiment}/runs?workflowType=machine_learning"
+    print(f"MLflow UI: http://127.0.0.1:{port}/{runs}  (Ctrl-C ends it)", flush=True)
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     server = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     store = [

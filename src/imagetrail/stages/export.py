@@ -1,4 +1,4 @@
-"""Make the model something to ship. Reads the model and its recipe, train, valid and test, writes artifacts/export.
+"""Make the model something to ship. Reads the model and its recipe and all of data/split, writes artifacts/export.
 
 Files are chosen by valid; what they reach on test is told for each.
 """
@@ -53,41 +53,53 @@ def run() -> dict[str, float]:
     folder = layout.artifacts("export")
     model = models.load(layout.ARTIFACTS / "train")
     files = {"float32": folder / "model.onnx", "int8": folder / "model.int8.onnx"}
-    _write(model, files["float32"], files["int8"], facts, params, seed)
+    told = _write(model, files["float32"], files["int8"], facts, params, seed)
+    expected = {"float32": told, "int8": told}
     history: list[dict[str, float]] = []
     remove(folder / "student")
     if params.student:
         files["student"] = folder / "student" / "model.int8.onnx"
         student, history = _distil(model, params.student, train, valid, seed)
-        _write(student, folder / "student" / "model.onnx", files["student"], facts, params, seed)
+        expected["student"] = _write(student, folder / "student" / "model.onnx", files["student"], facts, params, seed)
     write_json(folder / "student" / "history.json", history)
     opened = {kind: _open(path, valid) for kind, path in files.items()}
     timing = {key: value for kind, path in files.items() for key, value in _time(kind, path, test).items()}
-    rows = _judge(files, opened, valid, test)
+    rows = _judge(files, opened, expected, valid, test)
     chosen = export.choose(
         [File(row["format"], row["bytes"], timing[f"{row['format']}_ms_batch1"], -row["valid_difference"]) for row in rows],
         params.budget,
     )
     write_json(folder / "export.json", [row | {"chosen": row["format"] == chosen.name} for row in rows])
     _write_reference(folder / "reference.npz", opened[chosen.name], valid, seed)
-    _write_trained_on(folder / "trained_on.parquet", train, valid)
+    _write_trained_on(folder / "trained_on.parquet", train, valid, samples.read(layout.RELATED))
     _tell(rows, timing, chosen.name, params.budget)
     return timing
 
 
-def _write(model: Classifier, float32: Path, int8: Path, facts: dict[str, str], params: Export, seed: int) -> None:
-    """Writes a model as two files, calibrated on valid and proven to be the model that was trained."""
+def _write(
+    model: Classifier, float32: Path, int8: Path, facts: dict[str, str], params: Export, seed: int
+) -> NDArray[np.float64]:
+    """Writes a model as two files, calibrated on valid and proven to be the model that was trained.
+
+    Returns what the trained model says of the first QUERIED images of valid.
+    """
     train, valid = samples.read(layout.TRAIN), samples.read(layout.VALID)
     logits = training.predict(model, valid, exact=True).double().numpy()
     calibrate = calibration.fit(logits, valid.labels)  # as evaluate has it
     export.to_onnx(model, float32, calibration=calibrate, facts=facts)
-    difference = float(np.abs(calibrate(logits[:QUERIED]) - onnx_model.load(float32).predict(valid.images[:QUERIED])).max())
+    told = calibrate(logits[:QUERIED])
+    difference = _largest_difference(told, onnx_model.load(float32), valid)
     if not difference <= params.tolerance:
         raise UserError(
             f"{float32} differs from the trained model by {difference:.2g} in probability, more than {params.tolerance:g}"
         )
     chosen = np.sort(generator(seed, "calibration").permutation(len(train))[: params.calibration])
     export.quantise(float32, Samples(train.images[chosen], train.index.take(chosen), train.classes), int8)
+    return told
+
+
+def _largest_difference(told: NDArray[np.float64], model: Model, valid: Samples) -> float:
+    return float(np.abs(told - model.predict(valid.images[:QUERIED])).max())
 
 
 def _distil(
@@ -111,8 +123,13 @@ def _open(path: Path, valid: Samples) -> Model:
     return model
 
 
-def _judge(files: dict[str, Path], opened: dict[str, Model], valid: Samples, test: Samples) -> list[dict[str, Any]]:
-    """A row a file; differences are to float32 on the same images, positive where the file is better."""
+def _judge(
+    files: dict[str, Path], opened: dict[str, Model], expected: dict[str, NDArray[np.float64]], valid: Samples, test: Samples
+) -> list[dict[str, Any]]:
+    """A row a file; differences are to float32 on the same images, positive where the file is better.
+
+    `parity` is the largest difference in probability to what the network that it was made from has `expected` for.
+    """
     rows: list[dict[str, Any]] = []
     right: dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]] = {}
     for kind, path in files.items():
@@ -127,6 +144,7 @@ def _judge(files: dict[str, Path], opened: dict[str, Model], valid: Samples, tes
             "top1_difference": difference,
             "top1_difference_low": low,
             "top1_difference_high": high,
+            "parity": _largest_difference(expected[kind], opened[kind], valid),
             "valid_difference": float(right[kind][0].mean() - right["float32"][0].mean()),
         }
         told = {name: round(value, 6) for name, value in figures.items()}

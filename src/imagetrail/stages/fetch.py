@@ -21,13 +21,15 @@ def run() -> None:
     check_others(related, dataset, "pretrain.related")
     check_others(unknowns, dataset, "evaluate.unknown")
     source = _fetch(dataset, own, layout.RAW / dataset / "files")
-    source["related"] = _fetch_others(related, own, layout.RELATED)
+    source["related"] = _fetch_others(related, own, layout.RELATED_FILES)
     source["unknown"] = _fetch_others(unknowns, own, layout.UNKNOWN)
     write_json(layout.RAW / dataset / "SOURCE.json", source)
 
 
 def check_others(names: Sequence[str], dataset: str, key: str) -> None:
     """Raises UserError for a data set named under `key` that does not exist, or is the very one or the user's own."""
+    if len(set(names)) < len(names):
+        raise UserError(f"params.yaml: {key}: a data set is named twice in {', '.join(names)}")
     for name in names:
         if name == dataset or not choose(DATASETS, name, f"data set in {key}").files:
             raise UserError(f"params.yaml: {key}: {name!r} does not do; name a published data set other than {dataset!r}")

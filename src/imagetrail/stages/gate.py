@@ -1,10 +1,12 @@
 """Decide whether the new model may ship. Reads champion and challenger, their test errors and test, writes artifacts/gate.
 
-The verdict is gate.decide's, a pure function; no torch. Only `gate.max_ms` has it read what a clock said.
+The verdict is gate.decide's, a pure function; no torch. Only `gate.max_ms` has it read what a clock said. Once the
+challenger has become the champion, the decision that made it so stands, for the same test images and bounds.
 """
 
 import hashlib
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from imagetrail import gate, layout, onnx_model, pipeline, plots, samples
+from imagetrail import gate, layout, ledger, onnx_model, pipeline, samples
 from imagetrail.errors import UserError
 from imagetrail.files import replacing, write_json
 from imagetrail.gate import Candidate, Decision, Gate
@@ -23,26 +25,38 @@ from imagetrail.samples import Samples, fingerprint
 
 EXPORT = layout.ARTIFACTS / "export"
 METRICS = layout.ARTIFACTS / "evaluate" / "metrics.json"
-CHAMPION = layout.CHAMPION / "model"
+FILES = ("decision.json", "disagreements.png")
 SHOWN = 24  # pictures on which the two disagree
 
 
 def run() -> None:
     params, test = load(Gate, "gate"), samples.read(layout.TEST)
     challenger, champion = _challenger(test, params), _champion(test)
-    decision = gate.decide(challenger, champion, test.labels, params, data=pipeline.data_version())
-    folder = layout.artifacts("gate")
-    shown = _spread(decision.disagreements)
-    with replacing(folder / "disagreements.png") as temporary:
-        plots.disagreements(test.images[shown], _titles(shown, challenger, champion, test), temporary)
     with (layout.TEST / "images.npy").open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    write_json(folder / "decision.json", _as_json(decision, challenger, champion) | {"test": digest})
+        terms = {"test": hashlib.file_digest(file, "sha256").hexdigest(), "bounds": params.model_dump()}
+    folder = layout.artifacts("gate")
+    if champion and champion.sha256 == challenger.sha256 and (kept := _kept(terms)):
+        for name in FILES:
+            with replacing(folder / name) as temporary:
+                shutil.copyfile(ledger.FOLDER / name, temporary)
+        print(f"the challenger is the champion, by this decision: {kept['decision']}: {kept['reason']}")
+        return
+    decision = gate.decide(challenger, champion, test.labels, params, data=pipeline.data_version())
+    _draw(folder / "disagreements.png", decision.disagreements, challenger, champion, test)
+    write_json(folder / "decision.json", _as_json(decision, challenger, champion) | terms)
     print(f"{decision.decision}: {decision.reason}")
     for name, why in decision.skipped.items():
         print(f"not checked: {name}: {why}")
     if params.max_ms is not None:
         print("the verdict depends on a clock: gate.max_ms is set")
+
+
+def _kept(terms: dict[str, Any]) -> dict[str, Any] | None:
+    """The decision that the champion was promoted by, if it was made on these terms."""
+    if not all((ledger.FOLDER / name).exists() for name in FILES):
+        return None
+    decision: dict[str, Any] = _json(ledger.FOLDER / "decision.json")
+    return decision if decision | terms == decision else None
 
 
 def _challenger(test: Samples, params: Gate) -> Candidate:
@@ -53,11 +67,7 @@ def _challenger(test: Samples, params: Gate) -> Candidate:
 
 
 def _champion(test: Samples) -> Candidate | None:
-    if (CHAMPION / "model.onnx").exists():
-        return _candidate(CHAMPION / "model.onnx", CHAMPION, CHAMPION / "metrics.json", test)
-    if (layout.CHAMPION / "model.dvc").exists():
-        raise UserError(f"{CHAMPION} is missing, which {layout.CHAMPION}/model.dvc names; run `dvc pull` or `dvc checkout`")
-    return None
+    return _candidate(ledger.MODEL, ledger.FOLDER, ledger.FOLDER / "metrics.json", test) if ledger.present() else None
 
 
 def _candidate(file: Path, folder: Path, metrics: Path, test: Samples, *, ms: float | None = None) -> Candidate:
@@ -114,18 +124,14 @@ def _as_json(decision: Decision, challenger: Candidate, champion: Candidate | No
     }
 
 
-def _spread(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """At most SHOWN of them, from first to last."""
-    chosen: NDArray[np.int64] = numbers[np.linspace(0, len(numbers) - 1, min(SHOWN, len(numbers))).astype(int)]
-    return chosen
+def _draw(path: Path, numbers: NDArray[np.int64], challenger: Candidate, champion: Candidate | None, test: Samples) -> None:
+    """At most SHOWN test images that only one of the two gets right, and what each says; + where the challenger is."""
+    from imagetrail import plots  # matplotlib takes longer to load than all else of this stage
 
-
-def _titles(shown: NDArray[np.int64], challenger: Candidate, champion: Candidate | None, test: Samples) -> list[str]:
-    """What each of the two says; + where the challenger is right."""
-    if champion is None:
-        return []
-    titles = []
+    shown = numbers[np.linspace(0, len(numbers) - 1, min(SHOWN, len(numbers))).astype(int)]
+    captions = []
     for number in shown:
-        new, old = (test.classes[model.probabilities[number].argmax()] for model in (challenger, champion))
-        titles.append(f"{'+' if new == test.classes[test.labels[number]] else '–'} {new}\nnot {old}")
-    return titles
+        new, old = (test.classes[model.probabilities[number].argmax()] for model in (challenger, champion) if model)
+        captions.append(f"{'+' if new == test.classes[test.labels[number]] else '–'} {new}\nnot {old}")
+    with replacing(path) as temporary:
+        plots.gallery(test.images[shown], captions, temporary)

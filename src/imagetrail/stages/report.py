@@ -7,11 +7,12 @@ import base64
 import io
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any, BinaryIO
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from imagetrail import layout, plots
+from imagetrail import layout, plots, trials
 from imagetrail.files import read_csv, replacing
 from imagetrail.params import load, read_yaml
 
@@ -22,7 +23,7 @@ def run() -> None:
     environment = Environment(
         loader=PackageLoader("imagetrail"), autoescape=True, undefined=StrictUndefined, trim_blocks=False, lstrip_blocks=True
     )
-    environment.filters |= {"percent": _percent, "thousands": _thousands, "short": _short}
+    environment.filters |= {"percent": _percent, "thousands": _thousands, "short": _short, "points": _points}
     folder = layout.artifacts("report")
     for name, template in (("index.html", "report.html.j2"), ("report.md", "report.md.j2")):
         with replacing(folder / name) as temporary:
@@ -48,17 +49,15 @@ def _facts() -> dict[str, Any]:
             "gate": "gate/decision.json",
         }.items()
     }
-    trials = [
-        row | {"number": int(row["number"]), "value": float(row["value"] or "nan")}
-        for row in read_csv(here / "tune/trials.csv")
-    ]
     history = [{name: float(value) for name, value in row.items()} for row in read_csv(here / "train/history.csv")]
+    arms = found["ranking"]["arms"]
     return found | {
+        "sets": {row["set"]: [arm for arm in arms if arm["set"] == row["set"]] for row in found["ranking"]["sets"]},
         "slices": _weakest(read_csv(here / "evaluate/slices.csv"), found["test"]["n"]),
         "activity": read_csv(here / "train/activity.csv"),
         "dataset": load(str, "data.name"),
         "best": read_yaml(here / "tune/best.yaml"),
-        "trials": trials,
+        "trials": trials.read(here / "tune"),
         "history": history,
         "maps": [file.stem for file in sorted((here / "explain/maps").glob("*.png"))],
         "sheets": [file.stem for file in sorted((here / "inspect/classes").glob("*.png"))],
@@ -73,7 +72,7 @@ def _weakest(rows: list[dict[str, str]], images: int, count: int = 10) -> list[d
 
 def _files() -> dict[str, str]:
     """The pictures that other stages made."""
-    folders = ("augment", "evaluate", "explain/maps", "inspect/classes", "synthesise")
+    folders = ("augment", "evaluate", "explain/maps", "gate", "inspect/classes", "synthesise")
     files = [file for folder in folders for file in sorted((layout.ARTIFACTS / folder).glob("*.png"))]
     return {file.stem: base64.b64encode(file.read_bytes()).decode() for file in files}
 
@@ -82,8 +81,8 @@ def _drawn(facts: dict[str, Any]) -> dict[str, str]:
     """The pictures of figures: drawn here, so that a change of style repeats no training."""
     return {
         "history": _picture(lambda path: plots.history(facts["history"], path)),
-        "trials": _picture(lambda path: plots.trials(facts["trials"], path)),
-        "ranking": _picture(lambda path: plots.intervals(facts["ranking"]["arms"], path)),
+        **{name: _picture(draw) for name, draw in trials.pictures(layout.artifacts("tune")).items()},
+        **{f"arms of {name}": _picture(partial(plots.intervals, arms)) for name, arms in facts["sets"].items()},
     }
 
 
@@ -95,6 +94,10 @@ def _picture(draw: Callable[[BinaryIO], None]) -> str:
 
 def _percent(value: float) -> str:
     return f"{100 * value:.2f} %"
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.2f}".replace("-", "−")
 
 
 def _thousands(value: int) -> str:

@@ -1,7 +1,8 @@
-"""Part train, valid and test for good. Reads data/raw and artifacts/inspect, writes data/split.
+"""Part train, valid and test for good. Reads data/raw, data/related and artifacts/inspect, writes data/split.
 
 A published test set stays as it is. Pictures equal in every pixel never stand on two sides: they move as one group,
-and those that equal a picture of the published test set leave train.
+and those that equal a picture of the published test set leave train. A related picture that equals one of valid or
+test is left out. A class of a related data set called as one of ours is taken for ours.
 """
 
 import json
@@ -9,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from pydantic import Field
 
 from imagetrail import datasets, layout, samples
@@ -16,7 +18,7 @@ from imagetrail.datasets import Data
 from imagetrail.params import Section, load
 from imagetrail.pictures import Pictures
 from imagetrail.rng import generator
-from imagetrail.samples import fingerprint
+from imagetrail.samples import Samples, fingerprint
 
 
 class Split(Section):
@@ -37,11 +39,14 @@ def run() -> None:
     groups: dict[str, list[int]] = defaultdict(list)
     for i, image in zip(readable, pictures.readable(readable, data.shape), strict=True):
         groups[fingerprint(image)].append(i)
+    fingerprints = {i: print_ for print_, group in groups.items() for i in group}
     parts, dropped = divide(pictures, list(groups.values()), split, seed)
     for name, chosen in parts.items():
         _write(layout.SPLIT / name, pictures, sorted(chosen), data)
     sizes = ", ".join(f"{len(chosen)} {name}" for name, chosen in parts.items())
     print(f"{sizes}; {dropped} left train because test has the same picture")
+    held_out = {fingerprints[i] for part in ("valid", "test") for i in parts[part]}
+    write_related(load(list[str], "pretrain.related"), pictures.classes, held_out, data, seed)
 
 
 def divide(pictures: Pictures, groups: Sequence[Sequence[int]], split: Split, seed: int) -> tuple[dict[str, list[int]], int]:
@@ -73,6 +78,45 @@ def _take(queue: list[Sequence[int]], count: int) -> list[int]:
     while len(taken) < count and len(queue) > 1:
         taken += queue.pop()
     return taken
+
+
+def write_related(names: Sequence[str], ours: Sequence[str], held_out: set[str], data: Data, seed: int) -> None:
+    """Writes what `related_to` finds in the data sets `names`, shuffled; classes that are not ours follow those that are."""
+    parts = [related_to(ours, name, held_out, data) for name in names]
+    classes = list(dict.fromkeys([*ours, *(kind for part in parts for kind in part.classes)]))
+    ids = [identity for part in parts for identity in part.column("id")]
+    labels = [classes.index(part.classes[label]) for part in parts for label in part.labels]
+    order = generator(seed, "related").permutation(len(ids))
+    index = samples.make_index(ids=ids, labels=labels, origin="related", sources=ids).take(order)
+    images = np.concatenate([np.empty((0, *data.shape), np.uint8), *(part.images for part in parts)])
+    samples.write(
+        layout.RELATED,
+        (images[order[i : i + 1000]] for i in range(0, len(order), 1000)),
+        index,
+        classes=classes,
+        shape=data.shape,
+    )
+
+
+def related_to(ours: Sequence[str], name: str, held_out: set[str], data: Data) -> Samples:
+    """The training pictures of another data set, without those whose fingerprint is in `held_out`.
+
+    A class called as one of `ours` keeps its name, another becomes <data set>/<class>.
+    """
+    pictures = datasets.read(name, layout.RELATED_FILES / name)
+    chosen = [i for i, split in enumerate(pictures.splits) if split != "test"]
+    images = np.stack(list(pictures.readable(chosen, data.shape)))
+    new = np.array([fingerprint(image) not in held_out for image in images])
+    ids = [f"{name}/{pictures.sources[i]}" for i in chosen]
+    index = samples.make_index(ids=ids, labels=pictures.labels[chosen], origin="related", sources=ids)
+    shared = ", ".join(kind for kind in pictures.classes if kind in ours) or "none"
+    print(
+        f"{name}: {new.sum()} related images, {(~new).sum()} left out because valid or test has the same; "
+        f"classes taken for ours: {shared}"
+    )
+    return Samples(
+        images[new], index.filter(new), tuple(kind if kind in ours else f"{name}/{kind}" for kind in pictures.classes)
+    )
 
 
 def _write(folder: Path, pictures: Pictures, chosen: Sequence[int], data: Data) -> None:

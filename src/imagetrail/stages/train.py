@@ -1,4 +1,4 @@
-"""Train the model. Reads train, augmented, synthetic, valid and best.yaml, writes artifacts/train.
+"""Train the model. Reads split, augmented, synthetic, best.yaml and cures.yaml, writes artifacts/train.
 
 torchrun may start it as several processes, on one machine or more; the first of them writes.
 """
@@ -13,15 +13,15 @@ from pydantic import Field
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from imagetrail import checkpoints, distributed, experiment, layout, models, pipeline, tracking
+from imagetrail import checkpoints, distributed, experiment, layout, live, models, pipeline
 from imagetrail.activity import Activity, activity
 from imagetrail.checkpoints import Keeper
 from imagetrail.files import write_csv, write_json
 from imagetrail.history import as_row, read_history
 from imagetrail.interruption import deferred
+from imagetrail.live import Live
 from imagetrail.params import Section, load
 from imagetrail.samples import Samples
-from imagetrail.tracking import Live
 from imagetrail.training import Epoch, Step, Training, walk
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -36,8 +36,8 @@ class Train(Section):
 
 def run() -> dict[str, float | str] | None:
     params, seed = load(Train, "train"), load(int, "seed")
-    recipe = experiment.best_recipe(epochs=params.epochs)
-    data = experiment.open_experiment()
+    recipe = experiment.proven_recipe(epochs=params.epochs)
+    data = experiment.open_experiment(limited=False)
     facts = {"inputs": pipeline.inputs("train"), "recipe": recipe.model_dump(), "seed": seed}
     state = checkpoints.folder("train", facts)
     with distributed.joined():
@@ -47,7 +47,7 @@ def run() -> dict[str, float | str] | None:
             for _ in _until_stopped(events, lambda: None):
                 pass
             return None
-        with tracking.live("train", recipe.model_dump()) as log:
+        with live.running("train", recipe.model_dump()) as log:
             rows, images = _train(events, training, state, log)
             _write(training, rows, data.valid)
         return {"images": images, "processes": distributed.ranks(), **training.machine.facts()}

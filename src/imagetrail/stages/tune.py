@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from imagetrail import checkpoints, experiment, layout, parallel, pipeline, tracking
+from imagetrail import checkpoints, experiment, layout, live, parallel, pipeline, tracking
 from imagetrail.errors import UserError
 from imagetrail.files import replacing, write_csv, write_json
-from imagetrail.history import as_row, read_history, write_history
+from imagetrail.history import as_row, begin, read_history, times, write_history
 from imagetrail.params import load
 from imagetrail.search import Leg, Report, Tune, search, values_of
 from imagetrail.training import Diverged, Recipe
@@ -37,7 +37,7 @@ def run() -> dict[str, float]:
     first = {name: getattr(recipe, name) for name in tune.space}
     train = partial(_train, tune=tune, recipe=recipe, seed=seed, state=state)
     rows: list[dict[str, Any]] = []
-    with tracking.live("tune", tune.model_dump(exclude={"space"})) as log:
+    with live.running("tune", tune.model_dump(exclude={"space"})) as log:
         for trial in search(tune, train, seed=seed, folder=state, first=first):
             scores = trial.intermediate_values
             epochs = max(scores, default=0)
@@ -49,7 +49,8 @@ def run() -> dict[str, float]:
                 **trial.params,
             }
             rows.append(row)
-            log.part(tracking.trial_part(row, recipe.model_dump(), read_history(_history(state, trial.number))))
+            path = _history(state, trial.number)
+            log.part(tracking.trial_part(row, recipe.model_dump(), read_history(path)), times(path))
             print(_line(row), flush=True)
         _write(rows, state, tune)
         write_json(layout.artifacts("tune") / "recipe.json", recipe.model_dump())
@@ -76,6 +77,7 @@ def _advance(job: Job) -> Report:
     """Trains a trial up to its next rung. What was done before a crash is not done again."""
     checkpoint, history = job.state / f"trial-{job.leg.number:04d}.safetensors", _history(job.state, job.leg.number)
     recipe = experiment.override(job.recipe, job.leg.values, f"trial {job.leg.number}")
+    begin(history)
     data = experiment.open_experiment()
     training = data.start(recipe, seed=job.seed, checkpoint=checkpoint)
     rows = read_history(history)[: training.epoch]

@@ -1,0 +1,49 @@
+"""Layers that torch lacks, and the widths that networks have in common."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Flatten(nn.Module):
+    """N×C×H×W to N×(H·W·C): the order in memory, so nothing moves, and the order of Keras."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.permute(0, 2, 3, 1).flatten(1)
+
+
+class Crop(nn.Module):
+    """N×C×H×W to its upper left square."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features[:, :, : self.side, : self.side]
+
+
+class Residual(nn.Sequential):
+    """Layers whose result is added to what came in (arXiv:1512.03385)."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        added: Tensor = features + super().forward(features)  # type: ignore[no-untyped-call]  # as torch has it
+        return added
+
+
+class Shift(nn.Module):
+    """Another zero and another unit for each channel: N×C×H×W times `scale` plus `offset`, which are constants."""
+
+    scale: Tensor
+    offset: Tensor
+
+    def __init__(self, scale: list[float], offset: list[float]) -> None:
+        super().__init__()
+        for name, values in (("scale", scale), ("offset", offset)):
+            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images * self.scale + self.offset
+
+
+def scaled(channels: int, width: float) -> int:
+    return max(8, round(channels * width / 8) * 8)

@@ -1,0 +1,74 @@
+"""How MLflow's UI shows runs: named views with the columns, order and charts that matter, to be chosen under `Views`.
+
+A view is a tag of the experiment, as MLflow 3 keeps those that users save.
+"""
+
+import colorsys
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+SCORES = ("valid_top1", "valid_loss", "train_loss")
+NAME = "attributes.`Run Name`"
+COLOUR = "mlflow.runColor"  # tag of a run
+
+
+def pipelines() -> tuple[str, str]:
+    """All pipelines, the newest first, with room for the names of what is below them."""
+    columns = ["metrics.`test_top1`", "metrics.`valid_top1`", "params.`activation`", "attributes.`Models`"]
+    state = {
+        "orderByKey": "attributes.start_time",
+        "selectedColumns": columns,
+        "columnOrder": ["0", NAME, "runDateAndNestInfo", "duration", *columns],
+        "columnWidths": {NAME: 330},  # pixels
+    }
+    return _tag("pipelines", "Pipelines", state)
+
+
+def trials(search: str, fields: Iterable[str]) -> tuple[str, str]:
+    """The trials of a search (the id of its run), best first, with what was searched."""
+    names = list(fields)
+    columns = ["tags.`rung`", *(f"params.`{name}`" for name in names)]
+    parallel = _chart("PARALLEL", selectedParams=names, selectedMetrics=["valid_top1"], showAllRuns=True)
+    return _view("trials", "Trials of the search", search, columns, [parallel])
+
+
+def arms(comparison: str, name: str, number: int) -> tuple[str, str]:
+    """The arms of one set of a comparison (the id of its run), best first, the seeds of each in one group."""
+    group = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "arm"}]}
+    bars = _chart("BAR", metricKey="valid_top1")
+    within = f" and tags.`set` = '{name}'"
+    return _view(f"arms-{number}", f"Arms: {name}", comparison, ["tags.`seed`"], [bars], within=within, groupBy=group)
+
+
+def colour(number: int) -> str:
+    """The colour of an arm by its number: hues a golden section apart, which stay distinct however many there are."""
+    red, green, blue = colorsys.hls_to_rgb(0.6 + number * 0.618034, (0.42, 0.62)[number % 2], 0.7)
+    return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
+
+
+def _view(
+    key: str, name: str, parent: str, columns: Iterable[str], charts: list[dict[str, Any]], *, within: str = "", **more: Any
+) -> tuple[str, str]:
+    lines = [_chart("LINE", metricKey=score, scaleType="linear", xAxisKey="step") for score in SCORES]
+    state = {
+        "searchFilter": f"tags.`mlflow.parentRunId` = '{parent}'{within}",
+        "orderByKey": f"metrics.`{SCORES[0]}`",
+        "orderByAsc": False,
+        "selectedColumns": [*(f"metrics.`{score}`" for score in SCORES[:2]), *columns],
+        "compareRunCharts": [lines[0], *charts, *lines[1:]],
+        "compareRunSections": [{"uuid": "scores", "name": "Scores", "display": True, "isReordered": False}],
+        "runsHiddenMode": "SHOW_ALL",
+        **more,
+    }
+    return _tag(key, name, state)
+
+
+def _tag(key: str, name: str, state: Mapping[str, Any]) -> tuple[str, str]:
+    """An experiment's tag and its value: a name, and the state of the page in the UI's own words."""
+    return f"mlflow.sharedViewState.{key}", json.dumps({"name": name, "createdAt": 0, "state": json.dumps(state)})
+
+
+def _chart(kind: str, **more: Any) -> dict[str, Any]:
+    uuid = "-".join([kind, str(more.get("metricKey", ""))])
+    return {"uuid": uuid, "type": kind, "metricSectionId": "scores", "runsCountToCompare": 100, "deleted": False, **more}
