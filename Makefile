@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check ui screenshots bench bench-inference bench-scarcity lock retrain offer request
+.PHONY: help setup repro test check ui screenshots bench bench-inference bench-search bench-scarcity lock retrain offer request
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -23,24 +23,22 @@ repro: setup  ## run the pipeline, or what of it is out of date, and publish it 
 # What CI does, whichever CI it is; .github/workflows/retrain.yml and .gitlab-ci.yml call these three.
 HAS_REMOTE := grep -qs "^\[.remote " .dvc/config .dvc/config.local
 retrain: setup  ## run what new data or params call for, and commit it to the branch retrain
+	@$(BIN)/imagetrail recall
 	@if $(HAS_REMOTE); then $(BIN)/dvc pull --allow-missing; fi
 	@$(BIN)/imagetrail params
-	$(BIN)/dvc repro $(shell $(HAS_REMOTE) && echo --pull)
+	$(BIN)/dvc repro
 	-@$(BIN)/imagetrail publish
 	@$(BIN)/imagetrail propose
 
-# A rejected model goes nowhere, but its runs are kept, so that the next schedule does not train it again.
-KEEP := $(BIN)/dvc push --quiet --run-cache || echo "the rejected runs are not kept: DVC's remote cannot be written to"
 offer: setup  ## push that branch, and what DVC has of it
 	@rm -f .imagetrail/offered; \
-	if [ "$$(git branch --show-current)" != retrain ]; then \
-	  if grep -qs "^REJECT" .imagetrail/proposal.md && $(HAS_REMOTE); then $(KEEP); fi; \
-	  echo "nothing to offer"; exit; \
-	fi; \
-	if ! git push --quiet --dry-run --force origin retrain; then echo "no right to push: the summary is all there is"; exit; fi; \
-	if $(HAS_REMOTE); then $(BIN)/dvc push --run-cache || exit; fi; \
-	if git rev-parse --quiet --verify retrain-pictures; then git push --quiet --force origin retrain-pictures || exit; fi; \
-	git push --quiet --force $(OPTIONS) origin retrain && touch .imagetrail/offered
+	others=$$(git for-each-ref --format='%(refname:short)' refs/heads/retrain-pictures refs/heads/retrain-rejected); \
+	retrain=$$(git branch --show-current | grep -x retrain); \
+	if [ -z "$$others$$retrain" ]; then echo "nothing to offer"; exit; fi; \
+	if ! git push --quiet --dry-run --force origin $$others $$retrain; then echo "no right to push: the summary is all there is"; exit; fi; \
+	if $(HAS_REMOTE); then $(BIN)/dvc push || exit; fi; \
+	if [ -n "$$others" ]; then git push --quiet --force origin $$others || exit; fi; \
+	if [ -n "$$retrain" ]; then git push --quiet --force $(OPTIONS) origin retrain && touch .imagetrail/offered; fi
 
 request:  ## open or update its pull request on GitHub
 	@if [ ! -e .imagetrail/offered ]; then echo "nothing to request"; exit; fi; \
@@ -66,10 +64,13 @@ screenshots: setup  ## take the pictures of MLflow in docs anew; needs chromium 
 	$(BIN)/python docs/screenshots.py
 
 bench: setup  ## measure, and write benchmarks/README.md: about two hours
-	for name in startup roofline costs streaming inference time_to_accuracy accuracy_at_budget; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in startup roofline costs streaming augmentation inference time_to_accuracy accuracy_at_budget synthesis search; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 bench-inference: setup  ## measure the exported files alone, against Keras and PyTorch: about five minutes
 	$(BIN)/python benchmarks/inference.py
+
+bench-search: setup  ## measure the search alone, against Optuna's random search and its default: about fifteen minutes
+	$(BIN)/python benchmarks/search.py
 
 bench-scarcity: setup  ## measure what helps where labelled images are few, against Keras: about half an hour
 	$(BIN)/python benchmarks/scarcity.py

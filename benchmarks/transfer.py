@@ -193,7 +193,7 @@ def picture(scores: dict[tuple[str, str, int], list[float]], targets: Sequence[s
                 gains[row, column] = mean(found) - mean(scores["scratch", target, count])
                 spread = stdev(found) if len(found) > 1 else 0.0
                 panel.text(column, row, f"{mean(found):.1%} ± {spread:.1%}", ha="center", va="center")
-        panel.imshow(gains, cmap="RdYlGn", vmin=-0.15, vmax=0.15, aspect="auto", alpha=0.7)
+        panel.imshow(gains, cmap="RdYlGn", vmin=-0.1, vmax=0.1, aspect="auto", alpha=0.7)
         panel.set_xticks(range(len(targets)), targets)
         panel.set_yticks(range(len(ways)), [way.removesuffix("-to").replace("-into", " mixed in") for way in ways])
         panel.set_title(f"{count} labelled images a class")

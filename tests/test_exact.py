@@ -44,6 +44,7 @@ PARTS = {
     "split/train": slice(0, 900),
     "augmented": slice(900, 1100),
     "synthetic": slice(1100, 1200),
+    "split/related": slice(0, 0),
     "split/valid": slice(1200, 1797),
 }
 RECIPE = {  # everything that draws, and all the state that there can be

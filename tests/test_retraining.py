@@ -23,7 +23,7 @@ from mlflow import MlflowClient  # noqa: TID251  tests look at what users see
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from imagetrail import ledger, versioning
+from imagetrail import ledger, proposal, versioning
 
 ROOT = Path(__file__).parent.parent
 WORKFLOW = ROOT / ".github/workflows/retrain.yml"
@@ -95,8 +95,9 @@ class World:
         ):
             shutil.copy(ROOT / name, self.team / name)
         shutil.copytree(ROOT / "src", self.team / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-        (self.team / "champion").mkdir()
-        shutil.copy(ROOT / "champion/README.md", self.team / "champion/README.md")
+        for kept in ("champion/README.md", "data/weights/README.md"):
+            (self.team / kept).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / kept, self.team / kept)
         params = yaml.safe_load((self.team / "params.yaml").read_text())
         for section, values in SMALL.items():
             params[section] |= values
@@ -212,17 +213,21 @@ def test_what_is_better_is_offered_what_is_worse_is_not_and_nothing_new_does_not
 ) -> None:
     world = World(tmp_path, server)
     world.change_data(1300, shuffled=True)
-    worse, later = world.checkout(), world.checkout()
+    worse = world.checkout()
+    shuffled = versioning.head(worse)
     world.change_data(1300)
     better = world.checkout()
     wait_for(server)
     with ThreadPoolExecutor() as both:
         promoted = both.submit(world.retrain, better)
-        told, next_week = world.retrain(worse), world.retrain(later)
+        told = world.retrain(worse)
+        later = world.checkout()
+        world.do("git", "reset", "--quiet", "--hard", shuffled, at=later)
+        next_week = world.retrain(later)
         said = promoted.result()
 
-    assert "REJECT: " in next_week and "Running stage" not in next_week, next_week  # nor is it trained again
-    assert decision(worse) == "REJECT" and "nothing to offer" in told and "nothing to request" in told
+    assert decision(worse) == "REJECT" and "nothing is changed" in told and "nothing to request" in told
+    assert "REJECT: " in next_week and "Running stage" not in next_week, next_week  # it is not trained again
     assert "REJECT: " in (worse / ".imagetrail/summary.md").read_text() and not (worse / ".imagetrail/gh.log").exists()
     assert len(ledger.read(worse)) == 1 and "* main" in world.do("git", "branch", at=worse)
 
@@ -271,3 +276,30 @@ def test_every_action_is_pinned_by_commit_and_no_token_is_given_to_all_steps() -
     assert used and all(len(action.split("@")[1]) == 40 for action in used)
     assert "pull_request_target" not in text and workflow["permissions"] == {}
     assert "token" not in str(workflow["jobs"]["retrain"]["env"])
+
+
+def test_the_newest_results_that_no_merge_has_brought_are_recalled_unless_there_have_been_others(tmp_path: Path) -> None:
+    def git(*words: str, **when: str) -> None:
+        subprocess.run(["git", *words], cwd=tmp_path, check=True, capture_output=True, env=os.environ | when)
+
+    def commit(branch: str, results: str, minute: int) -> None:
+        git("checkout", "--quiet", "-B", branch, "main" if branch == "main" else "origin/main")
+        (tmp_path / "artifacts").mkdir(exist_ok=True)
+        for name in ("dvc.lock", "artifacts/metrics.json"):
+            (tmp_path / name).write_text(results)
+        git("add", "--all")
+        git("commit", "--quiet", "--message", results, GIT_COMMITTER_DATE=f"2026-01-01T00:{minute}:00Z")
+        git("update-ref", f"refs/remotes/origin/{branch}", "HEAD")
+
+    git("init", "--quiet", "--initial-branch=main")
+    git("commit", "--quiet", "--allow-empty", "--message", "none")
+    commit("main", "old", 10)
+    assert proposal.recall(tmp_path) == "beginning with the results of the last commit"
+    commit("retrain-rejected", "rejected", 11)
+    commit("retrain", "held", 12)
+    git("checkout", "--quiet", "main")
+    git("commit", "--quiet", "--allow-empty", "--message", "no other results")
+    assert "origin/retrain" in proposal.recall(tmp_path) and (tmp_path / "artifacts/metrics.json").read_text() == "held"
+    git("reset", "--quiet", "--hard")
+    commit("main", "newer", 13)
+    assert "last commit" in proposal.recall(tmp_path) and (tmp_path / "dvc.lock").read_text() == "newer"

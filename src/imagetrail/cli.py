@@ -170,6 +170,14 @@ def _follow() -> None:
 
 
 @app.command()
+def recall() -> None:
+    """Begin with what the last retraining found, merged or not."""
+    from imagetrail import proposal
+
+    print(proposal.recall())
+
+
+@app.command()
 def propose() -> None:
     """Commit new results and, on PROMOTE, the new champion to the branch `retrain`."""
     from imagetrail import proposal

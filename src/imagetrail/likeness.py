@@ -12,6 +12,7 @@ from imagetrail.samples import Images
 Floats = NDArray[np.float64]
 FEW = 10  # images below which a class's own distances say too little
 PROBED = 500  # images of a class whose nearest fellow is sought
+CHUNK = 2 << 20  # pixels compared with at a time
 CLOSEST = 0.01  # share of real images that stand as near to a fellow as a near copy does
 
 
@@ -26,10 +27,11 @@ def nearest(images: Images, others: Images, itself: NDArray[np.int64] | None = N
     itself: the place of each image among `others`, which does not count.
     """
     mine, found = flat(images), torch.full((len(images),), torch.inf)
-    for start in range(0, len(others), 2048):
-        away = torch.cdist(mine, flat(others[start : start + 2048]))
+    size = min(2048, max(1, CHUNK // mine.shape[1]))
+    for start in range(0, len(others), size):
+        away = torch.cdist(mine, flat(others[start : start + size]))
         if itself is not None:
-            inside = np.flatnonzero((itself >= start) & (itself < start + 2048))
+            inside = np.flatnonzero((itself >= start) & (itself < start + size))
             away[inside, itself[inside] - start] = torch.inf
         found = torch.minimum(found, away.min(1).values)
     distances: Floats = found.double().numpy()

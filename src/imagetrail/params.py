@@ -50,7 +50,9 @@ def check(kind: type[T], value: Any, where: str) -> T:
 
 
 def _describe(kind: type[Any], fault: Any) -> str:
-    place = "".join(f".{part}" for part in fault["loc"])
+    place = "".join(
+        f".{part}" for part in fault["loc"] if not str(part).startswith("(")
+    )  # tags of a union are not in the file
     if fault["type"] == "extra_forbidden":
         name = str(fault["loc"][-1])
         known = getattr(kind, "model_fields", {}) if len(fault["loc"]) == 1 else {}

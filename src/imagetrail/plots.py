@@ -98,14 +98,13 @@ def _places(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
     return [float(number) for number in (numbers - numbers.min()) / (float(np.ptp(numbers)) or 1.0)]
 
 
-def pareto(front: Sequence[Mapping[str, Any]], path: Path | BinaryIO) -> None:
-    """Score against cost of the trials that no other beats in both, with their numbers; the last column is the cost."""
+def pareto(front: Sequence[Mapping[str, Any]], cost: str, path: Path | BinaryIO) -> None:
+    """Score against cost of the trials that no other beats in both, with their numbers."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     axes = figure.subplots()
-    cost = list(front[0])[-1]
     x, y = [row[cost] for row in front], [100 * row["value"] for row in front]
     axes.plot(x, y, "o-", color=BLUE, drawstyle="steps-post")
-    for row, *place in zip(front, x, y, strict=True):
+    for row, place in zip(front, zip(x, y, strict=True), strict=True):
         axes.annotate(f"trial {row['number']}", place, (4, -10), textcoords="offset points", fontsize=7)
     axes.set_xscale("log")
     _finish(axes, cost.replace("_", " "), "valid top-1, %")

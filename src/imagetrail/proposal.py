@@ -11,17 +11,35 @@ from imagetrail import layout, ledger, pipeline, promotion, versioning
 from imagetrail.errors import UserError
 from imagetrail.files import replacing
 
-BRANCH, PICTURES = "retrain", "retrain-pictures"  # both are written anew each time
+BRANCH, PICTURES, REJECTED = "retrain", "retrain-pictures", "retrain-rejected"  # all are written anew each time
 BODY = Path(".imagetrail/proposal.md")
 LIMIT = 60_000  # characters; GitHub takes 65,536
 RESULTS = ("dvc.lock", str(layout.ARTIFACTS), str(layout.CHAMPION))
 FIGURES = ("top1", "macro_f1", "log_loss", "ece_calibrated")
 
 
+def recall(root: Path = Path()) -> str:
+    """Takes the results of the last run that no merge has brought here, so that DVC runs only what has changed since.
+
+    Not where there have been other results since that run began. DVC's own run-cache does not do: it pushes nothing of
+    metrics, without which `dvc repro` runs a stage again.
+    """
+    remote = [f"refs/remotes/origin/{name}" for name in (BRANCH, REJECTED)]
+    newest_first = versioning.git(root, "for-each-ref", "--sort=-committerdate", "--format=%(refname:short)", *remote)
+    results = RESULTS[:2]
+    for branch in (newest_first or "").split():
+        begun = versioning.git(root, "merge-base", "HEAD", branch)
+        moved = begun is None or versioning.git(root, "diff", "--quiet", begun, "--", *results) is None
+        if not moved and versioning.git(root, "checkout", branch, "--", *results) is not None:
+            return f"beginning with the results of {branch}"
+    return "beginning with the results of the last commit"
+
+
 def propose(root: Path = Path()) -> str:
     """Commits results that are new to the branch `retrain` and, on PROMOTE, the new champion; returns what it did.
 
-    REJECT, and results that the last commit has, change nothing. What a reviewer reads is in .imagetrail/proposal.md.
+    REJECT, and results that the last commit has, change nothing: what was rejected goes to the branch
+    `retrain-rejected`, for `recall`. What a reviewer reads is in .imagetrail/proposal.md.
     Raises UserError if anything but results has changed since the last commit.
     """
     _refuse_other_changes(root)
@@ -29,9 +47,11 @@ def propose(root: Path = Path()) -> str:
     decision = json.loads((root / layout.ARTIFACTS / "gate" / "decision.json").read_text())
     if pipeline.version(locked) == pipeline.version(before):
         return _tell(root, "nothing to do: the results are those of the last commit", "")
-    report = _report(root)
     if decision["decision"] == "REJECT":
+        _keep(root, f"Rejected: {decision['reason']}")
+        report = _report(root, pictures="")
         return _tell(root, f"REJECT: {decision['reason']}; nothing is changed", report)
+    report = _report(root, pictures=_pictures(root))
     versioning.git(root, "checkout", "--quiet", "-B", BRANCH)
     top1 = _interval(_metrics(root, layout.ARTIFACTS / "evaluate"), "top1")
     _commit(root, f"Retrained: {decision['decision']}, top-1 {top1}")
@@ -63,13 +83,27 @@ def _commit(root: Path, message: str) -> None:
         raise UserError("git refuses to commit; `git commit` says why")
 
 
-def _report(root: Path) -> str:
+def _keep(root: Path, message: str) -> None:
+    """The results as a commit of the branch `retrain-rejected`, which nobody merges."""
+    versioning.git(root, "add", "--all", "--", *RESULTS[:2])
+    _set_branch(root, REJECTED, versioning.git(root, "write-tree"), message, "-p", "HEAD")
+    versioning.git(root, "reset", "--quiet")
+
+
+def _set_branch(root: Path, name: str, tree: str | None, message: str, *parents: str) -> str:
+    """Makes a branch of a commit with this tree, without checking it out; returns the commit."""
+    commit = versioning.git(root, "commit-tree", *parents, "-m", message, str(tree)) or ""
+    versioning.git(root, "branch", "--force", name, commit)
+    return commit
+
+
+def _report(root: Path, *, pictures: str) -> str:
     """The report, after a table of champion and challenger, and before what it took."""
     old, new = _metrics(root, ledger.FOLDER), _metrics(root, layout.ARTIFACTS / "evaluate")
     rows = [f"| {name} | {_interval(old, name)} | {_interval(new, name)} |" for name in FIGURES if name in new]
     text = (root / layout.ARTIFACTS / "report" / "report.md").read_text()
     table = ["| on test, 95 % | champion, when promoted | challenger |", "|---|---|---|", *rows]
-    return "\n".join([*table, "", _pictures(root), text, "", _cost(root)])
+    return "\n".join([*table, "", pictures, text, "", _cost(root)])
 
 
 def _metrics(root: Path, folder: Path) -> dict[str, float]:
@@ -104,8 +138,7 @@ def _pictures(root: Path) -> str:
         return ""
     rows = [f"100644 blob {versioning.git(root, 'hash-object', '-w', str(file.resolve()))}\t{file.name}" for file in files]
     tree = versioning.git(root, "mktree", given="\n".join(rows) + "\n")
-    commit = versioning.git(root, "commit-tree", "-m", "Pictures of the last proposal", str(tree)) or ""
-    versioning.git(root, "branch", "--force", PICTURES, commit)
+    commit = _set_branch(root, PICTURES, tree, "Pictures of the last proposal")
     links = [f"![{file.stem}]({address.replace('{commit}', commit).replace('{file}', file.name)})" for file in files]
     return "\n".join(links) + "\n"
 

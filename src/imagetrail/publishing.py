@@ -75,9 +75,8 @@ def _publish(store: Store, locked: dict[str, Any], root: Path, busy: set[str]) -
 def _stage(store: Store, parent: str, known: list[Run], stage: str, entry: dict[str, Any], root: Path) -> tuple[str, int]:
     """The run of a stage, whole, and how many runs had to be made for that; `known`: what the pipeline's run has of it."""
     content, (started, ended) = content_key(pipeline.results(entry)), clock(root / layout.ARTIFACTS / stage)
-    same = [run for run in known if run.data.tags.get(CONTENT) == content] or [
-        run for run in known if CONTENT not in run.data.tags and (started or 0) <= run.info.start_time / 1000 <= (ended or 0)
-    ]  # the latter ended well, and could not tell MLflow
+    same = [run for run in known if run.data.tags.get(CONTENT) == content]
+    same = same or [run for run in known if _ended_unheard(run, started, ended)]
     for stale in (run for run in known if run not in same):
         _retire(store, stale)
     if same and WHOLE in same[0].data.tags:
@@ -89,6 +88,12 @@ def _stage(store: Store, parent: str, known: list[Run], stage: str, entry: dict[
         store.end(run, "FINISHED", ended=ended)
     store.client.set_tag(run, WHOLE, "true")
     return run, made + (not same)
+
+
+def _ended_unheard(run: Run, started: float | None, ended: float | None) -> bool:
+    """Whether a live run is of the process that left the stage's results, which then could not tell MLflow."""
+    begun = run.info.start_time / 1000  # cut to milliseconds, hence one is granted
+    return CONTENT not in run.data.tags and (started or 0.0) - 0.001 <= begun <= (ended or 0.0)
 
 
 def _pipeline_run(store: Store, version: str, pending: list[str], *, started: float | None) -> tuple[str, int]:

@@ -1,53 +1,47 @@
-"""Search for a good recipe: Optuna asks, trials train in rungs, and only the promising go on. Sole optuna import.
+"""Search for a good recipe: trials train in rungs, and only the promising go on.
 
-Trials come in fixed batches. All of a batch train up to a rung; then they report in order, and the pruner decides in
-order. So the outcome does not depend on how many workers there are. The study is kept on disk after every step:
-a search that was stopped goes on where it stood.
+Trials come in rounds. In a round a batch of new trials and what is left of the earlier ones each train to their next
+rung, wherever a worker is free; then they report, and the pruner decides, in order of number. So neither how many
+workers there are nor how fast they are can change the outcome. A search that was stopped begins again and repeats its
+own decisions: what is finished comes from the study, the legs of the others from whoever keeps their checkpoints.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Annotated, Any
 
-import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import Field, model_validator
 
-from imagetrail.errors import UserError
+from imagetrail import studies
+from imagetrail.choices import one_of
+from imagetrail.costs import COSTS
 from imagetrail.params import Section
 from imagetrail.rng import derive
+from imagetrail.space import Space, completed, searched, typed
+from imagetrail.studies import PRUNERS, SAMPLERS, Kept, Trial
+from imagetrail.training import Recipe
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
-class Range(Section):
-    """A searched range of floating-point numbers."""
-
-    low: float
-    high: float
-    log: bool = False
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Range":
-        if self.low >= self.high or (self.log and self.low <= 0):
-            raise ValueError(f"low must be below high, and above 0 if log, got low {self.low:g} and high {self.high:g}")
-        return self
-
-
-Space = dict[str, list[bool | int | float | str] | Range]
+Cost = Annotated[str, one_of(COSTS, "cost")]
 
 
 class Tune(Section):
-    """The `tune` section: how long to search, and where."""
+    """The `tune` section: how long to search, how, and where."""
 
     trials: int = Field(ge=1)
-    batch: int = Field(ge=1)  # trials decided together
+    batch: int = Field(ge=1)  # trials begun together
     rungs: list[int] = Field(min_length=1)  # epochs at which the weaker are pruned; the last is a trial's full length
+    epochs: int | None = Field(default=None, ge=1)  # no batch begins once so many are spent; null: no bound
     images: int | None = Field(ge=1)  # train on so many images; null: all
-    space: Space  # a field of Recipe: its choices, or its range
+    sampler: Annotated[str, one_of(SAMPLERS, "sampler")] = "tpe"
+    pruner: Annotated[str, one_of(PRUNERS, "pruner")] = "successive_halving"
+    known: list[dict[str, Any]] = Field(default_factory=list)  # good values of searched fields, tried first
+    limits: dict[Cost, float] = Field(default_factory=dict)  # cost: its bound; what is beyond is not trained
+    minimise: Cost | None = None  # a second objective; then nothing is pruned, as the accurate would oust the cheap
+    space: Space = Field(min_length=1)
 
     @model_validator(mode="after")
     def _rungs_rise(self) -> "Tune":
@@ -55,126 +49,153 @@ class Tune(Section):
             raise ValueError(f"rungs must be rising numbers of epochs, got {self.rungs}")
         return self
 
+    @property
+    def objectives(self) -> int:
+        return 2 if self.minimise else 1
+
+    @property
+    def costs(self) -> list[str]:
+        """The costs that it must know of each trial."""
+        return sorted({*self.limits, *([self.minimise] if self.minimise else [])})
+
+
+def settled(tune: Tune, recipe: Recipe, where: str) -> Tune:
+    """The search with its space and the known-good values as the recipe types them; raises UserError for any fault."""
+    space = typed(tune.space, recipe, f"{where}.space")
+    return tune.model_copy(update={"space": space, "known": completed(tune.known, space, recipe, f"{where}.known")})
+
 
 @dataclass(frozen=True)
 class Leg:
     """A trial's way from one rung to the next."""
 
     number: int
-    values: dict[str, Any]
+    values: dict[str, Any]  # a value for each field that is searched
     since: int  # epochs done
     until: int
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a leg reached: a score to maximise at each rung, or None where the trial failed."""
+    """What a leg reached: a score to maximise, or None where the trial failed; and the trial's course, a row an epoch."""
 
     score: float | None
+    history: Sequence[Mapping[str, float]] = ()
 
 
 Runner = Callable[[Sequence[Leg]], Iterable[Report]]
+Costs = Callable[[dict[str, Any]], dict[str, float]]
 
 
-def search(tune: Tune, run: Runner, *, seed: int, folder: Path, first: dict[str, Any]) -> Iterator[FrozenTrial]:
-    """Yields each trial as it ends, batch by batch, in order of number.
+def search(tune: Tune, run: Runner, *, seed: int, folder: Path, costs: Costs = lambda _: {}) -> Iterator[Trial]:
+    """Yields each trial when it and all before it have ended.
 
     run: trains legs, on however many workers, and returns their reports in order.
-    folder: keeps the study.
-    first: known-good values, tried before any other.
+    folder: keeps the study, and names it where IMAGETRAIL_OPTUNA_STORAGE keeps it.
+    costs: of a trial's values, those that `tune` names.
     """
-    known = {name: value for name, value in first.items() if _inside(tune.space[name], value)}
-    try:
-        study = _study(folder, tune)
-        for start in range(0, tune.trials, tune.batch):
-            numbers = range(start, min(start + tune.batch, tune.trials))
-            yield from _batch(study, tune, run, numbers, seed, known)
-    except optuna.exceptions.StorageInternalError as error:
-        raise UserError(f"{folder}: the study there cannot be read or written: {_first_line(error)}") from None
+    kept = Kept(folder, objectives=tune.objectives)
+    under_way = _Search(tune, run, seed, kept, costs)
+    while trials := under_way.round():
+        for trial in trials:
+            kept.add(trial)
+            yield trial
 
 
-def _first_line(error: Exception) -> str:
-    return str(error.__cause__ or error).splitlines()[0]
+class _Search:
+    """The trials so far, and how the next ones come from them."""
 
+    def __init__(self, tune: Tune, run: Runner, seed: int, kept: Kept, costs: Costs) -> None:
+        self.tune, self.run, self.seed, self.costs = tune, run, seed, costs
+        self.known = kept.trials  # of an earlier call
+        self.rungs = tune.rungs[-1:] if tune.minimise else tune.rungs
+        self.pruner = PRUNERS[tune.pruner](self.rungs, tune.batch)
+        self.trials: list[Trial] = []
+        self.told = 0
 
-def _study(folder: Path, tune: Tune) -> optuna.Study:
-    return optuna.create_study(
-        storage=f"sqlite:///{folder / 'study.db'}",
-        study_name="tune",
-        direction="maximize",
-        pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=tune.rungs[0], reduction_factor=3),
-        load_if_exists=True,
-    )
+    def round(self) -> list[Trial]:
+        """Begins a batch, trains what is under way to its next rung, prunes; returns what has ended, in order.
 
+        An empty list is the end of the search.
+        """
+        while True:
+            self._begin()
+            live = [trial for trial in self.trials if trial.state == "RUNNING"]
+            self._train(live)
+            self._prune(live)
+            first = self.told
+            while self.told < len(self.trials) and self.trials[self.told].state != "RUNNING":
+                self.told += 1
+            if self.told > first or not live:
+                return self.trials[first : self.told]
 
-def _batch(
-    study: optuna.Study, tune: Tune, run: Runner, numbers: range, seed: int, first: dict[str, Any]
-) -> Iterator[FrozenTrial]:
-    trials = [_kept(study, number) or _asked(study, tune, number, seed, first) for number in numbers]
-    since = 0
-    for rung in tune.rungs:
-        live = [trial for trial in trials if not _frozen(study, trial).state.is_finished()]
-        todo = [trial for trial in live if rung not in _frozen(study, trial).intermediate_values]
-        reports = run([Leg(trial.number, trial.params, since, rung) for trial in todo])
-        for trial, report in zip(todo, reports, strict=True):
+    def _begin(self) -> None:
+        tune, spent = self.tune, sum(trial.epochs for trial in self.trials)
+        if tune.epochs is not None and spent >= tune.epochs:
+            return
+        scores = self._expected()
+        worst = min(scores.values(), default=0.0)  # what failed is as bad, and so is what was beyond a limit
+        past = [trial.frozen("COMPLETE", scores.get(trial.number, worst)) for trial in self.trials]
+        study = studies.in_memory(past, objectives=tune.objectives)
+        for number in range(len(self.trials), min(len(self.trials) + tune.batch, tune.trials)):
+            # A draw depends on its number and on the trials before it alone.
+            seed = derive(self.seed, "sampler", number) % 2**32
+            drawn = studies.ask(study, tune.sampler, seed=seed, given=self._given(number))
+            values = studies.draw(drawn, tune.space)
+            costs = self.known[number].user_attrs["costs"] if number < len(self.known) else self.costs(values)
+            excess = {cost: costs[cost] - limit for cost, limit in tune.limits.items()}
+            minimised = costs[tune.minimise] if tune.minimise else None
+            trial = Trial(number, drawn.params, drawn.distributions, values, costs, excess, minimised)
+            trial.state = "PRUNED" if any(above > 0 for above in excess.values()) else "RUNNING"
+            self.trials.append(trial)
+
+    def _given(self, number: int) -> Mapping[str, Any]:
+        """What an earlier call has drawn, else what is known to be good, as far as it lies in the space."""
+        if number < len(self.known):
+            return self.known[number].params
+        if number >= len(self.tune.known):
+            return {}
+        values = self.tune.known[number]
+        return {name: values[of] for name, of, choices in searched(self.tune.space, values) if values[of] in choices}
+
+    def _expected(self) -> dict[int, float]:
+        """What each trial would score at the last rung, by number: its score and what others gained from there on.
+
+        So a pruned trial teaches the sampler as much as its rung tells, and one under way is not taken for a bad one.
+        """
+        gain, gains = 0.0, {self.rungs[-1]: 0.0}
+        for rung, following in reversed(list(pairwise(self.rungs))):
+            known = [trial.scores for trial in self.trials if following in trial.scores]
+            gain += median(scores[following] - scores[rung] for scores in known) if known else 0.0
+            gains[rung] = gain
+        told = [trial for trial in self.trials if trial.scores and trial.state != "FAIL"]
+        return {trial.number: trial.scores[trial.epochs] + gains[trial.epochs] for trial in told}
+
+    def _train(self, live: list[Trial]) -> None:
+        """Each to its next rung, or to its end there."""
+        legs = [Leg(trial.number, trial.values, trial.epochs, self._next(trial)) for trial in live]
+        todo = [leg for leg in legs if leg.number >= len(self.known)]
+        reports = iter(self.run(todo) if todo else ())
+        for trial, leg in zip(live, legs, strict=True):
+            report = self._reported(leg) if leg.number < len(self.known) else next(reports)
             if report.score is None or not math.isfinite(report.score):
-                study.tell(trial, state=TrialState.FAIL)
-            else:
-                trial.report(report.score, rung)
+                trial.state = "FAIL"
+                continue
+            trial.scores[leg.until], trial.history = report.score, list(report.history)
+            if leg.until == self.rungs[-1]:
+                trial.state = "COMPLETE"
+
+    def _next(self, trial: Trial) -> int:
+        return next(rung for rung in self.rungs if rung > trial.epochs)
+
+    def _reported(self, leg: Leg) -> Report:
+        """What an earlier call was told."""
+        trial = self.known[leg.number]
+        return Report(trial.intermediate_values.get(leg.until), trial.user_attrs["history"])
+
+    def _prune(self, live: list[Trial]) -> None:
+        study = studies.in_memory((trial.ended() for trial in self.trials), objectives=self.tune.objectives)
+        trials = study.get_trials(deepcopy=False)
         for trial in live:
-            _decide(study, trial, rung, last=rung == tune.rungs[-1])
-        since = rung
-    yield from (_frozen(study, trial) for trial in trials)
-
-
-def _decide(study: optuna.Study, trial: Trial, rung: int, *, last: bool) -> None:
-    frozen = _frozen(study, trial)
-    if frozen.state.is_finished():
-        return
-    if last:
-        study.tell(trial, frozen.intermediate_values[rung])
-    elif trial.should_prune():
-        study.tell(trial, state=TrialState.PRUNED)
-
-
-def _asked(study: optuna.Study, tune: Tune, number: int, seed: int, first: dict[str, Any]) -> Trial:
-    """The next trial, drawn in memory and stored in one go: a kill between two of its values leaves no half trial.
-
-    The sampler is seeded by the trial's number, so that a resumed search draws what it would have drawn.
-    """
-    sampler = optuna.samplers.TPESampler(seed=derive(seed, "sampler", number) % 2**32, n_startup_trials=tune.batch)
-    drawing = optuna.create_study(direction="maximize", sampler=sampler)
-    drawing.add_trials(study.get_trials(deepcopy=False))
-    if number == 0:
-        drawing.enqueue_trial(first)
-    drawn = drawing.ask({name: _distribution(choices) for name, choices in tune.space.items()})
-    running = optuna.trial.create_trial(state=TrialState.RUNNING, params=drawn.params, distributions=drawn.distributions)
-    study.add_trial(running)
-    kept = _kept(study, number)
-    assert kept is not None, "the study's folder is used by one search at a time"
-    return kept
-
-
-def _kept(study: optuna.Study, number: int) -> Trial | None:
-    """The trial with this number, if it has been asked for before."""
-    known = study.get_trials(deepcopy=False)
-    return Trial(study, known[number]._trial_id) if number < len(known) else None
-
-
-def values_of(choices: list[Any] | Range) -> list[Any]:
-    """The values that stand for all of a field's choices when these are checked: each, or both ends of a range."""
-    return [choices.low, choices.high] if isinstance(choices, Range) else choices
-
-
-def _frozen(study: optuna.Study, trial: Trial) -> FrozenTrial:
-    return study.get_trials(deepcopy=False)[trial.number]
-
-
-def _distribution(choices: list[Any] | Range) -> BaseDistribution:
-    if isinstance(choices, Range):
-        return FloatDistribution(choices.low, choices.high, log=choices.log)
-    return CategoricalDistribution(choices)
-
-
-def _inside(choices: list[Any] | Range, value: Any) -> bool:
-    return choices.low <= value <= choices.high if isinstance(choices, Range) else value in choices
+            if trial.state == "RUNNING" and self.pruner.prune(study, trials[trial.number]):
+                trial.state = "PRUNED"

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from imagetrail import cvae, flow, likeness, metrics, samples, training, warp
 from imagetrail.batches import Mixture
+from imagetrail.layers import Flatten
 from imagetrail.likeness import Memory
-from imagetrail.models import Flatten
 from imagetrail.rng import derive, generator
 from imagetrail.samples import Images, Samples
 from imagetrail.training import Recipe, Training
@@ -20,7 +20,7 @@ from imagetrail.training import Recipe, Training
 HELD_OUT = 0.1  # share of a class kept from generator and guard, to judge by
 MOST = 512 << 20  # bytes of train that are used
 PATIENCE = 10  # images drawn for each that is wanted, before a class is given up
-CHUNK = 4096  # images drawn at a time
+CHUNK = 4 << 20  # bytes of images drawn at a time
 LEARNED = 10_000  # images that a classifier learns from, at most
 JUDGED = 5000  # images whose features are compared, at most
 PLAIN = Recipe(model="fast", activation="relu", width=0.5, epochs=3, batch_size=128, lr=0.1)
@@ -34,7 +34,7 @@ class Synthesiser(Protocol):
         """`count` new images of a class, count×H×W×C uint8; equal seeds give equal images."""
 
 
-# Fitted to (train, epochs=, seed=); one or two images of a class are enough, though of those only warp makes new ones.
+# Fitted to (train, epochs=, seed=); one or two images of a class are enough, though only warp is made for so few.
 SYNTHESISERS: dict[str, Callable[..., Synthesiser]] = {"cvae": cvae.fit, "flow": flow.fit, "warp": warp.fit}
 
 
@@ -107,11 +107,12 @@ def synthesise(parts: Parts, sieve: Sieve, *, method: str, per_class: int, epoch
 
 def _draw(model: Synthesiser, label: int, wanted: int, sieve: Sieve, seed: int) -> Drawn:
     known = sieve.memory.images[label]
+    chunk = min(4096, max(1, CHUNK // math.prod(known.shape[1:])))
     sifted, missing, drawn = [Drawn(known[:0], 0, 0)], wanted, 0
     patience = PATIENCE * wanted if len(known) else 0  # from no image nothing can be learned
     while missing > 0 and drawn < patience:
         rate = (wanted - missing) / drawn if drawn else 1.0
-        count = min(math.ceil(missing / max(rate, 1 / PATIENCE)), patience - drawn, CHUNK)
+        count = min(math.ceil(missing / max(rate, 1 / PATIENCE)), patience - drawn, chunk)
         sifted.append(sieve.sift(model.sample(label, count, seed=derive(seed, "draw", drawn)), label))
         missing, drawn = missing - len(sifted[-1].images), drawn + count
     images = np.concatenate([each.images for each in sifted])[:wanted]

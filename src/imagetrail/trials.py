@@ -34,7 +34,7 @@ def pictures(folder: Path) -> dict[str, Draw]:
         "parallel": partial(plots.parallel, scored, list(shares)),
     }
     if front := _front(folder):
-        found["pareto"] = partial(plots.pareto, front)
+        found["pareto"] = partial(plots.pareto, front, _cost(front))
     return found
 
 
@@ -67,6 +67,12 @@ def _front(folder: Path) -> list[dict[str, Any]]:
     """The finished trials that no other beats in both score and cost, cheapest first; none if the search has not said."""
     file = folder / "pareto.csv"
     return [{name: _number(value) for name, value in row.items()} for row in read_csv(file)] if file.exists() else []
+
+
+def _cost(front: Sequence[Mapping[str, Any]]) -> str:
+    """The column by which a front is in order, the cheapest first."""
+    names = [name for name in front[0] if name not in KEPT]
+    return next(name for name in names if [row[name] for row in front] == sorted({row[name] for row in front}))
 
 
 def _number(text: str) -> Any:

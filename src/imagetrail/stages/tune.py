@@ -1,20 +1,30 @@
 """Find a good recipe. Reads train, augmented, synthetic and valid, writes artifacts/tune."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from imagetrail import checkpoints, experiment, layout, live, parallel, pipeline, tracking
+from imagetrail.costs import costs
 from imagetrail.errors import UserError
+from imagetrail.experiment import Experiment
 from imagetrail.files import replacing, write_csv, write_json
 from imagetrail.history import as_row, begin, read_history, times, write_history
 from imagetrail.params import load
-from imagetrail.search import Leg, Report, Tune, search, values_of
+from imagetrail.search import Leg, Report, Tune, search, settled
+from imagetrail.space import By, ends
+from imagetrail.studies import Trial
 from imagetrail.training import Diverged, Recipe
+
+SETTLED = ("model", "width")  # by pretrained weights
+SHARES = ("augmented", "synthetic", "related")  # of an epoch
+SHAPE = ("model", "activation", "initialisation", "width", "dropout")  # of a network, whose costs it decides
+FRONT = ("flops_forward", "parameters")
 
 
 @dataclass(frozen=True)
@@ -29,44 +39,54 @@ class Job:
 
 
 def run() -> dict[str, float]:
-    tune, seed = load(Tune, "tune"), load(int, "seed")
-    recipe = experiment.default_recipe(epochs=tune.rungs[-1])
-    tune = _searchable(tune, recipe)
-    facts = {"inputs": pipeline.inputs("tune"), "tune": tune.model_dump(), "recipe": recipe.model_dump(), "seed": seed}
+    section, seed = load(Tune, "tune"), load(int, "seed")
+    recipe = experiment.default_recipe(epochs=section.rungs[-1])
+    data = experiment.open_experiment()
+    tune = _searchable(section, recipe, data)
+    facts = {"inputs": pipeline.inputs("tune"), "tune": section.model_dump(), "recipe": recipe.model_dump(), "seed": seed}
     state = checkpoints.folder("tune", facts)
-    first = {name: getattr(recipe, name) for name in tune.space}
-    train = partial(_train, tune=tune, recipe=recipe, seed=seed, state=state)
-    rows: list[dict[str, Any]] = []
-    with live.running("tune", tune.model_dump(exclude={"space"})) as log:
-        for trial in search(tune, train, seed=seed, folder=state, first=first):
-            scores = trial.intermediate_values
-            epochs = max(scores, default=0)
-            row = {
-                "number": trial.number,
-                "state": trial.state.name,
-                "epochs": epochs,
-                "value": scores.get(epochs, ""),
-                **trial.params,
-            }
-            rows.append(row)
-            path = _history(state, trial.number)
-            log.part(tracking.trial_part(row, recipe.model_dump(), read_history(path)), times(path))
+    _say_what_changed(state, facts)
+    train, price = partial(_train, tune=tune, recipe=recipe, seed=seed, state=state.absolute()), _prices(data, recipe)
+    trials: list[Trial] = []
+    with live.running("tune", tune.model_dump(exclude={"space", "known", "limits"})) as log:
+        for trial in search(tune, train, seed=seed, folder=state, costs=lambda values: price(values, tune.costs)):
+            trials.append(trial)
+            row = _row(trial, tune, recipe)
+            log.part(tracking.trial_part(row, recipe.model_dump(), trial.history), times(_history(state, trial.number)))
             print(_line(row), flush=True)
-        _write(rows, state, tune)
-        write_json(layout.artifacts("tune") / "recipe.json", recipe.model_dump())
-    return {"epochs": sum(row["epochs"] for row in rows)}
+        _write(trials, tune, recipe)
+        _write_front(trials, tune, price)
+    return {"epochs": sum(trial.epochs for trial in trials)}
 
 
-def _searchable(tune: Tune, recipe: Recipe) -> Tune:
+def _searchable(tune: Tune, recipe: Recipe, data: Experiment) -> Tune:
     """The search with every choice checked, and without what earlier stages have settled."""
-    space = dict(tune.space)
-    for name, choices in space.items():
-        for value in values_of(choices):
-            experiment.override(recipe, {name: value}, f"params.yaml: tune.space.{name}")
-    if {"width", "model"} & space.keys() and experiment.open_experiment().pretrained:
-        space = {name: choices for name, choices in space.items() if name not in ("width", "model")}
-        print("width and model are not searched: the pretrained weights have settled them")
+    tune = settled(tune, recipe, "params.yaml: tune")
+    fixed = [name for name in SETTLED if name in tune.space and data.pretrained]
+    if fixed:
+        print(f"not searched, as the pretrained weights have settled it: {', '.join(fixed)}")
+    space = {
+        name: choices
+        for name, choices in tune.space.items()
+        if name not in fixed and not (isinstance(choices, By) and choices.by in fixed)
+    }
+    highest: dict[str, Any] = {name: max(ends(space[name])) for name in SHARES if name in space}
+    data.mixture(recipe.model_copy(update=highest))  # raises UserError where there are not the images for it
     return tune.model_copy(update={"space": space})
+
+
+def _say_what_changed(state: Path, facts: dict[str, Any]) -> None:
+    """A search of other inputs or params than the last one is another study; that is not to go unnoticed."""
+    path, facts = state / "facts.json", json.loads(json.dumps(facts))
+    if path.exists():
+        return
+    others = sorted(state.parent.glob("*/facts.json"), key=lambda other: other.stat().st_mtime)
+    if others:
+        old = json.loads(others[-1].read_text())
+        changed = [f"tune.{name}" for name in facts["tune"] if facts["tune"][name] != old["tune"].get(name)]
+        changed += [name for name in ("inputs", "recipe", "seed") if facts[name] != old[name]]
+        print(f"{', '.join(changed)} changed: a new study begins; the last one is kept in {others[-1].parent}", flush=True)
+    write_json(path, facts)
 
 
 def _train(legs: Sequence[Leg], *, tune: Tune, recipe: Recipe, seed: int, state: Path) -> Iterable[Report]:
@@ -76,22 +96,62 @@ def _train(legs: Sequence[Leg], *, tune: Tune, recipe: Recipe, seed: int, state:
 def _advance(job: Job) -> Report:
     """Trains a trial up to its next rung. What was done before a crash is not done again."""
     checkpoint, history = job.state / f"trial-{job.leg.number:04d}.safetensors", _history(job.state, job.leg.number)
-    recipe = experiment.override(job.recipe, job.leg.values, f"trial {job.leg.number}")
-    begin(history)
-    data = experiment.open_experiment()
-    training = data.start(recipe, seed=job.seed, checkpoint=checkpoint)
-    rows = read_history(history)[: training.epoch]
-    try:
-        rows += [as_row(epoch) for epoch in data.fit(training, images=job.images, until=job.leg.until)]
-    except Diverged:
-        return Report(None)
-    write_history(history, rows)
-    checkpoints.save(checkpoint, training)
-    return Report(float(rows[job.leg.until - 1]["valid_top1"]))
+    rows = read_history(history)
+    if len(rows) < job.leg.until:
+        begin(history)
+        data = _opened(job.state)
+        training = data.start(_recipe(job.recipe, job.leg.values), seed=job.seed, checkpoint=checkpoint)
+        rows = rows[: training.epoch]
+        try:
+            rows += [as_row(epoch) for epoch in data.fit(training, images=job.images, until=job.leg.until)]
+        except Diverged:
+            return Report(None)
+        write_history(history, rows)
+        checkpoints.save(checkpoint, training)
+    rows = rows[: job.leg.until]
+    return Report(float(rows[-1]["valid_top1"]), rows)
 
 
 def _history(state: Path, number: int) -> Path:
     return state / f"trial-{number:04d}.csv"
+
+
+@cache
+def _opened(state: Path) -> Experiment:  # noqa: ARG001  it stands for the very images
+    """A worker opens the images once."""
+    return experiment.open_experiment()
+
+
+def _recipe(recipe: Recipe, values: dict[str, Any]) -> Recipe:
+    return recipe.model_copy(update=values)  # typed before
+
+
+def _prices(data: Experiment, recipe: Recipe) -> Callable[[dict[str, Any], Sequence[str]], dict[str, float]]:
+    """What a trial's network costs; one of each shape is built, and none is trained."""
+    known: dict[tuple[Any, ...], dict[str, float]] = {}
+
+    def price(values: dict[str, Any], names: Sequence[str]) -> dict[str, float]:
+        if not names:
+            return {}
+        described = _recipe(recipe, values)
+        shape = tuple(getattr(described, name) for name in SHAPE)
+        found = known.setdefault(shape, {})
+        if missing := [name for name in names if name not in found]:
+            found |= costs(data.start(described, seed=0).model, missing)
+        return {name: found[name] for name in names}
+
+    return price
+
+
+def _row(trial: Trial, tune: Tune, recipe: Recipe) -> dict[str, Any]:
+    """A row of trials.csv. A field that the case left out has the recipe's value, with which it trained."""
+    return {
+        "number": trial.number,
+        "state": trial.state,
+        "epochs": trial.epochs,
+        "value": trial.scores.get(trial.epochs, ""),
+        **{name: trial.values.get(name, getattr(recipe, name)) for name in tune.space},
+    }
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -102,14 +162,45 @@ def _line(row: dict[str, Any]) -> str:
     return f"trial {row['number']:3d}  {score}  {row['state'].lower():8s} after {row['epochs']} epochs  {values}"
 
 
-def _write(rows: list[dict[str, Any]], state: Path, tune: Tune) -> None:
-    finished = [row for row in rows if row["state"] == "COMPLETE"]
+def _write(trials: list[Trial], tune: Tune, recipe: Recipe) -> None:
+    finished = [trial for trial in trials if trial.state == "COMPLETE"]
     if not finished:
-        raise UserError("no trial finished: every one failed; narrow tune.space, for example to lower lr")
-    best = max(finished, key=lambda row: float(row["value"]))
+        raise UserError(_why_none(trials, tune))
+    best = max(finished, key=lambda trial: trial.scores[trial.epochs])
     folder = layout.artifacts("tune")
+    rows = [_row(trial, tune, recipe) for trial in trials]
     write_csv(folder / "trials.csv", rows)
-    curves = [{"number": row["number"], **epoch} for row in rows for epoch in read_history(_history(state, row["number"]))]
-    write_csv(folder / "history.csv", curves)
+    write_csv(folder / "history.csv", [{"number": trial.number, **row} for trial in trials for row in trial.history])
     with replacing(folder / "best.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump({name: best[name] for name in tune.space}, sort_keys=True))
+        chosen = {name: rows[best.number][name] for name in tune.space}
+        temporary.write_text(yaml.safe_dump(chosen, sort_keys=True))
+    write_json(folder / "recipe.json", recipe.model_dump())
+
+
+def _why_none(trials: list[Trial], tune: Tune) -> str:
+    failed = sum(trial.state == "FAIL" for trial in trials)
+    beyond = sum(trial.state == "PRUNED" and not trial.scores for trial in trials)
+    said = [f"{failed} of {len(trials)} failed: narrow tune.space, for example to lower lr"] if failed else []
+    if beyond:
+        least = {cost: min(trial.costs[cost] for trial in trials) for cost in tune.limits}
+        bounds = [f"{cost} {limit:g} (the least was {least[cost]:g})" for cost, limit in tune.limits.items()]
+        said.append(f"{beyond} of {len(trials)} were beyond tune.limits: {', '.join(bounds)}")
+    return f"no trial finished; {'; '.join(said)}"
+
+
+def _write_front(
+    trials: list[Trial], tune: Tune, price: Callable[[dict[str, Any], Sequence[str]], dict[str, float]]
+) -> None:
+    """The finished trials than which none is both better and cheaper, the cheapest first."""
+    cost = tune.minimise or FRONT[0]
+    shown = list(dict.fromkeys([*FRONT, cost]))
+    rows = [
+        {"number": trial.number, "value": trial.scores[trial.epochs], **price(trial.values, shown)}
+        for trial in trials
+        if trial.state == "COMPLETE"
+    ]
+    front: list[dict[str, Any]] = []
+    for row in sorted(rows, key=lambda row: (row[cost], -row["value"])):
+        if not front or row["value"] > front[-1]["value"]:
+            front.append(row)
+    write_csv(layout.artifacts("tune") / "pareto.csv", front)

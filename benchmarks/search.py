@@ -1,0 +1,316 @@
+"""How many epochs a search needs for what random search reaches in all of its own, and what a second worker gains.
+
+Every side trains the same small networks on the same 600 images of Fashion-MNIST, is judged on the same 1,500 others,
+draws from the same space, and may spend as many epochs as 24 whole trials take: 648. The peer is Optuna's random search
+without pruning; `default` is Optuna's own: TPE and median pruner in a plain `study.optimize`. Ours begins with nothing;
+`aided`, told apart from it, tries the recipe of params.yaml first. `two_workers` is `imagetrail tune` with two workers
+against one. `bookkeeping` is all of a trial but training, against Optuna's own with its file of SQLite. `activations`
+have the best against relu, and below all of them, by mean and spread over seeds with one short recipe.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+import optuna  # noqa: TID251  it is the peer
+import safetensors.numpy
+import yaml
+from harness import HERE, accuracy, figure, load, write
+
+from imagetrail import layout, parallel, samples, tracking, training
+from imagetrail.activations import ACTIVATIONS
+from imagetrail.batches import Mixture
+from imagetrail.params import check
+from imagetrail.samples import Samples, make_index
+from imagetrail.search import Leg, Report, Tune, search
+from imagetrail.space import Space, typed
+from imagetrail.studies import draw
+from imagetrail.training import Diverged, Recipe
+
+REPEATS = 5
+RUNGS = [1, 3, 9, 27]
+EPOCHS = RUNGS[-1]  # of a trial
+BUDGET = 24 * EPOCHS  # of a search
+IMAGES, VALID = 600, 1500
+WORK = 32  # trials, to measure what a second worker gains
+SEEDS, SHORT = 3, 4  # of an activation: trainings, and epochs of each
+RECIPE = Recipe(model="fast", activation="relu", width=0.25, epochs=EPOCHS, lr=0.1, ema=0.97)
+KNOWN = {"optimiser": "muon", "lr": 0.1, "weight_decay": 0.05, "label_smoothing": 0.1, "flip": True, "shift": 1}
+SPACE: dict[str, Any] = {  # two powers of ten around what is usual for each optimiser
+    "activation": ["relu", "leaky_relu", "silu", "gelu", "elu", "tanh", "sigmoid", "softsign"],
+    "optimiser": ["muon", "adamw", "sgd"],
+    "lr": {
+        "by": "optimiser",
+        "muon": {"low": 0.005, "high": 0.5, "log": True},
+        "adamw": {"low": 0.0003, "high": 0.03, "log": True},
+        "sgd": {"low": 0.003, "high": 0.3, "log": True},
+    },
+    "batch_size": {"low": 32, "high": 512, "log": True},
+    "weight_decay": {"low": 0.001, "high": 0.3, "log": True},
+    "label_smoothing": {"low": 0.0, "high": 0.2},
+    "dropout": {"low": 0.0, "high": 0.5},
+    "flip": [True, False],
+    "shift": {"low": 0, "high": 3},
+}
+
+
+@cache
+def data(name: str, images: int = IMAGES) -> tuple[Samples, Samples]:
+    """A few images to train on and others to judge by, all from the train set."""
+    whole, _ = load(name)
+    order = np.random.default_rng(0).permutation(len(whole))
+
+    def part(numbers: Any) -> Samples:
+        ids = [str(number) for number in numbers]
+        index = make_index(ids=ids, labels=whole.labels[numbers], origin="real", sources=ids)
+        return Samples(whole.images[numbers], index, whole.classes)
+
+    return part(order[:images]), part(order[images : images + VALID])
+
+
+class Trainings:
+    """Trains recipes, each on from where it stands, and notes the best score after every epoch spent."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed, self.begun, self.best = seed, dict[int, training.Training](), list[float]()
+
+    def advance(self, number: int, values: dict[str, Any], until: int) -> Iterator[float]:
+        train, valid = data("fashion-mnist")
+        if number not in self.begun:
+            self.begun[number] = training.start(RECIPE.model_copy(update=values), train, seed=self.seed)
+        for epoch in training.fit(self.begun[number], Mixture(train), valid, until=until):
+            self.best.append(max([epoch.valid_top1, *self.best[-1:]]))
+            yield epoch.valid_top1
+
+
+def ours(seed: int, known: Sequence[dict[str, Any]] = (), budget: int = BUDGET) -> list[float]:
+    trainings = Trainings(seed)
+
+    def run(legs: Sequence[Leg]) -> Iterator[Report]:
+        for leg in legs:
+            try:
+                yield Report([*trainings.advance(leg.number, leg.values, leg.until)][-1])
+            except Diverged:
+                yield Report(None)
+
+    tune = Tune(trials=BUDGET, batch=4, rungs=RUNGS, epochs=budget, images=None, space=space(), known=list(known))
+    with tempfile.TemporaryDirectory() as folder:
+        list(search(tune, run, seed=seed, folder=Path(folder)))
+    return trainings.best[:budget]
+
+
+def aided(seed: int) -> list[float]:
+    base = {field: getattr(RECIPE, field) for field in SPACE}
+    return ours(seed, [base | KNOWN], BUDGET // 2)
+
+
+def space() -> Space:
+    return typed(check(Space, SPACE, "space"), RECIPE, "space")
+
+
+def plain(seed: int, sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner) -> list[float]:
+    trainings, searched = Trainings(seed), space()
+
+    def objective(trial: optuna.Trial) -> float:
+        score = 0.0
+        try:
+            for number, score in enumerate(trainings.advance(trial.number, draw(trial, searched), EPOCHS), start=1):
+                trial.report(score, number)
+                if len(trainings.best) >= BUDGET:
+                    trial.study.stop()
+                    break
+                if trial.should_prune():
+                    raise optuna.TrialPruned
+        except Diverged:
+            raise optuna.TrialPruned from None
+        return score
+
+    optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner).optimize(objective)
+    return trainings.best
+
+
+def chance(seed: int) -> list[float]:
+    return plain(seed, optuna.samplers.RandomSampler(seed=seed), optuna.pruners.NopPruner())
+
+
+def default(seed: int) -> list[float]:
+    return plain(seed, optuna.samplers.TPESampler(seed=seed), optuna.pruners.MedianPruner())
+
+
+SIDES = {"random": chance, "default": default, "ours": ours, "aided": aided}
+
+
+def one(job: tuple[str, int]) -> list[float]:
+    """The best score after each epoch of a search."""
+    side, seed = job
+    return SIDES[side](seed)
+
+
+def reached(best: Sequence[float], target: float) -> int:
+    """The epochs it took to a score; one that has not got there counts as twice the budget."""
+    return next((number for number, score in enumerate(best, start=1) if score >= target), 2 * BUDGET)
+
+
+def searches() -> dict[str, Any]:
+    jobs = [(side, seed) for seed in range(REPEATS) for side in SIDES]
+    found = dict(zip(jobs, parallel.map(one, jobs), strict=True))
+    best = {side: [found[side, seed] for seed in range(REPEATS)] for side in SIDES}
+    picture(best)
+    targets = [course[-1] for course in best["random"]]
+    epochs = {side: [*map(reached, best[side], targets)] for side in SIDES}
+    scores = {side: [course[-1] for course in courses] for side, courses in best.items()}
+    at = {
+        side: {
+            number: mean(course[: number + 1][-1] for course in best[side]) for number in range(EPOCHS, BUDGET + 1, EPOCHS)
+        }
+        for side in SIDES
+    }
+    facts = {"default": epochs["default"], "random_own": epochs["random"], "best": scores, "mean_best_after": at}
+    peer = [float(BUDGET)] * REPEATS
+    return {
+        "epochs_to_random_best": figure(epochs["ours"], peer, "epochs", **facts),
+        "epochs_to_random_best-aided": figure(epochs["aided"], peer, "epochs"),
+        "epochs_to_random_best-against-default": figure(epochs["ours"], epochs["default"], "epochs"),
+    }
+
+
+def picture(best: dict[str, list[list[float]]]) -> None:
+    from matplotlib.figure import Figure
+
+    image = Figure(figsize=(6, 3.8), layout="constrained")
+    axes = image.subplots()
+    names = {
+        "random": "Optuna, random",
+        "default": "Optuna, TPE and median pruner",
+        "ours": "ours",
+        "aided": "ours, known recipe first",
+    }
+    for (side, name), colour in zip(names.items(), ("#999999", "#1f77b4", "#d62728", "#ff9896"), strict=True):
+        shortest = min(map(len, best[side]))  # that of the aided is half as long
+        courses = 100 * np.array([course[:shortest] for course in best[side]])
+        epochs = range(1, courses.shape[1] + 1)
+        axes.fill_between(epochs, courses.min(0), courses.max(0), color=colour, alpha=0.12, linewidth=0)
+        axes.plot(epochs, np.median(courses, 0), color=colour, label=name)
+    axes.axvline(BUDGET / 5, color="black", linestyle=":", linewidth=1)
+    low = np.median([course[EPOCHS] for course in best["random"]])
+    axes.set(xlabel="epochs spent", ylabel="best valid top-1 so far, %", xscale="log", ylim=(100 * low, None))
+    axes.legend(frameon=False, loc="lower right")
+    axes.spines[["top", "right"]].set_visible(False)
+    image.savefig(HERE / "results" / "search.png", dpi=110, metadata={"Software": None})
+
+
+def bookkeeping() -> dict[str, Any]:
+    """Milliseconds a trial for all but training: drawing, pruning, keeping the study on disk."""
+    tune = Tune(trials=100, batch=4, rungs=RUNGS, images=None, space=space())
+
+    def score(values: dict[str, Any], epoch: int) -> float:
+        return epoch / 10 - values["dropout"]
+
+    def objective(trial: optuna.Trial) -> float:
+        values = draw(trial, tune.space)
+        for rung in tune.rungs:
+            trial.report(score(values, rung), rung)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return score(values, EPOCHS)
+
+    mine, theirs = [], []
+    for seed in range(3):
+        with tempfile.TemporaryDirectory() as folder:
+            before = time.perf_counter()
+            run = lambda legs: [Report(score(leg.values, leg.until)) for leg in legs]  # noqa: E731
+            list(search(tune, run, seed=seed, folder=Path(folder)))
+            mine.append(1000 * (time.perf_counter() - before) / tune.trials)
+            before = time.perf_counter()
+            sampler, storage = optuna.samplers.TPESampler(seed=seed), f"sqlite:///{folder}/study.db"
+            study = optuna.create_study(storage=storage, direction="maximize", sampler=sampler)
+            study.optimize(objective, n_trials=tune.trials)
+            theirs.append(1000 * (time.perf_counter() - before) / tune.trials)
+    return {"bookkeeping": figure(mine, theirs, "ms")}
+
+
+def two_workers() -> dict[str, Any]:
+    """Seconds of `imagetrail tune`, as its timing.json has them, with two workers and, as the peer, with one."""
+    seconds: dict[str, list[float]] = {"1": [], "2": []}
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        project(root)
+        trials = set()
+        for workers in ("1", "2", "2", "1"):
+            shutil.rmtree(root / ".imagetrail", ignore_errors=True)
+            environment = os.environ | {"IMAGETRAIL_WORKERS": workers}
+            command = [sys.executable, "-m", "imagetrail.cli", "tune"]
+            subprocess.run(command, cwd=root, env=environment, check=True, stdout=subprocess.DEVNULL)
+            seconds[workers].append(json.loads((root / "artifacts/tune/timing.json").read_text())["seconds"])
+            trials.add((root / "artifacts/tune/trials.csv").read_bytes())
+    return {"two_workers": figure(seconds["2"], seconds["1"], "s", same_bytes=len(trials) == 1)}
+
+
+def project(root: Path) -> None:
+    """A folder with all that `imagetrail tune` reads."""
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(HERE.parent / name, root)
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    params["recipe"] |= {"width": 0.25, "repeat_to": 0, "ema": 0.97}
+    params["tune"] |= {"trials": WORK, "batch": 4, "rungs": RUNGS, "images": None, "space": SPACE}
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    train, valid = data("fashion-mnist", 5000)
+    none = Samples(train.images[:0], train.index[:0], train.classes)
+    others = dict.fromkeys((layout.AUGMENTED, layout.SYNTHETIC, layout.RELATED), none)
+    for folder, part in {layout.TRAIN: train, layout.VALID: valid, **others}.items():
+        samples.write(root / folder, [part.images], part.index, classes=part.classes, shape=part.images.shape[1:])
+    (root / "artifacts/pretrain").mkdir(parents=True)
+    safetensors.numpy.save_file({}, root / "artifacts/pretrain/weights.safetensors")
+    tracking.open_store(root)  # here: it takes seconds to make MLflow's database
+
+
+def short(job: tuple[str, str, int]) -> float:
+    """The accuracy of an activation after a short training."""
+    name, activation, seed = job
+    train, valid = data(name)
+    recipe = RECIPE.model_copy(update={"activation": activation, "epochs": SHORT, "flip": name == "fashion-mnist"})
+    *_, last = training.fit(training.start(recipe, train, seed=seed), Mixture(train), valid)
+    return last.valid_top1
+
+
+def activations() -> tuple[dict[str, Any], str]:
+    """The best against relu, and a table of all."""
+    names = ("fashion-mnist", "mnist")
+    jobs = [(name, activation, seed) for name in names for activation in ACTIVATIONS for seed in range(SEEDS)]
+    found = dict(zip(jobs, parallel.map(short, jobs), strict=True))
+    scores = {name: {kind: [found[name, kind, seed] for seed in range(SEEDS)] for kind in ACTIVATIONS} for name in names}
+    best = {name: max(ACTIVATIONS, key=lambda kind: mean(scores[name][kind])) for name in names}
+    ranked = sorted(ACTIVATIONS, key=lambda kind: -mean(mean(scores[name][kind]) for name in names))
+    rows = [
+        f"| {kind} | "
+        + " | ".join(f"{mean(scores[name][kind]):.2%} ± {stdev(scores[name][kind]):.2%}" for name in names)
+        + " |"
+        for kind in ranked
+    ]
+    table = "\n".join([f"| activation | {' | '.join(names)} |", "|---|---|---|", *rows])
+    figures = {
+        f"activations-{name}": accuracy(scores[name][best[name]], scores[name]["relu"], best=best[name], all=scores[name])
+        for name in names
+    }
+    return figures, table
+
+
+def main() -> None:
+    figures, table = activations()
+    about = f"{(__doc__ or '').strip()}\n\n{table}\n\n![Best score against epochs spent](results/search.png)"
+    for measured in (lambda: figures, bookkeeping, two_workers, searches):
+        write("search", about, measured())
+
+
+if __name__ == "__main__":
+    main()
