@@ -2,7 +2,7 @@
 
 Five random draws of 10, 100 and 1000 images a class; both sides learn from the same. The arms: `plain`, the images alone.
 `real`, the same changed anew each time they are seen, as in all arms that follow, and judged by the mean of the answers
-to a picture and to eight changed versions of it. `augmented`, with a share of images that Albumentations makes from them.
+to a picture and to four changed versions of it. `augmented`, with a share of images that Albumentations makes from them.
 `synthetic`, with a share of blends of neighbours. `related`: for mnist, with a share of scikit-learn's digits; for
 fashion-mnist, instead of a network from scratch a new last layer for an EfficientNet-Lite0 that knows ImageNet, with the
 picture and its mirror image. `all`: all of it. The figure without an arm is that of the arm that was best on 2,000 images
@@ -75,7 +75,8 @@ def _figures(runs: Runs, articles: dict[str, dict[str, float]]) -> dict[str, Any
     for name, count in dict.fromkeys((name, count) for name, count, _ in runs):
         valid = {arm: mean(run["valid"] for run in runs[name, count, arm]) for arm in ARMS}
         best = max(ARMS, key=lambda arm: valid[arm])
-        for label, arm in {f"{name}-{count}": best} | {f"{name}-{count}-{arm}": arm for arm in ARMS}.items():
+        labels = {f"{name}-{count}": best} | {f"{name}-{count}-{arm}": arm for arm in ARMS}
+        for label, arm in labels.items():
             tops = [run["test"] for run in runs[name, count, arm]]
             peers = [articles[name][f"{count}-{draw}"] for draw in range(len(tops))]
             figures[label] = accuracy(tops, peers, arm=arm, valid=valid[arm])
