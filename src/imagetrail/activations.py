@@ -54,5 +54,5 @@ def gain(name: str) -> float:
     points, weights = np.polynomial.hermite_e.hermegauss(64)
     values = build(name)(torch.from_numpy(points).float()).double().numpy()
     weights = weights / weights.sum()
-    mean = 0.0 if name in ("relu", "leaky_relu", "squared_relu") else float(weights @ values)
+    mean = 0.0 if name in ("relu", "leaky_relu") else float(weights @ values)
     return float(1 / np.sqrt(weights @ (values - mean) ** 2))
