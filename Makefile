@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check ui screenshots bench bench-inference bench-search lock retrain offer request
+.PHONY: help setup repro test check ui screenshots bench bench-inference bench-search bench-scarcity lock retrain offer request
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -64,13 +64,16 @@ screenshots: setup  ## take the pictures of MLflow in docs anew; needs chromium 
 	$(BIN)/python docs/screenshots.py
 
 bench: setup  ## measure, and write benchmarks/README.md: about two hours
-	for name in startup roofline costs streaming inference time_to_accuracy accuracy_at_budget search; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in startup roofline costs streaming augmentation inference time_to_accuracy accuracy_at_budget synthesis search; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 bench-inference: setup  ## measure the exported files alone, against Keras and PyTorch: about five minutes
 	$(BIN)/python benchmarks/inference.py
 
 bench-search: setup  ## measure the search alone, against Optuna's random search and its default: about fifteen minutes
 	$(BIN)/python benchmarks/search.py
+
+bench-scarcity: setup  ## measure what helps where labelled images are few, against Keras: about half an hour
+	$(BIN)/python benchmarks/scarcity.py
 
 # torch is served as different files (CPU or CUDA build) under one version, so it alone has no hash.
 # pip refuses a mix of lines with and without one, hence the two calls.

@@ -6,7 +6,9 @@
 import base64
 import io
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -89,14 +91,16 @@ class Browser:
 
 @contextmanager
 def started(command: list[str], says: str) -> Iterator[str]:
-    """What a process says that matches `says`; it ends with the block."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    """What a process says that matches `says`; it and what it has started end with the block."""
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as process:
         assert process.stdout
         try:
             lines = (re.search(says, line) for line in process.stdout)
             yield next(match[1] for match in lines if match)
         finally:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def answers(address: str) -> bool:

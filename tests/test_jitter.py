@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from imagetrail.jitter import Jitter, affine, cutmix, cutout, mixup, move
+from imagetrail.jitter import Jitter, affine, cutmix, cutout, elastic, mixup, move
 
-EVERYTHING = {"flip": True, "shift": 1, "rotate": 20.0, "zoom": 0.2, "cutout": 3, "mixup": 0.4, "cutmix": 1.0}
+WARPS = {"rotate": 20.0, "zoom": 0.2, "shear": 10.0, "elastic": 0.5}
+EVERYTHING = {"flip": True, "shift": 1, **WARPS, "cutout": 3, "mixup": 0.4, "cutmix": 1.0}
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -59,7 +60,7 @@ def twice_as_large(drawn: float) -> dict[str, float]:
 
 def forced(image: Tensor, number: int, limits: Callable[[float], dict[str, float]]) -> Tensor:
     """`image` changed by exactly so much: the limits are set to what makes it of the number that is drawn."""
-    drawn = 2 * torch.rand((2, 1), generator=rng(5)) - 1
+    drawn = 2 * torch.rand((3, 1), generator=rng(5)) - 1
     return affine(image[None], rng(5), **limits(drawn[number].item()))[0]
 
 
@@ -134,6 +135,39 @@ def test_each_image_is_turned_and_zoomed_by_draws_of_its_own() -> None:
     drawn = torch.stack([torch.atan2(down, right), (down**2 + right**2).sqrt()])
     assert drawn[0].std() > 0.2 and drawn[1].std() > 0.5
     assert torch.corrcoef(drawn)[0, 1].abs() < 0.15
+
+
+@pytest.mark.parametrize(("height", "width"), [(24, 40), (40, 24)])
+def test_a_shear_moves_rows_sideways_by_their_distance_from_the_middle(height: int, width: int) -> None:
+    image = disc(height, width, radius=3, down=6, right=1)
+    down, right = centres(affine(image.repeat(400, 1, 1, 1), rng(), rotate=0.0, zoom=0.0, shear=30.0))
+    degrees = torch.atan2(right - 1, torch.tensor(6.0)).rad2deg()
+    assert torch.allclose(down, torch.tensor(6.0), atol=0.1)
+    assert -30.5 < degrees.min() < -28 and 28 < degrees.max() < 30.5 and degrees.mean().abs() < 3
+
+
+# ---- elastic ----
+
+
+def bent(pixels: float, count: int = 400) -> tuple[Tensor, Tensor]:
+    """How far right and down each place of a picture of 29×57 is read from, for that many pictures."""
+    height, width = 29, 57
+    down, right = torch.meshgrid(torch.arange(height) * 1.0, torch.arange(width) * 1.0, indexing="ij")
+    places = torch.stack([right, down], 2)
+    out = elastic(places.repeat(count, 1, 1, 1), rng(), pixels=pixels) - places
+    return out[..., 0], out[..., 1]
+
+
+def test_elastic_moves_the_places_in_between_by_the_given_pixels_in_both_directions() -> None:
+    right, down = (moves[:, 14, 28] for moves in bent(1.5))  # the middle, where the draws themselves are
+    assert abs(right.std() - 1.5) < 0.15 and abs(down.std() - 1.5) < 0.15
+    assert right.mean().abs() < 0.25 and torch.corrcoef(torch.stack([right, down]))[0, 1].abs() < 0.15
+
+
+def test_elastic_is_smooth_and_moves_far_places_independently() -> None:
+    right = bent(1.0)[0][:, 5:-5, 5:-5]  # from no place beyond the border
+    assert right.diff(dim=2).abs().mean() < 0.1 and right.std() > 0.6
+    assert torch.corrcoef(torch.stack([right[:, 2, 9], right[:, 16, 37]]))[0, 1].abs() < 0.15
 
 
 # ---- cutout ----

@@ -65,7 +65,7 @@ class Repo:
         self.root = root
         for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
             shutil.copy(ROOT / name, root / name)
-        for folder in ("champion", "data/own", "src"):
+        for folder in ("champion", "data/own", "data/weights", "src"):
             shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         self.run("git", "init", "--quiet")
         self.run("dvc", "init", "--quiet")
@@ -249,6 +249,8 @@ def test_every_command_that_the_readme_shows_for_a_model_runs(copy: Repo) -> Non
     poor = tiny_onnx.write(copy.root / ledger.MODEL, tiny_onnx.noise([str(digit) for digit in range(10)]))
     shutil.copy(copy.root / "artifacts/evaluate/metrics.json", poor.parent)
     pq.write_table(pa.table({"id": pa.array([], pa.string())}), poor.parent / "trained_on.parquet")
+    said, features = onnx_model.load(poor).run(samples.read(copy.root / "data/split/valid").images)
+    np.savez(poor.parent / "reference.npz", features=features, counts=np.bincount(said.argmax(1), minlength=10))
     copy.run("dvc", "add", "--quiet", str(ledger.FOLDER))
     facts = {"model": versioning.sha256(poor), "data": "", "decision": "", "reason": "to begin with"}
     ledger.append(copy.root, action="promote", champion=ledger.tracked(copy.root), **facts)
@@ -262,10 +264,10 @@ def test_every_command_that_the_readme_shows_for_a_model_runs(copy: Repo) -> Non
     shutil.copy(copy.root / "pictures/0.png", copy.root / "shoe.jpg")
     shown = README.split("## Using the model")[1].split("## The tree")[0]
     commands = [line for line in shown.splitlines() if line.startswith("imagetrail ") and "--reproduce" not in line]
-    said = [copy.run("sh", "-c", command) for command in commands]
+    told = [copy.run("sh", "-c", command) for command in commands]
     assert [command.split()[1] for command in commands] == [*["predict"] * 3, "drift", "promote", "rollback", "verify"]
-    assert said[0].count("pictures/") == 5 and '"file": "-"' in said[1] and len(list((copy.root / "why").iterdir())) == 1
-    assert "no drift" in said[3] and "number 2 of the ledger" in said[4] and "number 3 of the ledger" in said[5]
+    assert told[0].count("pictures/") == 5 and '"file": "-"' in told[1] and len(list((copy.root / "why").iterdir())) == 1
+    assert "no drift" in told[3] and "number 2 of the ledger" in told[4] and "number 3 of the ledger" in told[5]
     assert versioning.sha256(copy.root / ledger.MODEL) == ledger.read(copy.root)[0].model == ledger.read(copy.root)[2].model
 
 

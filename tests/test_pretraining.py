@@ -208,22 +208,15 @@ def test_weights_come_from_a_file_of_another_pipeline(tmp_path: Path, monkeypatc
     assert all(torch.equal(found[name], tensor) for name, tensor in model.network.state_dict().items())
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (None, "pretrain.weights: 'own.safetensors' is neither imagenet nor a file in data/weights"),
-        (b"nothing", "is damaged"),
-    ],
-)
-def test_weights_that_cannot_be_read_are_one_clear_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, reason: str
-) -> None:
+def test_weights_that_cannot_be_read_are_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"pretrain\.weights: 'own' is neither imagenet nor a file in data/weights"):
+        pretrained.check("own", "fast")
     layout.WEIGHTS.mkdir(parents=True)
-    if content:
-        (layout.WEIGHTS / "own.safetensors").write_bytes(content)
-    with pytest.raises(UserError, match=reason):
-        pretrained.read("own.safetensors")
+    (layout.WEIGHTS / "own").write_bytes(b"nothing")
+    pretrained.check("own", "fast")
+    with pytest.raises(UserError, match="data/weights/own is damaged"):
+        pretrained.read("own")
 
 
 def test_weights_of_another_width_are_one_clear_line(make_samples: Make, tmp_path: Path) -> None:
@@ -267,12 +260,10 @@ def _features(model: Classifier, part: Samples) -> np.ndarray:
     return torch.cat(caught).numpy()
 
 
-@needs_imagenet
-def test_imagenet_weights_are_for_one_model_only(make_samples: Make) -> None:
-    images, labels = digits()
-    train, _ = few(make_samples, images, labels, 2)
-    with pytest.raises(UserError, match="another model, width or image size than the recipe's fast"):
-        start(recipe(), train, seed=0, pretrained=pretrained.read(pretrained.IMAGENET))
+def test_imagenet_weights_are_for_one_model_only() -> None:
+    pretrained.check("imagenet", "efficientnet_lite0")
+    with pytest.raises(UserError, match=r"imagenet has weights for recipe\.model efficientnet_lite0 only, not fast"):
+        pretrained.check("imagenet", "fast")
 
 
 # ---- fine-tuning ----

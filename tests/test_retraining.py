@@ -95,8 +95,9 @@ class World:
         ):
             shutil.copy(ROOT / name, self.team / name)
         shutil.copytree(ROOT / "src", self.team / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-        (self.team / "champion").mkdir()
-        shutil.copy(ROOT / "champion/README.md", self.team / "champion/README.md")
+        for kept in ("champion/README.md", "data/weights/README.md"):
+            (self.team / kept).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / kept, self.team / kept)
         params = yaml.safe_load((self.team / "params.yaml").read_text())
         for section, values in SMALL.items():
             params[section] |= values

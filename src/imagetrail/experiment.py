@@ -59,9 +59,7 @@ def default_recipe(*, epochs: int, path: Path = Path("params.yaml")) -> Recipe:
     """The recipe of params.yaml, for a training of so many epochs: how long is each stage's own affair."""
     values = load(dict[str, Any], "recipe", path)
     if "epochs" in values:
-        raise UserError(
-            f"{path}: recipe.epochs: each stage has its own: train.epochs, compare.epochs, pretrain.epochs, tune.rungs"
-        )
+        raise UserError(f"{path}: recipe.epochs: each stage has its own: train.epochs, pretrain.epochs, tune.rungs, compare")
     return check(Recipe, values | {"epochs": epochs}, f"{path}: recipe")
 
 

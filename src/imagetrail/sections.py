@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from imagetrail import ledger
+from imagetrail import ledger, pretrained
 from imagetrail.augment import build
 from imagetrail.choices import alternatives
 from imagetrail.datasets import Data
@@ -82,7 +82,10 @@ def _check_data(path: Path) -> None:
         raise UserError(
             f"{path}: data.path: {data.path} does not exist; it must be a folder or archive of class sub-folders"
         )
-    check_others(load(Pretrain, "pretrain", path).related, data.name, "pretrain.related")
+    pretrain = load(Pretrain, "pretrain", path)
+    check_others(pretrain.related, data.name, "pretrain.related")
+    if pretrain.weights:
+        pretrained.check(pretrain.weights, default_recipe(epochs=1, path=path).model)
     unknown = load(Evaluate, "evaluate", path).unknown
     check_others([unknown] if unknown else [], data.name, "evaluate.unknown")
     build(load(Augment, "augment", path).policy, data.shape)
@@ -92,6 +95,7 @@ def _check_arms(path: Path) -> None:
     compare, recipe = load(Compare, "compare", path), default_recipe(epochs=1, path=path)
     _check_shares(recipe, path, "recipe")
     prepared = {field: bool(load(Any, key, path)) for field, key in MAKERS.items()}
+    prepared["pretrained"] |= load(Pretrain, "pretrain", path).weights is not None
     for contest in made_out(compare, recipe, f"{path}: compare", prepared=lambda cure: prepared.get(cure, True)):
         for arm, made in contest.arms.items():
             _check_shares(made, path, f"compare, set {contest.name}, arm {arm}")

@@ -1,137 +1,209 @@
-"""Class-conditional generators: new images of a class, learned from the images there are."""
+"""New images of a class by a method's name: drawn, sifted, and judged by classifiers that had no part in the making."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import linalg
-from torch import Tensor, nn
 
-from imagetrail.machine import this_machine
+from imagetrail import cvae, flow, likeness, metrics, samples, training, warp
+from imagetrail.batches import Mixture
+from imagetrail.layers import Flatten
+from imagetrail.likeness import Memory
 from imagetrail.rng import derive, generator
 from imagetrail.samples import Images, Samples
+from imagetrail.training import Recipe, Training
+
+HELD_OUT = 0.1  # share of a class kept from generator and guard, to judge by
+MOST = 512 << 20  # bytes of train that are used
+PATIENCE = 10  # images drawn for each that is wanted, before a class is given up
+CHUNK = 4 << 20  # bytes of images drawn at a time
+LEARNED = 10_000  # images that a classifier learns from, at most
+JUDGED = 5000  # images whose features are compared, at most
+PLAIN = Recipe(model="fast", activation="relu", width=0.5, epochs=3, batch_size=128, lr=0.1)
+TOLERANT = PLAIN.model_copy(update={"shift": 1, "rotate": 10.0, "zoom": 0.1})  # of classifiers that look at new images
 
 
 class Synthesiser(Protocol):
-    """What every method offers, once fitted."""
+    """What every method offers, once fitted to the images of a train split."""
 
     def sample(self, label: int, count: int, *, seed: int) -> Images:
-        """`count` new images of a class, count×H×W×C uint8."""
+        """`count` new images of a class, count×H×W×C uint8; equal seeds give equal images."""
 
 
-class VariationalAutoencoder(nn.Module):
-    """A conditional VAE (arXiv:1312.6114) of dense layers, sampled from each class's own distribution of latents.
-
-    The prior is left aside when sampling: after a short training the latents of a class are still far from it. A
-    Gaussian fitted to them afterwards is not (arXiv:1903.12436).
-    """
-
-    LATENT, HIDDEN = 24, 512
-
-    def __init__(self, shape: tuple[int, ...], classes: int) -> None:
-        super().__init__()
-        self.shape, self.classes = shape, classes
-        pixels = int(np.prod(shape))
-        self.encoder = nn.Sequential(
-            *(nn.Linear(pixels, self.HIDDEN), nn.ReLU()),
-            *(nn.Linear(self.HIDDEN, self.HIDDEN // 2), nn.ReLU(), nn.Linear(self.HIDDEN // 2, 2 * self.LATENT)),
-        )
-        self.decoder = nn.Sequential(
-            *(nn.Linear(self.LATENT + classes, self.HIDDEN // 2), nn.ReLU()),
-            *(nn.Linear(self.HIDDEN // 2, self.HIDDEN), nn.ReLU(), nn.Linear(self.HIDDEN, pixels)),
-        )
-        self.latents: list[tuple[Tensor, Tensor]] = []  # per class: mean, and Cholesky factor of the covariance
-
-    def loss(self, pixels: Tensor, labels: Tensor) -> Tensor:
-        """Negative evidence lower bound per image, in nats; pixels N×P in 0 … 1."""
-        mean, log_variance = self.encoder(pixels).float().chunk(2, 1)
-        latent = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-        drawn = self.decode(latent, labels).float()
-        reconstruction = nn.functional.binary_cross_entropy_with_logits(drawn, pixels, reduction="sum")
-        divergence = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum()
-        total: Tensor = (reconstruction + divergence) / len(pixels)
-        return total
-
-    def decode(self, latent: Tensor, labels: Tensor) -> Tensor:
-        one_hot = nn.functional.one_hot(labels, self.classes).float()
-        logits: Tensor = self.decoder(torch.cat([latent, one_hot], 1))
-        return logits
-
-    @torch.no_grad()
-    def describe(self, pixels: Tensor) -> None:
-        """Fits the latents of the next class to all of its images."""
-        mean, log_variance = self.encoder(pixels).float().chunk(2, 1)
-        covariance = torch.cov(mean.T, correction=0) + torch.diag(log_variance.exp().mean(0))
-        self.latents.append((mean.mean(0), torch.linalg.cholesky(covariance)))
-
-    @torch.no_grad()
-    def sample(self, label: int, count: int, *, seed: int) -> Images:
-        rng = torch.Generator().manual_seed(derive(seed, "sample", label))
-        mean, factor = self.latents[label]
-        latent = mean + torch.randn(count, self.LATENT, generator=rng) @ factor.T
-        drawn = self.decode(latent, torch.full((count,), label)).sigmoid()
-        images: Images = (drawn * 255).round().to(torch.uint8).reshape(count, *self.shape).numpy()
-        return images
-
-
-def fit_cvae(train: Samples, *, epochs: int, seed: int) -> Synthesiser:
-    machine = this_machine()
-    torch.manual_seed(derive(seed, "cvae"))
-    model = VariationalAutoencoder(train.images.shape[1:], len(train.classes)).to(machine.device)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
-    for epoch in range(epochs):
-        for chosen in _batches(len(train), generator(seed, "cvae", epoch)):
-            pixels = _flat(train.images[chosen]).to(machine.device)
-            with machine.autocast():
-                loss = model.loss(pixels, torch.from_numpy(train.labels[chosen]).to(machine.device))
-            optimiser.zero_grad()
-            torch.autograd.backward(loss)
-            optimiser.step()
-    model = model.cpu()
-    for label in range(len(train.classes)):
-        model.describe(_flat(train.images[train.labels == label]))
-    return model
-
-
-SYNTHESISERS = {"cvae": fit_cvae}
-
-
-def _batches(count: int, rng: np.random.Generator, size: int = 128) -> Iterator[NDArray[np.int64]]:
-    order = rng.permutation(count)
-    yield from (order[start : start + size] for start in range(0, count, size))
+# Fitted to (train, epochs=, seed=); one or two images of a class are enough, though only warp is made for so few.
+SYNTHESISERS: dict[str, Callable[..., Synthesiser]] = {"cvae": cvae.fit, "flow": flow.fit, "warp": warp.fit}
 
 
 @dataclass(frozen=True)
-class NearCopies:
-    """Which new images stand as near to a training image as its nearest fellow does in the closest 1 % of cases."""
+class Parts:
+    """Who sees what of train. A class of one or two images has none held out; one of a single image has equal halves."""
 
-    mask: NDArray[np.bool_]
-    threshold: float  # Euclidean distance in pixels scaled to 0 … 1
-
-
-def near_copies(new: Images, real: Images, rng: np.random.Generator) -> NearCopies:
-    """Memorisation check within one class, against a sample of real–real distances."""
-    flat_new, flat_real = _flat(new), _flat(real)
-    probe = rng.permutation(len(flat_real))[:500]
-    among = torch.cdist(flat_real[probe], flat_real)
-    among[torch.arange(len(probe)), torch.from_numpy(probe)] = torch.inf
-    fellows = among.min(1).values
-    threshold = float(torch.quantile(fellows, 0.01)) if len(real) > 1 else 0.0
-    nearest = torch.cdist(flat_new, flat_real).min(1).values
-    return NearCopies((nearest <= threshold).numpy(), threshold)
+    held_out: Samples  # nobody but the judges
+    seen: Samples  # the generator
+    first: Samples  # a half of these, for the classifier that rejects
+    second: Samples  # the other half, for the one that judges
 
 
-def _flat(images: Images) -> Tensor:
-    return torch.from_numpy(images.reshape(len(images), -1).astype(np.float32) / 255)
+def divide(train: Samples, seed: int) -> Parts:
+    """Each class by itself, at random; of a train split too large for memory, a share of each class."""
+    share = min(1.0, MOST / train.images.nbytes)
+    numbers: list[list[NDArray[np.int64]]] = [[], [], [], []]
+    for label in range(len(train.classes)):
+        mine = generator(seed, "divide", label).permutation(np.flatnonzero(train.labels == label))
+        mine = mine[: math.ceil(len(mine) * share)]
+        held_out, seen = np.split(mine, [max(1, round(HELD_OUT * len(mine))) if len(mine) > 2 else 0])
+        for part, chosen in zip(numbers, (held_out, seen, seen[::2], seen[1::2] if len(seen) > 1 else seen), strict=True):
+            part.append(chosen)
+    return Parts(*(_subset(train, np.sort(np.concatenate(chosen))) for chosen in numbers))
 
 
-def frechet(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:
-    """Fréchet distance of two Gaussians fitted to features, N×D each (arXiv:1706.08500)."""
-    mean_difference = ours.mean(0) - theirs.mean(0)
-    first, second = np.cov(ours.T), np.cov(theirs.T)
-    eigenvalues = linalg.eigvals(first @ second)
-    root_trace = np.sqrt(np.maximum(eigenvalues.real, 0)).sum()
-    return float(mean_difference @ mean_difference + np.trace(first) + np.trace(second) - 2 * root_trace)
+def _subset(whole: Samples, chosen: NDArray[np.int64]) -> Samples:
+    return Samples(whole.gather(chosen), whole.index.take(chosen), whole.classes)
+
+
+def by_class(images: Samples) -> list[Images]:
+    return [images.images[images.labels == label] for label in range(len(images.classes))]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The new images of a class; they are fewer than wanted where too few were fit to keep."""
+
+    images: Images
+    copied: int  # near copies of training images, dropped
+    rejected: int  # taken for another class, dropped
+
+
+@dataclass(frozen=True)
+class Sieve:
+    """What a new image must pass."""
+
+    memory: Memory
+    guard: Training  # must take it for its class
+
+    def sift(self, new: Images, label: int) -> Drawn:
+        copies = self.memory.copies(new, label)
+        left = new[~copies]
+        right = _probabilities(self.guard, _unnamed(left, self.guard.model.spec.classes)).argmax(1) == label
+        return Drawn(left[right], int(copies.sum()), int((~right).sum()))
+
+
+def build_sieve(parts: Parts, seed: int) -> Sieve:
+    seen = [parts.seen.images[parts.seen.labels == label] for label in range(len(parts.seen.classes))]
+    guard = _classifier(parts.first, TOLERANT, seed=derive(seed, "guard"))
+    return Sieve(likeness.remember(seen, generator(seed, "memory")), guard)
+
+
+def synthesise(parts: Parts, sieve: Sieve, *, method: str, per_class: int, epochs: int, seed: int) -> Iterator[Drawn]:
+    """Fits a method, and yields what it makes of each class in turn."""
+    model = SYNTHESISERS[method](parts.seen, epochs=epochs, seed=seed)
+    for label in range(len(parts.seen.classes)):
+        yield _draw(model, label, per_class, sieve, seed)
+
+
+def _draw(model: Synthesiser, label: int, wanted: int, sieve: Sieve, seed: int) -> Drawn:
+    known = sieve.memory.images[label]
+    chunk = min(4096, max(1, CHUNK // math.prod(known.shape[1:])))
+    sifted, missing, drawn = [Drawn(known[:0], 0, 0)], wanted, 0
+    patience = PATIENCE * wanted if len(known) else 0  # from no image nothing can be learned
+    while missing > 0 and drawn < patience:
+        rate = (wanted - missing) / drawn if drawn else 1.0
+        count = min(math.ceil(missing / max(rate, 1 / PATIENCE)), patience - drawn, chunk)
+        sifted.append(sieve.sift(model.sample(label, count, seed=derive(seed, "draw", drawn)), label))
+        missing, drawn = missing - len(sifted[-1].images), drawn + count
+    images = np.concatenate([each.images for each in sifted])[:wanted]
+    return Drawn(images, sum(each.copied for each in sifted), sum(each.rejected for each in sifted))
+
+
+def _unnamed(images: Images, classes: tuple[str, ...]) -> Samples:
+    nothing = [""] * len(images)
+    index = samples.make_index(ids=nothing, labels=[0] * len(images), origin="synthetic", sources=nothing)
+    return Samples(images, index, classes)
+
+
+def gathered(drawn: Sequence[Drawn], classes: tuple[str, ...]) -> Samples:
+    """All new images as one set, class by class."""
+    ids = [f"synthetic/{name}/{i}" for name, new in zip(classes, drawn, strict=True) for i in range(len(new.images))]
+    labels = [label for label, new in enumerate(drawn) for _ in new.images]
+    index = samples.make_index(ids=ids, labels=labels, origin="synthetic", sources=["data/split/train"] * len(ids))
+    return Samples(np.concatenate([new.images for new in drawn]), index, classes)
+
+
+def counts(drawn: Sequence[Drawn], sieve: Sieve) -> dict[str, float]:
+    """near_copies: those among the images that were kept, counted anew."""
+    return {
+        "images": sum(len(new.images) for new in drawn),
+        "near_copies": sum(int(sieve.memory.copies(new.images, label).sum()) for label, new in enumerate(drawn)),
+        "near_copies_dropped": sum(new.copied for new in drawn),
+        "rejected": sum(new.rejected for new in drawn),
+    }
+
+
+def judge(drawn: Sequence[Drawn], parts: Parts, sieve: Sieve, *, seed: int) -> dict[str, float]:
+    """What the new images are worth, by real ones that were held out; nothing where either are fewer than two.
+
+    guard_top1: the accuracy of the classifier that rejects.
+    tstr_top1: of one that learned from synthetic images only. trtr_top1: of one that learned from as many real ones, or
+    all that the generator saw. The features and label_agreement are those of a third, which learned from `parts.second`.
+    frechet_real: the distance between two sets of real images.
+    """
+    synthetic, real = gathered(drawn, parts.seen.classes), parts.held_out
+    if min(len(synthetic), len(real)) < 2:
+        return {}
+    by_synthetic, by_real = (
+        _classifier(images, PLAIN, seed=derive(seed, "judge", origin), limit=len(synthetic))
+        for images, origin in ((synthetic, "synthetic"), (parts.seen, "real"))
+    )
+    expert = _classifier(parts.second, TOLERANT, seed=derive(seed, "judge", "features"))
+    rng = generator(seed, "judged")
+    held_out, other, new = (_features(expert, _some(images, rng)) for images in (real, parts.first, synthetic))
+    even = min(len(held_out), len(new))
+    density, coverage = likeness.density_coverage(held_out[:even], new[:even])
+    return {
+        "tstr_top1": _top1(by_synthetic, real),
+        "trtr_top1": _top1(by_real, real),
+        "guard_top1": _top1(sieve.guard, real),
+        "label_agreement": _top1(expert, synthetic),
+        "frechet": round(likeness.frechet(held_out, new), 4),
+        "frechet_real": round(likeness.frechet(held_out, other), 4),
+        "density": density,
+        "coverage": coverage,
+    }
+
+
+def _top1(judge: Training, images: Samples) -> float:
+    return metrics.top1(_probabilities(judge, images), images.labels)
+
+
+def _some(images: Samples, rng: np.random.Generator) -> Samples:
+    return _subset(images, rng.permutation(len(images))[:JUDGED])
+
+
+def _classifier(images: Samples, recipe: Recipe, *, seed: int, limit: int = LEARNED) -> Training:
+    begun = training.start(recipe, images, seed=seed)
+    learned = Mixture(images, limit=min(limit, LEARNED), repeat_to=LEARNED // 2)
+    for _ in training.fit(begun, learned, _subset(images, np.arange(1))):
+        pass
+    return begun
+
+
+def _probabilities(judge: Training, images: Samples) -> metrics.Floats:
+    if not len(images):
+        return np.empty((0, len(images.classes)))
+    return metrics.softmax(training.predict(judge.outcome, images).double().numpy())
+
+
+@torch.no_grad()
+def _features(judge: Training, images: Samples) -> metrics.Floats:
+    """What the last feature maps show on average over the picture: N×D."""
+    caught: list[torch.Tensor] = []
+    flatten = next(layer for layer in judge.outcome.network if isinstance(layer, Flatten))
+    hook = flatten.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0].float().mean((2, 3)).cpu()))
+    training.predict(judge.outcome, images)
+    hook.remove()
+    features: metrics.Floats = torch.cat(caught).double().numpy()
+    return features

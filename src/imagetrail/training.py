@@ -46,6 +46,8 @@ class Recipe(Section):
     shift: int = Field(default=0, ge=0)  # pixels, each way
     rotate: float = Field(default=0.0, ge=0, le=180)  # degrees, each way
     zoom: float = Field(default=0.0, ge=0, lt=1)  # share by which an image grows or shrinks at most
+    shear: float = Field(default=0.0, ge=0, lt=90)  # degrees, each way
+    elastic: float = Field(default=0.0, ge=0)  # pixels by which a place moves, as a standard deviation
     cutout: int = Field(default=0, ge=0)  # side of a square painted over, in pixels
     mixup: float = Field(default=0.0, ge=0)  # Beta parameter of blending two images
     cutmix: float = Field(default=0.0, ge=0)  # Beta parameter of the area that one image takes of another

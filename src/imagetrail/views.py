@@ -50,7 +50,7 @@ def colour(number: int) -> str:
 def _view(
     key: str, name: str, parent: str, columns: Iterable[str], charts: list[dict[str, Any]], *, within: str = "", **more: Any
 ) -> tuple[str, str]:
-    lines = [_chart("LINE", metricKey=score, scaleType="linear", xAxisKey="step") for score in SCORES]
+    lines = [_chart("LINE", metricKey=score, scaleType="linear", xAxisKey="step", lineSmoothness=0) for score in SCORES]
     state = {
         "searchFilter": f"tags.`mlflow.parentRunId` = '{parent}'{within}",
         "orderByKey": f"metrics.`{SCORES[0]}`",

@@ -8,6 +8,9 @@ search the shares of augmented, synthetic and related images. Here each cure is 
 with the value that search or recipe gave it, or where that is off, with the one in `compare.cures.tried`. cures.yaml
 has every cure that was tried: its value if it helps, else 0 or false. `train` follows best.yaml, and over it cures.yaml.
 A cure that is not listed, or that no stage has prepared, is not tried and stays as it is.
+
+A training on a part of the images gets the augmented versions of just these. Synthetic images were drawn by a model of
+all images, which favours them there; with `images: null`, or a set no larger than `images`, nothing is favoured.
 """
 
 import math

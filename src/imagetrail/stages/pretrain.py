@@ -22,12 +22,14 @@ class Pretrain(Section):
 
 def run() -> None:
     params, seed = load(Pretrain, "pretrain"), load(int, "seed")
+    recipe = experiment.default_recipe(epochs=params.epochs)
+    if params.weights:
+        pretrained.check(params.weights, recipe.model)
     weights = pretrained.read(params.weights) if params.weights else {}
     facts: dict[str, object] = {"related": params.related, "weights": params.weights}
     related = samples.read(layout.RELATED, columns=["label"])
     if len(related):
         train, valid = _parts(related)
-        recipe = experiment.default_recipe(epochs=params.epochs)
         begun = training.start(recipe, train, seed=seed, pretrained=weights)
         for epoch in training.fit(begun, Mixture(train, repeat_to=recipe.repeat_to), valid):
             print(f"epoch {epoch.number}: top-1 {epoch.valid_top1:.2%} on related images", flush=True)

@@ -1,22 +1,19 @@
 """Draw new images of every class. Reads data/split/train, writes data/synthetic and artifacts/synthesise."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
+from PIL import Image
 from pydantic import Field
 
-from imagetrail import inspection, layout, metrics, samples, synthesis, training
-from imagetrail.batches import Mixture
+from imagetrail import inspection, layout, samples, synthesis
 from imagetrail.choices import one_of
 from imagetrail.files import replacing, write_json
 from imagetrail.params import Section, load
-from imagetrail.rng import derive, generator
-from imagetrail.samples import Images, Samples
-from imagetrail.training import Recipe, Training
+from imagetrail.samples import Images
+from imagetrail.synthesis import Drawn
 
-HELD_OUT = 0.1  # share of train kept from the generator, to judge its images by
 SHOWN = 10  # images a class on the contact sheet
 
 
@@ -24,81 +21,44 @@ class Synthesise(Section):
     """The `synthesise` section."""
 
     method: Annotated[str, one_of(synthesis.SYNTHESISERS, "synthesise.method")]
-    per_class: int = Field(ge=0)  # images drawn for each class
-    epochs: int = Field(ge=1)  # of the generator's training
+    per_class: int = Field(ge=0)  # images wanted of each class
+    epochs: int = Field(ge=1)  # of the generator's training, where it has one
 
 
 def run() -> dict[str, float]:
     params, seed = load(Synthesise, "synthesise"), load(int, "seed")
     train = samples.read(layout.TRAIN)
-    order = generator(seed, "synthesise").permutation(len(train))
-    held_out, seen = (_subset(train, part) for part in np.split(order, [max(1, round(HELD_OUT * len(train)))]))
-    drawn: dict[int, Images] = {}
-    copies = 0
+    drawn = [Drawn(train.images[:0], 0, 0) for _ in train.classes]
+    quality: dict[str, float | str] = {"method": params.method, "images": 0, "near_copies": 0}
     if params.per_class:
-        model = synthesis.SYNTHESISERS[params.method](seen, epochs=params.epochs, seed=seed)
-        for label in range(len(train.classes)):
-            new = model.sample(label, params.per_class, seed=seed)
-            near = synthesis.near_copies(new, train.images[train.labels == label], generator(seed, "near", label))
-            drawn[label] = new[~near.mask]
-            copies += int(near.mask.sum())
-    synthetic = _write(drawn, train)
-    quality = {"method": params.method, "images": len(synthetic), "near_copies": copies}
-    if len(synthetic):
-        quality |= _judge(synthetic, seen, held_out, seed)
+        parts = synthesis.divide(train, seed)
+        sieve = synthesis.build_sieve(parts, seed)
+        drawn = list(synthesis.synthesise(parts, sieve, **params.model_dump(), seed=seed))
+        quality |= synthesis.counts(drawn, sieve) | synthesis.judge(drawn, parts, sieve, seed=seed)
+    _write(drawn, train.classes)
     folder = layout.artifacts("synthesise")
     write_json(folder / "quality.json", quality)
     with replacing(folder / "samples.png") as temporary:
-        shown = [image for images in drawn.values() for image in images[:SHOWN]] or list(train.images[:SHOWN])
-        inspection.contact_sheet(shown, columns=SHOWN).save(temporary, "png")
-    print(f"{len(synthetic)} images; {copies} near copies of training images dropped; {quality}")
-    return {"images": len(synthetic)}
+        _sheet([new.images for new in drawn]).save(temporary, "png")
+    print(_said(drawn, train.classes, params.per_class))
+    return {"images": sum(len(new.images) for new in drawn)}
 
 
-def _subset(whole: Samples, chosen: NDArray[np.int64]) -> Samples:
-    chosen = np.sort(chosen)
-    return Samples(whole.images[chosen], whole.index.take(chosen), whole.classes)
+def _write(drawn: Sequence[Drawn], classes: tuple[str, ...]) -> None:
+    whole = synthesis.gathered(drawn, classes)
+    samples.write(layout.SYNTHETIC, whole.chunks(), whole.index, classes=classes, shape=whole.images.shape[1:])
 
 
-def _write(drawn: dict[int, Images], train: Samples) -> Samples:
-    ids = [f"synthetic/{train.classes[label]}/{i}" for label, images in drawn.items() for i in range(len(images))]
-    labels = [label for label, images in drawn.items() for _ in images]
-    index = samples.make_index(ids=ids, labels=labels, origin="synthetic", sources=["data/split/train"] * len(ids))
-    samples.write(layout.SYNTHETIC, drawn.values(), index, classes=train.classes, shape=train.images.shape[1:])
-    return samples.read(layout.SYNTHETIC)
+def _sheet(drawn: Sequence[Images]) -> Image.Image:
+    """A row a class, white where there are fewer images."""
+    white = np.full((SHOWN, *drawn[0].shape[1:]), 255, np.uint8)
+    rows = [np.concatenate([images[:SHOWN], white])[:SHOWN] for images in drawn]
+    return inspection.contact_sheet(list(np.concatenate(rows)), columns=SHOWN)
 
 
-def _judge(synthetic: Samples, seen: Samples, held_out: Samples, seed: int) -> dict[str, float]:
-    """Two small classifiers: one that learned from synthetic images only, one from as many real ones."""
-    by_synthetic, by_real = (_classifier(images, held_out, seed) for images in (synthetic, seen))
-    labels = held_out.labels
-    features_real, features_synthetic = (_features(by_real, images) for images in (held_out, synthetic))
-    return {
-        "tstr_top1": metrics.top1(_probabilities(by_synthetic, held_out), labels),
-        "trtr_top1": metrics.top1(_probabilities(by_real, held_out), labels),
-        "label_agreement": metrics.top1(_probabilities(by_real, synthetic), synthetic.labels),
-        "frechet": round(synthesis.frechet(features_real, features_synthetic), 4),
-    }
-
-
-def _classifier(images: Samples, held_out: Samples, seed: int) -> Training:
-    recipe = Recipe(model="fast", activation="relu", width=0.5, epochs=3, batch_size=128, lr=0.1)
-    begun = training.start(recipe, images, seed=derive(seed, "judge"))
-    for _ in training.fit(begun, Mixture(images, limit=5000, repeat_to=5000), held_out):
-        pass
-    return begun
-
-
-def _probabilities(judge: Training, images: Samples) -> metrics.Floats:
-    return metrics.softmax(training.predict(judge.outcome, images).double().numpy())
-
-
-@torch.no_grad()
-def _features(judge: Training, images: Samples) -> metrics.Floats:
-    """What the last layer sees: N×D."""
-    caught: list[torch.Tensor] = []
-    hook = judge.outcome.network[-1].register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0].float().cpu()))
-    training.predict(judge.outcome, images)
-    hook.remove()
-    features: metrics.Floats = torch.cat(caught).double().numpy()
-    return features
+def _said(drawn: Sequence[Drawn], classes: Sequence[str], wanted: int) -> str:
+    made = [len(new.images) for new in drawn]
+    copied, rejected = sum(new.copied for new in drawn), sum(new.rejected for new in drawn)
+    short = ", ".join(f"{name} {count}" for name, count in zip(classes, made, strict=True) if count < wanted)
+    line = f"{sum(made)} images; dropped: {copied} near copies of training images, {rejected} taken for another class"
+    return line + (f"; fewer than {wanted} of: {short}" if short else "")

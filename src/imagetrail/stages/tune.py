@@ -52,8 +52,7 @@ def run() -> dict[str, float]:
         for trial in search(tune, train, seed=seed, folder=state, costs=lambda values: price(values, tune.costs)):
             trials.append(trial)
             row = _row(trial, tune, recipe)
-            part = tracking.trial_part(row, recipe.model_dump(), trial.history)
-            log.part(part, times(_history(state, trial.number)))
+            log.part(tracking.trial_part(row, recipe.model_dump(), trial.history), times(_history(state, trial.number)))
             print(_line(row), flush=True)
         _write(trials, tune, recipe)
         _write_front(trials, tune, price)
@@ -96,11 +95,10 @@ def _train(legs: Sequence[Leg], *, tune: Tune, recipe: Recipe, seed: int, state:
 
 def _advance(job: Job) -> Report:
     """Trains a trial up to its next rung. What was done before a crash is not done again."""
-    history = _history(job.state, job.leg.number)
-    checkpoint = history.with_suffix(".safetensors")
-    begin(history)
+    checkpoint, history = job.state / f"trial-{job.leg.number:04d}.safetensors", _history(job.state, job.leg.number)
     rows = read_history(history)
     if len(rows) < job.leg.until:
+        begin(history)
         data = _opened(job.state)
         training = data.start(_recipe(job.recipe, job.leg.values), seed=job.seed, checkpoint=checkpoint)
         rows = rows[: training.epoch]

@@ -1,0 +1,36 @@
+"""The article's code on draws of a few images of a data set: how well each does, as JSON.
+
+Arguments: the data set, and a file with the draws, each an array of numbers of training images, beside the images and
+labels that all are judged on.
+"""
+
+import json
+import sys
+
+import numpy as np
+from tensorflow.keras import backend
+from tensorflow.keras.layers import Conv2D, Dense, Flatten, MaxPooling2D
+from tensorflow.keras.models import Sequential
+from tensorflow.keras.utils import set_random_seed
+
+data, draws = np.load(sys.argv[1]), np.load(sys.argv[2])
+x_train, x_judged = (images.astype("float32") / 255 for images in (data["x_train"], draws["x_judged"]))
+scores = {}
+for seed, name in enumerate(name for name in draws.files if not name.endswith("_judged")):
+    backend.clear_session()
+    set_random_seed(seed)
+    model = Sequential(
+        [
+            Conv2D(32, (3, 3), activation="relu", input_shape=(28, 28, 1)),
+            MaxPooling2D((2, 2)),
+            Conv2D(64, (3, 3), activation="relu"),
+            MaxPooling2D((2, 2)),
+            Flatten(),
+            Dense(64, activation="relu"),
+            Dense(10, activation="softmax"),
+        ]
+    )
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(x_train[draws[name]], data["y_train"][draws[name]], epochs=10, batch_size=32, verbose=0)
+    scores[name] = float(model.evaluate(x_judged, draws["y_judged"], batch_size=1000, verbose=0)[1])
+print(json.dumps(scores))

@@ -1,0 +1,217 @@
+"""Few images of MNIST or Fashion-MNIST, and the ways to learn from them: what scarcity.py compares."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import product
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from harness import CACHE, HERE, arrays, keras, load
+from sklearn.linear_model import LogisticRegression
+
+import imagetrail
+from imagetrail import augment, datasets, files, models, pretrained, training
+from imagetrail.batches import Mixture
+from imagetrail.jitter import Jitter
+from imagetrail.rng import generator
+from imagetrail.samples import Samples, make_index
+from imagetrail.synthesis import SYNTHESISERS
+from imagetrail.training import Recipe
+
+COUNTS = (10, 100, 1000)  # labelled images a class
+ARMS = ("plain", "real", "augmented", "synthetic", "related", "all")
+HELD_OUT = 5000  # images of the train set that no draw has
+CHOOSING = 2000  # of these, by which the best arm is chosen
+VIEWS = 4  # changed versions of a picture that are judged with it
+MIRRORED = 1000  # up to so many images, the probe learns from their mirror images too
+STEPS = {10: 300, 100: 800, 1000: 800}
+SHARE = {10: 0.3, 100: 0.2, 1000: 0.1}  # of an epoch, that augmented, synthetic and related images have each
+MADE = {10: 1000, 100: 3000, 1000: 3000}  # augmented or synthetic images
+JITTER = {
+    "mnist": {"shift": 2, "rotate": 12, "zoom": 0.12, "shear": 12, "elastic": 0.6},
+    "fashion-mnist": {"flip": True, "shift": 2, "zoom": 0.15, "mixup": 1.0, "cutmix": 1.0},
+}
+POLICY = {"mnist": "digits", "fashion-mnist": "objects"}
+RECIPE = {
+    "model": "fast",
+    "width": 0.5,
+    "activation": "silu",
+    "epochs": 1,
+    "batch_size": 128,
+    "lr": 0.1,
+    "weight_decay": 0.05,
+    "label_smoothing": 0.1,
+    "ema": 0.99,
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    name: str  # of the data set
+    arm: str
+    count: int
+    draw: int
+    rehearsal: bool  # judged on images held out of the train set: test stays unread
+
+
+@cache
+def parts(name: str, rehearsal: bool) -> tuple[Samples, Samples, Samples]:
+    """What draws are made of, what the best arm is chosen by, and what is judged on."""
+    train, test = load(name)
+    order = generator(0, "held-out").permutation(len(train))
+    judged = _some(train, order[CHOOSING:HELD_OUT]) if rehearsal else test
+    return _some(train, order[HELD_OUT:]), _some(train, order[:CHOOSING]), judged
+
+
+@cache
+def code() -> str:
+    """A fingerprint of our own code: what older code gave counts no longer."""
+    modules = [*sorted(Path(imagetrail.__file__).parent.glob("*.py")), Path(__file__), HERE / "article_keras_few.py"]
+    return hashlib.blake2b(b"".join(path.read_bytes() for path in modules), digest_size=6).hexdigest()
+
+
+def _some(whole: Samples, chosen: np.ndarray) -> Samples:
+    return Samples(whole.images[chosen], whole.index.take(chosen), whole.classes)
+
+
+def drawn(job: Job) -> Samples:
+    pool = parts(job.name, job.rehearsal)[0]
+    order = generator(job.draw, "draw", job.name, job.count).permutation(len(pool))
+    return _some(pool, np.concatenate([order[pool.labels[order] == label][: job.count] for label in range(10)]))
+
+
+def article(name: str, counts: tuple[int, ...], draws: int, rehearsal: bool) -> dict[str, float]:
+    """Top-1 of the article's network, by `count-draw`."""
+    judged = parts(name, rehearsal)[2]
+    numbers = {
+        f"{count}-{draw}": np.array(drawn(Job(name, "article", count, draw, rehearsal)).column("id"), int)
+        for count, draw in product(counts, range(draws))
+    }
+    path = CACHE / f"few-{name}.npz"
+    np.savez(path, x_judged=judged.images, y_judged=judged.labels, **numbers)
+    return keras("article_keras_few.py", str(arrays(name)), str(path))
+
+
+def top1(job: Job) -> dict[str, float]:
+    """On the images that choose the best arm, and on those judged on."""
+    train, (_, *judged) = drawn(job), parts(job.name, job.rehearsal)
+    by_related = job.arm in ("related", "all")
+    others = [make(job, train) for arm, make in MAKERS.items() if job.arm in (arm, "all")]
+    if by_related and job.name == "fashion-mnist":
+        answers = probe(job, train, others)
+    else:
+        answers = learn(job, train, [*others, digits()] if by_related else others)
+    right = [answer.argmax(1) == samples.labels for answer, samples in zip(answers, judged, strict=True)]
+    return {"valid": float(right[0].mean()), "test": float(right[1].mean())}
+
+
+# ---- more images ----
+
+
+def augmented(job: Job, train: Samples) -> Samples:
+    transform = augment.build(POLICY[job.name], train.images.shape[1:])
+    rng = generator(job.draw, "groups")
+    rounds = [rng.permutation(len(train)) for _ in range(-(-MADE[job.count] // len(train)))]
+    chosen = np.concatenate(rounds)[: MADE[job.count]]
+    images = augment.draw(transform, train.images[chosen], group=8, seed=job.draw, copy=0)
+    return _made(images, train.labels[chosen], "augmented")
+
+
+def synthetic(job: Job, train: Samples) -> Samples:
+    model, each = SYNTHESISERS["warp"](train, epochs=0, seed=job.draw), MADE[job.count] // 10
+    images = [model.sample(label, each, seed=job.draw) for label in range(10)]
+    return _made(np.concatenate(images), np.repeat(np.arange(10), each), "synthetic")
+
+
+MAKERS = {"augmented": augmented, "synthetic": synthetic}
+
+
+@cache
+def digits() -> Samples:
+    """scikit-learn's, drawn as MNIST has its own: 20 pixels high, sharp, with the centre of mass in the middle."""
+    if not (CACHE / "digits").exists():
+        datasets.fetch("digits", HERE, CACHE / "digits")
+    pictures = datasets.read("digits", CACHE / "digits")
+    images = np.zeros((len(pictures), 28, 28, 1), np.uint8)
+    for image, small in zip(images, pictures.readable(range(len(pictures)), (8, 8, 1)), strict=True):
+        large = cv2.resize(small, (20, 20), interpolation=cv2.INTER_CUBIC).astype(float)
+        image[4:24, 4:24, 0] = ((large - 64) * 2).clip(0, 255)
+        mass = cv2.moments(image)
+        away = [round(14 - mass[moment] / mass["m00"]) for moment in ("m01", "m10")]
+        image[:] = np.roll(image, away, (0, 1))
+    return _made(images, pictures.labels, "related")
+
+
+def _made(images: np.ndarray, labels: np.ndarray, origin: str) -> Samples:
+    ids = [f"{origin}/{number}" for number in range(len(labels))]
+    index = make_index(ids=ids, labels=labels, origin=origin, sources=ids)
+    return Samples(images, index, tuple(str(label) for label in range(10)))
+
+
+# ---- ways to learn: each yields what it makes of the images that choose the best arm, and of those judged on ----
+
+
+def learn(job: Job, train: Samples, others: list[Samples]) -> Iterator[np.ndarray]:
+    """A network from scratch."""
+    jitter, steps = JITTER[job.name], STEPS[job.count]
+    if job.arm == "plain":  # images that never change are known sooner
+        jitter, steps = {}, steps // 2
+    recipe = Recipe(**RECIPE, **jitter, repeat_to=steps * RECIPE["batch_size"])
+    begun = training.start(recipe, train, seed=job.draw)
+    mixed = Mixture(train, tuple((other, SHARE[job.count]) for other in others), repeat_to=recipe.repeat_to)
+    for _ in training.fit(begun, mixed, _some(train, np.arange(10))):
+        pass
+    change = replace(recipe.jitter, cutout=0, mixup=0.0, cutmix=0.0)
+    for samples in parts(job.name, job.rehearsal)[1:]:
+        views = [samples, *(_changed(samples, change, seed) for seed in range(VIEWS if jitter else 0))]
+        yield sum(training.predict(begun.outcome, view).softmax(1).numpy() for view in views)
+
+
+def _changed(samples: Samples, jitter: Jitter, seed: int) -> Samples:
+    changed = [jitter(torch.from_numpy(chunk), torch.empty(0), classes=0, seed=seed)[0] for chunk in samples.chunks(1000)]
+    return Samples(torch.cat(changed).numpy(), samples.index, samples.classes)
+
+
+def probe(job: Job, train: Samples, others: list[Samples]) -> Iterator[np.ndarray]:
+    """A new last layer for a network that knows ImageNet; it sees a picture and its mirror image."""
+    mirrored = [_made(train.images[:, :, ::-1], train.labels, "mirrored")] if len(train) <= MIRRORED else []
+    sources = [train, *mirrored, *others]
+    seen = np.concatenate([features(source.images) for source in sources])
+    centre, spread = seen.mean(0), seen.std(0) + 0.01
+    labels = np.concatenate([source.labels for source in sources])
+    head = LogisticRegression(C=0.01, max_iter=100).fit((seen - centre) / spread, labels)
+    for part in (1, 2):
+        views = [np.load(keep_features(job.name, part, mirror, job.rehearsal)) for mirror in (False, True)]
+        yield sum(head.predict_proba((view - centre) / spread) for view in views)
+
+
+def keep_features(name: str, part: int, mirror: bool, rehearsal: bool) -> str:
+    """Of images that all draws are judged on, once; returns the file."""
+    said = f"{part} {'rehearsal' if rehearsal else 'test'} {'mirrored' if mirror else ''}"
+    path = CACHE / "scarcity" / f"features {name} {said} {code()}.npy".replace(" ", "-")
+    if not path.exists():
+        images = parts(name, rehearsal)[part].images
+        with files.replacing(path) as temporary, temporary.open("wb") as file:
+            np.save(file, features(images[:, :, ::-1] if mirror else images))
+    return str(path)
+
+
+@torch.no_grad()
+def features(images: np.ndarray) -> np.ndarray:
+    """N×D float32: what the last layer of EfficientNet-Lite0 sees."""
+    model, seen = trunk(), []
+    for at in range(0, len(images), 100):
+        normal = (torch.from_numpy(images[at : at + 100].copy()).float() - model.mean) / model.std
+        seen.append(model.network[:-1](normal.permute(0, 3, 1, 2)).numpy())
+    return np.concatenate(seen)
+
+
+@cache
+def trunk() -> models.Classifier:
+    recipe = Recipe(**(RECIPE | {"model": "efficientnet_lite0", "width": 1.0, "activation": "relu6"}))
+    weights = pretrained.read(pretrained.IMAGENET)
+    return training.start(recipe, load("fashion-mnist")[0], seed=0, pretrained=weights).model.eval()
