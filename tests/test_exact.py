@@ -81,10 +81,11 @@ class Project:
             index = samples.make_index(ids=ids, labels=digits.target[part], origin="real", sources=ids)
             classes = [str(kind) for kind in range(10)]
             samples.write(self.root / "data" / name, [images[part]], index, classes=classes, shape=(8, 8, 1))
-        for stage in ("pretrain", "tune"):
+        for stage in ("compare", "pretrain", "tune"):
             (self.root / "artifacts" / stage).mkdir(parents=True)
         save_file({}, self.root / "artifacts/pretrain/weights.safetensors")
         (self.root / "artifacts/tune/best.yaml").write_text("activation: silu\n")
+        (self.root / "artifacts/compare/cures.yaml").write_text("{}\n")
         shutil.copy(ROOT / "params.yaml", self.root)
         self.set(data={"name": "digits", "image_size": 8}, recipe=RECIPE, train={"epochs": 2})
         open_store(self.root)  # here: it takes seconds to make MLflow's database

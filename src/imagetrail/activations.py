@@ -4,14 +4,23 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from imagetrail.choices import choose
+
+
+class SquaredReLU(nn.Module):
+    """The square of relu (arXiv:2109.08668)."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values.relu().square()
+
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "celu": nn.CELU,
     "elu": nn.ELU,
     "gelu": nn.GELU,
+    "hardsigmoid": nn.Hardsigmoid,
     "hardswish": nn.Hardswish,
     "leaky_relu": nn.LeakyReLU,
     "mish": nn.Mish,
@@ -23,6 +32,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
     "softplus": nn.Softplus,
     "softsign": nn.Softsign,
+    "squared_relu": SquaredReLU,
     "tanh": nn.Tanh,
 }
 
