@@ -203,14 +203,16 @@ def walk(training: Training, images: Mixture, valid: Samples, *, until: int | No
     if ranks > 1 and min(size, len(images)) < 2 * ranks:
         raise UserError(f"{ranks} processes need 2 images each of a batch, and here are {min(size, len(images))} in all")
     for number in range(training.epoch + 1, (until or training.recipe.epochs) + 1):
-        network.train()
+        probing = None
         for batch, labels in images.epoch(
             number, batch_size=size, seed=training.seed, skip=training.step, rank=rank, ranks=ranks
         ):
             progress = _progress(training, training.step, steps)
             lr = training.set_lr(schedule(progress))
             count = min(size, len(images) - training.step * size)  # images in the batch, over all processes
-            probing = progress < training.recipe.probe
+            if probing != (progress < training.recipe.probe):
+                probing = progress < training.recipe.probe
+                _set_mode(network, probing=probing)
             loss = _step(training, network, batch, labels, share=len(labels) / count, probing=probing)
             if not math.isfinite(loss):
                 raise Diverged(
@@ -223,6 +225,14 @@ def walk(training: Training, images: Mixture, valid: Samples, *, until: int | No
             yield Step(number, training.step, steps, count)
         lr = training.set_lr(schedule(_progress(training, training.step - 1, steps)))  # of the last step
         yield _epoch(training, valid, number, lr)
+
+
+def _set_mode(network: nn.Module, *, probing: bool) -> None:
+    """To learn; layers that do not learn go on normalising as they have learned to."""
+    network.train()
+    for layer in network.modules():
+        if probing and isinstance(layer, nn.BatchNorm2d):
+            layer.eval()
 
 
 def _progress(training: Training, step: int, steps: int) -> float:
