@@ -1,12 +1,13 @@
 """Few labelled images a class, and what helps: top-1 on the whole official test set, beside the article's Keras network.
 
-Five random draws of 10, 100 and 1000 images a class; both sides learn from the same. The arms: `plain`, the images alone.
-`real`, the same changed anew each time they are seen, as in all arms that follow, and judged by the mean of the answers
-to a picture and to four changed versions of it. `augmented`, with a share of images that Albumentations makes from them.
-`synthetic`, with a share of blends of neighbours. `related`: for mnist, with a share of scikit-learn's digits; for
-fashion-mnist, instead of a network from scratch a new last layer for an EfficientNet-Lite0 that knows ImageNet, with the
-picture and its mirror image. `all`: all of it. The figure without an arm is that of the arm that was best on 2,000 images
-of the train set that no draw has; the recipes were chosen on these and 3,000 more. Test is read once a draw and arm.
+Five random draws of 10, 100 and 1000 images a class, the same for both sides. Keras has the article's 10 epochs, or as many
+more as make 500 steps. The arms: `plain`, the images alone. `real`, the same changed anew each time they are seen, as in
+all arms that follow, and judged by the mean of the answers to a picture and to four changed versions of it. `augmented`,
+with a share of images that Albumentations makes from them. `synthetic`, with a share of blends of neighbours. `related`:
+for mnist, with a share of scikit-learn's digits; for fashion-mnist, instead of a network from scratch a new last layer for
+an EfficientNet-Lite0 that knows ImageNet, with the picture and its mirror image. `all`: all of it. The figure without an
+arm is that of the arm that was best on 2,000 images of the train set that no draw has; the recipes were chosen on these
+and 3,000 more. Test is read once a draw and arm.
 """
 
 import argparse
