@@ -44,7 +44,7 @@ EPOCHS = RUNGS[-1]  # of a trial
 BUDGET = 24 * EPOCHS  # of a search
 IMAGES, VALID = 600, 1500
 WORK = 32  # trials, to measure what a second worker gains
-SEEDS, SHORT = 3, 4  # of an activation: trainings, and epochs of each
+SEEDS, SHORT, FEW = 5, 4, 3000  # of an activation: trainings, and epochs and images of each
 RECIPE = Recipe(model="fast", activation="relu", width=0.25, epochs=EPOCHS, lr=0.1, ema=0.97)
 KNOWN = {
     "batch_size": 64,
@@ -292,8 +292,9 @@ def project(root: Path) -> None:
 def short(job: tuple[str, str, int]) -> float:
     """The accuracy of an activation after a short training."""
     name, activation, seed = job
-    train, valid = data(name)
-    recipe = RECIPE.model_copy(update={"activation": activation, "epochs": SHORT, "flip": name == "fashion-mnist"})
+    train, valid = data(name, FEW)
+    changes = {"activation": activation, "epochs": SHORT, "batch_size": 128, "flip": name == "fashion-mnist"}
+    recipe = RECIPE.model_copy(update=changes)
     *_, last = training.fit(training.start(recipe, train, seed=seed), Mixture(train), valid)
     return last.valid_top1
 
