@@ -169,7 +169,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 def wait(process: subprocess.Popen[str], until: Callable[[], bool]) -> None:
     """Waits for what must come about while the process runs."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300  # a busy machine is slow; one that hangs is not waited for for ever
     while not until():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
