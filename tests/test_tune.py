@@ -245,9 +245,13 @@ def test_on_a_ray_cluster_that_loses_a_node_nothing_is_lost(
     pytest.importorskip("ray", reason="needs the extra ray")
     from ray.cluster_utils import Cluster
 
-    # a dead node is noticed within seconds, a slow one is not taken for dead
-    monkeypatch.setenv("RAY_health_check_failure_threshold", "5")
-    monkeypatch.setenv("RAY_health_check_period_ms", "1000")
+    # A dead node is noticed within seconds, a slow one is not taken for dead; workers count as much as other processes.
+    for name, value in (
+        ("health_check_failure_threshold", "5"),
+        ("health_check_period_ms", "1000"),
+        ("worker_niceness", "0"),
+    ):
+        monkeypatch.setenv(f"RAY_{name}", value)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     try:
         lost = cluster.add_node(num_cpus=1)

@@ -4,17 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from imagetrail.choices import choose
-
-
-class SquaredReLU(nn.Module):
-    """The square of relu (arXiv:2109.08668)."""
-
-    def forward(self, values: Tensor) -> Tensor:
-        return values.relu().square()
-
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "celu": nn.CELU,
@@ -32,7 +24,6 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
     "softplus": nn.Softplus,
     "softsign": nn.Softsign,
-    "squared_relu": SquaredReLU,
     "tanh": nn.Tanh,
 }
 
