@@ -72,8 +72,9 @@ bench-inference: setup  ## measure the exported files alone, against Keras and P
 bench-search: setup  ## measure the search alone, against Optuna's random search and its default: about fifteen minutes
 	$(BIN)/python benchmarks/search.py
 
-bench-scarcity: setup  ## measure what helps where labelled images are few, against Keras: about half an hour
+bench-scarcity: setup  ## measure what helps where labelled images are few, against Keras: about forty minutes
 	$(BIN)/python benchmarks/scarcity.py
+	$(BIN)/python benchmarks/transfer.py
 
 # torch is served as different files (CPU or CUDA build) under one version, so it alone has no hash.
 # pip refuses a mix of lines with and without one, hence the two calls.

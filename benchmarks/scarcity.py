@@ -66,7 +66,11 @@ def main(counts: Sequence[int], draws: int, *, rehearsal: bool) -> None:
     if rehearsal:
         print("\n".join(f"{label}: {found['ours']:.2%} (article {found['peer']:.2%})" for label, found in figures.items()))
     else:
-        write("scarcity", (__doc__ or "").strip(), figures)
+        write(
+            "scarcity",
+            f"{(__doc__ or '').strip()}\n\n![Top-1 against labelled images a class, a line an arm](results/scarcity.png)",
+            figures,
+        )
     picture(runs, articles, (CACHE if rehearsal else HERE / "results") / "scarcity.png")
 
 

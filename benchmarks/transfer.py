@@ -176,7 +176,9 @@ def main(draws: int, *names: str) -> None:
         for (way, target, count), values in scores.items()
         if way != "scratch"
     }
-    write("transfer", (__doc__ or "").strip(), figures)
+    write(
+        "transfer", f"{(__doc__ or '').strip()}\n\n![Top-1 from each source to each target](results/transfer.png)", figures
+    )
     picture(scores, chosen, HERE / "results" / "transfer.png")
 
 
