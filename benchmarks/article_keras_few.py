@@ -8,10 +8,9 @@ labels that all are judged on.
 import json
 import sys
 
+import article_network
 import numpy as np
 from tensorflow.keras import backend
-from tensorflow.keras.layers import Conv2D, Dense, Flatten, MaxPooling2D
-from tensorflow.keras.models import Sequential
 from tensorflow.keras.utils import set_random_seed
 
 data, draws = np.load(sys.argv[1]), np.load(sys.argv[2])
@@ -20,18 +19,7 @@ scores = {}
 for seed, name in enumerate(name for name in draws.files if not name.endswith("_judged")):
     backend.clear_session()
     set_random_seed(seed)
-    model = Sequential(
-        [
-            Conv2D(32, (3, 3), activation="relu", input_shape=(28, 28, 1)),
-            MaxPooling2D((2, 2)),
-            Conv2D(64, (3, 3), activation="relu"),
-            MaxPooling2D((2, 2)),
-            Flatten(),
-            Dense(64, activation="relu"),
-            Dense(10, activation="softmax"),
-        ]
-    )
-    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    model = article_network.build()
     epochs = max(10, 16_000 // len(draws[name]))
     model.fit(x_train[draws[name]], data["y_train"][draws[name]], epochs=epochs, batch_size=32, verbose=0)
     scores[name] = float(model.evaluate(x_judged, draws["y_judged"], batch_size=1000, verbose=0)[1])

@@ -4,25 +4,14 @@ import json
 import sys
 import time
 
+import article_network
 import numpy as np
-from tensorflow.keras.layers import Conv2D, Dense, Flatten, MaxPooling2D
-from tensorflow.keras.models import Sequential
 from tensorflow.keras.utils import set_random_seed
 
 set_random_seed(0)
 images = np.load(sys.argv[1])["x_test"].astype("float32") / 255  # scaled beforehand, to its advantage
 repeats, singles = int(sys.argv[2]), int(sys.argv[3])
-model = Sequential(
-    [
-        Conv2D(32, (3, 3), activation="relu", input_shape=(28, 28, 1)),
-        MaxPooling2D((2, 2)),
-        Conv2D(64, (3, 3), activation="relu"),
-        MaxPooling2D((2, 2)),
-        Flatten(),
-        Dense(64, activation="relu"),
-        Dense(10, activation="softmax"),
-    ]
-)
+model = article_network.build()
 
 
 def rates(**how: int) -> list[float]:

@@ -72,7 +72,12 @@ def parts(name: str, rehearsal: bool) -> tuple[Samples, Samples, Samples]:
 @cache
 def code() -> str:
     """A fingerprint of our own code: what older code gave counts no longer."""
-    modules = [*sorted(Path(imagetrail.__file__).parent.glob("*.py")), Path(__file__), HERE / "article_keras_few.py"]
+    modules = [
+        *sorted(Path(imagetrail.__file__).parent.glob("*.py")),
+        Path(__file__),
+        HERE / "article_keras_few.py",
+        HERE / "article_network.py",
+    ]
     return hashlib.blake2b(b"".join(path.read_bytes() for path in modules), digest_size=6).hexdigest()
 
 
