@@ -24,7 +24,8 @@ BUDGETS = {  # data set, times the Keras run, seeds, recipe
 def train(figure: str, seed: int) -> dict[str, float]:
     from imagetrail import training
     from imagetrail.batches import Mixture
-    from imagetrail.training import Recipe, Step
+    from imagetrail.recipe import Recipe
+    from imagetrail.training import Step
 
     name, _, _, changes = BUDGETS[figure]
     train, test = load(name)

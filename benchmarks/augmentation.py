@@ -16,9 +16,9 @@ from harness import HERE, accuracy, figure, load, write
 
 from imagetrail import augment, layout, samples, training
 from imagetrail.batches import Mixture
+from imagetrail.recipe import Recipe
 from imagetrail.samples import Samples
 from imagetrail.stages.augment import make
-from imagetrail.training import Recipe
 
 GROUP = 64
 REPEATS = 5

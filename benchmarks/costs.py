@@ -17,8 +17,9 @@ from imagetrail.batches import Mixture
 from imagetrail.checkpoints import Keeper
 from imagetrail.history import as_row
 from imagetrail.live import Live
+from imagetrail.recipe import Recipe
 from imagetrail.samples import Samples
-from imagetrail.training import Epoch, Recipe, Step, Training
+from imagetrail.training import Epoch, Step, Training
 
 REPEATS = 5
 EPOCHS = 3

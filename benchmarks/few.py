@@ -19,10 +19,10 @@ import imagetrail
 from imagetrail import augment, datasets, files, models, pretrained, training
 from imagetrail.batches import Mixture
 from imagetrail.jitter import Jitter
+from imagetrail.recipe import Recipe
 from imagetrail.rng import generator
 from imagetrail.samples import Samples, make_index
 from imagetrail.synthesis import SYNTHESISERS
-from imagetrail.training import Recipe
 
 COUNTS = (10, 100, 1000)  # labelled images a class
 ARMS = ("plain", "real", "augmented", "synthetic", "related", "all")

@@ -18,8 +18,8 @@ from imagetrail import export, metrics, onnx_model, training
 from imagetrail.batches import Mixture
 from imagetrail.models import Classifier
 from imagetrail.onnx_model import Model
+from imagetrail.recipe import Recipe
 from imagetrail.samples import Samples
-from imagetrail.training import Recipe
 
 REPEATS, SINGLES = 5, 200
 CALIBRATION = 1000  # images for int8

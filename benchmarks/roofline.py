@@ -41,6 +41,7 @@ def training_rate(model: str, width: float, activation: str = "relu") -> tuple[l
 
     from imagetrail import models, training
     from imagetrail.batches import Mixture
+    from imagetrail.recipe import Recipe
     from imagetrail.samples import Samples, make_index
 
     rng, count = np.random.default_rng(0), 256 * 2 * STEPS
@@ -48,7 +49,7 @@ def training_rate(model: str, width: float, activation: str = "relu") -> tuple[l
     ids = [str(number) for number in range(count)]
     index = make_index(ids=ids, labels=labels, origin="real", sources=ids)
     pictures = Samples(rng.integers(0, 256, (count, 28, 28, 1), np.uint8), index, tuple("0123456789"))
-    recipe = training.Recipe(model=model, activation=activation, width=width, epochs=1, lr=0.01, flip=True)
+    recipe = Recipe(model=model, activation=activation, width=width, epochs=1, lr=0.01, flip=True)
     begun = training.start(recipe, pictures, seed=0)
     steps = training.walk(begun, Mixture(pictures), pictures)
     operations = 3 * 256 * models.card(begun.model)["flops_forward"]

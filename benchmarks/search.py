@@ -33,11 +33,12 @@ from imagetrail import layout, parallel, samples, tracking, training
 from imagetrail.activations import ACTIVATIONS
 from imagetrail.batches import Mixture
 from imagetrail.params import check
+from imagetrail.recipe import Recipe
 from imagetrail.samples import Samples, make_index
 from imagetrail.search import Leg, Report, Tune, search
 from imagetrail.space import Space, typed
 from imagetrail.studies import draw
-from imagetrail.training import Diverged, Recipe
+from imagetrail.training import Diverged
 
 REPEATS = 5
 RUNGS = [1, 3, 9, 27]

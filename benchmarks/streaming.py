@@ -37,7 +37,7 @@ def make(folder: Path, count: int) -> None:
 def train(folder: Path) -> dict[str, float]:
     from imagetrail import samples, training
     from imagetrail.batches import Mixture
-    from imagetrail.training import Recipe
+    from imagetrail.recipe import Recipe
 
     pictures = samples.read(folder, columns=["label"])
     recipe = Recipe(model="fast", activation="relu", width=0.25, epochs=1, lr=0.1, batch_size=256)

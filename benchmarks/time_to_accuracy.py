@@ -22,7 +22,8 @@ def train(name: str, seed: int, **changes: object) -> dict[str, float]:
     """Trains on the first so many of a shuffle; the seconds are those from the first step to the last."""
     from imagetrail import training
     from imagetrail.batches import Mixture
-    from imagetrail.training import Recipe, Step
+    from imagetrail.recipe import Recipe
+    from imagetrail.training import Step
 
     train, test = load(name)
     fixed = {"model": "fast", "activation": "relu", "width": 0.5, "lr": 0.2, "label_smoothing": 0.1, "epochs": 1}

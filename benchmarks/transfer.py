@@ -27,9 +27,9 @@ from sklearn.linear_model import LogisticRegression
 
 from imagetrail import datasets, models, parallel, pictures, pretrained, training
 from imagetrail.batches import Mixture
+from imagetrail.recipe import Recipe
 from imagetrail.rng import generator
 from imagetrail.samples import Samples, make_index
-from imagetrail.training import Recipe
 
 COUNTS = (10, 100)  # labelled images a class
 SAME = {"mnist": "digits", "digits": "mnist"}  # whose classes mean the same

@@ -18,9 +18,9 @@ from imagetrail.calibration import Calibration
 from imagetrail.corruptions import CORRUPTIONS
 from imagetrail.errors import UserError
 from imagetrail.files import read_csv
+from imagetrail.recipe import Recipe
 from imagetrail.stages import evaluate, fetch, inspect, split
 from imagetrail.stages.evaluate import measure
-from imagetrail.training import Recipe
 
 ROOT = Path(__file__).parent.parent
 CLASSES = ("left", "middle", "right")

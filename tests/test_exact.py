@@ -27,9 +27,10 @@ from sklearn.datasets import load_digits
 
 from imagetrail import checkpoints, samples
 from imagetrail.batches import Mixture
+from imagetrail.recipe import Recipe
 from imagetrail.samples import Samples
 from imagetrail.tracking import open_store
-from imagetrail.training import Recipe, fit, start
+from imagetrail.training import fit, start
 
 ROOT = Path(__file__).parent.parent
 KILLS = int(os.environ.get("IMAGETRAIL_TEST_KILLS", "5"))

@@ -18,9 +18,10 @@ from imagetrail.calibration import Calibration
 from imagetrail.errors import UserError
 from imagetrail.export import Budget, File
 from imagetrail.models import MODELS, Classifier, Spec
+from imagetrail.recipe import Recipe
 from imagetrail.samples import Samples
 from imagetrail.stages import export as stage
-from imagetrail.training import Recipe, Training
+from imagetrail.training import Training
 
 RECIPE = {"model": "fast", "activation": "relu", "width": 0.5, "epochs": 4, "batch_size": 16, "lr": 0.1}
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from imagetrail import batches, checkpoints
 from imagetrail.batches import Mixture
 from imagetrail.optimisers import OPTIMISERS, SCHEDULES, Muon
+from imagetrail.recipe import Recipe
 from imagetrail.samples import Samples
-from imagetrail.training import Epoch, Recipe, Step, Training, predict, start, walk
+from imagetrail.training import Epoch, Step, Training, predict, start, walk
 
 Toy = Callable[..., Samples]
 

@@ -7,7 +7,7 @@ from imagetrail import params
 from imagetrail.choices import alternatives, choose
 from imagetrail.datasets import Data
 from imagetrail.errors import UserError
-from imagetrail.training import Recipe
+from imagetrail.recipe import Recipe
 
 GOOD = {"model": "fast", "activation": "relu", "epochs": "3", "lr": "1e-3"}
 

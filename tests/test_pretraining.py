@@ -22,9 +22,10 @@ from imagetrail.errors import UserError
 from imagetrail.experiment import Experiment
 from imagetrail.models import Classifier, Spec, load_trunk
 from imagetrail.optimisers import OPTIMISERS
+from imagetrail.recipe import Recipe
 from imagetrail.samples import Samples, fingerprint
 from imagetrail.stages import fetch, inspect, pretrain, split
-from imagetrail.training import Epoch, Recipe, start, walk
+from imagetrail.training import Epoch, start, walk
 
 ROOT = Path(__file__).parent.parent
 OURS = [*"012345678", "nine"]

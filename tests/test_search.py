@@ -9,10 +9,10 @@ import pytest
 
 from imagetrail.errors import UserError
 from imagetrail.params import check
+from imagetrail.recipe import Recipe
 from imagetrail.search import Leg, Report, Tune, search, settled
 from imagetrail.space import By, Range, Space, typed
 from imagetrail.studies import PRUNERS, SAMPLERS, Trial
-from imagetrail.training import Recipe
 
 TUNE = Tune(
     trials=12,

@@ -10,9 +10,10 @@ from imagetrail import checkpoints, training
 from imagetrail.batches import Mixture, channel_statistics
 from imagetrail.errors import UserError
 from imagetrail.optimisers import OPTIMISERS
+from imagetrail.recipe import Recipe
 from imagetrail.rng import derive, generator
 from imagetrail.samples import Samples
-from imagetrail.training import Diverged, Epoch, Recipe, Training, fit, predict, start
+from imagetrail.training import Diverged, Epoch, Training, fit, predict, start
 
 Toy = Callable[..., Samples]
 

@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -133,6 +134,17 @@ def test_killed_at_random_moments_and_re_run_with_other_workers_the_outs_are_tho
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
     (name,) = optuna.get_all_study_names(storage)
     assert all(trial.state.is_finished() for trial in optuna.load_study(study_name=name, storage=storage).trials)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop_it_does_not_wait_for_trainings_under_way(project: Search, number: signal.Signals) -> None:
+    project.set(tune={"rungs": [1_000_000]})  # which take hours
+    process = project.start()
+    wait_for(lambda: any(project.root.glob(".imagetrail/tune/*/trial-*.begun")))
+    process.send_signal(number)
+    code, _, told = ended(process)
+    assert code == 128 + number and "Traceback" not in told
+    assert not project.running()
 
 
 def wait_for(until: Callable[[], bool]) -> None:

@@ -12,8 +12,9 @@ from imagetrail.batches import Mixture
 from imagetrail.errors import UserError
 from imagetrail.models import load_weights
 from imagetrail.params import check, load, read_yaml
+from imagetrail.recipe import Recipe
 from imagetrail.samples import Samples
-from imagetrail.training import Epoch, Recipe, Training
+from imagetrail.training import Epoch, Training
 
 BEST = layout.ARTIFACTS / "tune" / "best.yaml"
 CURES = layout.ARTIFACTS / "compare" / "cures.yaml"

@@ -54,6 +54,9 @@ def _local(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
         raise UserError(
             f"a worker was killed, perhaps for want of memory (IMAGETRAIL_WORKERS=1 needs less); {AGAIN}"
         ) from None
+    except BaseException:  # nobody waits for the rest any more
+        executor.shutdown(kill_workers=True)
+        raise
 
 
 def _end_with(parent: int) -> None:

@@ -1,7 +1,8 @@
 """Search for a good recipe: trials train in rungs, and only the promising go on.
 
-Trials come in rounds. In a round a batch of new trials and what is left of the earlier ones each train to their next
-rung, wherever a worker is free; then they report, and the pruner decides, in order of number. So neither how many
+Trials come in rounds. In a round a batch of new trials and what is left of the earlier ones each train a leg, wherever a
+worker is free: to their next rung, or on the way there, as no leg is longer than those of the new trials together, lest
+all workers wait for one. Who has come to a rung reports, and the pruner decides, in order of number. So neither how many
 workers there are nor how fast they are can change the outcome. A search that was stopped begins again and repeats its
 own decisions: what is finished comes from the study, the legs of the others from whoever keeps their checkpoints.
 """
@@ -20,10 +21,10 @@ from imagetrail import studies
 from imagetrail.choices import one_of
 from imagetrail.costs import COSTS
 from imagetrail.params import Section
+from imagetrail.recipe import Recipe
 from imagetrail.rng import derive
 from imagetrail.space import Space, completed, searched, typed
 from imagetrail.studies import PRUNERS, SAMPLERS, Kept, Trial
-from imagetrail.training import Recipe
 
 Cost = Annotated[str, one_of(COSTS, "cost")]
 
@@ -67,7 +68,7 @@ def settled(tune: Tune, recipe: Recipe, where: str) -> Tune:
 
 @dataclass(frozen=True)
 class Leg:
-    """A trial's way from one rung to the next."""
+    """A trial's way to its next rung, or a part of that."""
 
     number: int
     values: dict[str, Any]  # a value for each field that is searched
@@ -109,6 +110,7 @@ class _Search:
         self.tune, self.run, self.seed, self.costs = tune, run, seed, costs
         self.known = kept.trials  # of an earlier call
         self.rungs = tune.rungs[-1:] if tune.minimise else tune.rungs
+        self.longest = tune.batch * self.rungs[0]  # epochs of a leg
         self.pruner = PRUNERS[tune.pruner](self.rungs, tune.batch)
         self.trials: list[Trial] = []
         self.told = 0
@@ -130,7 +132,7 @@ class _Search:
                 return self.trials[first : self.told]
 
     def _begin(self) -> None:
-        tune, spent = self.tune, sum(trial.epochs for trial in self.trials)
+        tune, spent = self.tune, sum(trial.trained for trial in self.trials)
         if tune.epochs is not None and spent >= tune.epochs:
             return
         scores = self._expected()
@@ -172,12 +174,15 @@ class _Search:
         return {trial.number: trial.scores[trial.epochs] + gains[trial.epochs] for trial in told}
 
     def _train(self, live: list[Trial]) -> None:
-        """Each to its next rung, or to its end there."""
-        legs = [Leg(trial.number, trial.values, trial.epochs, self._next(trial)) for trial in live]
+        """Each a leg on. A rung is where it tells how it did, also that it failed: before that, nobody asks."""
+        legs = [Leg(trial.number, trial.values, trial.trained, self._next(trial)) for trial in live]
         todo = [leg for leg in legs if leg.number >= len(self.known)]
         reports = iter(self.run(todo) if todo else ())
         for trial, leg in zip(live, legs, strict=True):
             report = self._reported(leg) if leg.number < len(self.known) else next(reports)
+            trial.trained = leg.until
+            if leg.until not in self.rungs:
+                continue
             if report.score is None or not math.isfinite(report.score):
                 trial.state = "FAIL"
                 continue
@@ -186,7 +191,8 @@ class _Search:
                 trial.state = "COMPLETE"
 
     def _next(self, trial: Trial) -> int:
-        return next(rung for rung in self.rungs if rung > trial.epochs)
+        rung = next(rung for rung in self.rungs if rung > trial.trained)
+        return min(rung, trial.trained + self.longest)
 
     def _reported(self, leg: Leg) -> Report:
         """What an earlier call was told."""
@@ -197,5 +203,5 @@ class _Search:
         study = studies.in_memory((trial.ended() for trial in self.trials), objectives=self.tune.objectives)
         trials = study.get_trials(deepcopy=False)
         for trial in live:
-            if trial.state == "RUNNING" and self.pruner.prune(study, trials[trial.number]):
+            if trial.state == "RUNNING" and trial.trained in self.rungs and self.pruner.prune(study, trials[trial.number]):
                 trial.state = "PRUNED"

@@ -8,14 +8,15 @@ from typing import Any
 from imagetrail import ledger, pretrained
 from imagetrail.augment import build
 from imagetrail.choices import alternatives
+from imagetrail.contests import Compare, made_out
 from imagetrail.datasets import Data
 from imagetrail.errors import UserError
 from imagetrail.experiment import default_recipe
 from imagetrail.gate import Gate
 from imagetrail.params import load, read_yaml
+from imagetrail.recipe import Recipe
 from imagetrail.search import Tune, settled
 from imagetrail.stages.augment import Augment
-from imagetrail.stages.compare import Compare, made_out
 from imagetrail.stages.evaluate import Evaluate
 from imagetrail.stages.explain import Explain
 from imagetrail.stages.export import Export
@@ -25,7 +26,6 @@ from imagetrail.stages.pretrain import Pretrain
 from imagetrail.stages.split import Split
 from imagetrail.stages.synthesise import Synthesise
 from imagetrail.stages.train import Train
-from imagetrail.training import Recipe
 
 SECTIONS: dict[str, Any] = {
     "seed": int,

@@ -9,7 +9,7 @@ from imagetrail.choices import alternatives
 from imagetrail.errors import UserError
 from imagetrail.experiment import override
 from imagetrail.params import Section
-from imagetrail.training import Recipe
+from imagetrail.recipe import Recipe
 
 
 class Range(Section):

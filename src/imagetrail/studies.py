@@ -39,7 +39,8 @@ class Trial:
     costs: dict[str, float]
     excess: dict[str, float]  # cost -> how far it is above its limit; negative: below
     minimised: float | None  # the cost that is a second objective
-    scores: dict[int, float] = field(default_factory=dict)  # epochs -> score
+    trained: int = 0  # epochs; at most up to the rung that it is on its way to
+    scores: dict[int, float] = field(default_factory=dict)  # epochs of a rung -> score
     history: list[Mapping[str, float]] = field(default_factory=list)  # a row an epoch
     state: str = "RUNNING"  # then COMPLETE, PRUNED or FAIL
 

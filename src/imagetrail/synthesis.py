@@ -13,9 +13,10 @@ from imagetrail import cvae, flow, likeness, metrics, samples, training, warp
 from imagetrail.batches import Mixture
 from imagetrail.layers import Flatten
 from imagetrail.likeness import Memory
+from imagetrail.recipe import Recipe
 from imagetrail.rng import derive, generator
 from imagetrail.samples import Images, Samples
-from imagetrail.training import Recipe, Training
+from imagetrail.training import Training
 
 HELD_OUT = 0.1  # share of a class kept from generator and guard, to judge by
 MOST = 512 << 20  # bytes of train that are used

@@ -21,9 +21,9 @@ from imagetrail.history import as_row
 from imagetrail.models import Classifier
 from imagetrail.onnx_model import Model
 from imagetrail.params import Section, check, load, read_yaml
+from imagetrail.recipe import Recipe
 from imagetrail.rng import derive, generator
 from imagetrail.samples import Samples, fingerprint
-from imagetrail.training import Recipe
 
 BATCHES, THREADS = (1, 256), (1, 2)  # that are timed
 QUERIED = 500  # validation images on which a file must agree with what it was made from

@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +13,18 @@ from imagetrail.costs import costs
 from imagetrail.errors import UserError
 from imagetrail.experiment import Experiment
 from imagetrail.files import replacing, write_csv, write_json
-from imagetrail.history import as_row, begin, read_history, times, write_history
+from imagetrail.history import times
+from imagetrail.jobs import Job, train
 from imagetrail.params import load
+from imagetrail.recipe import Recipe
 from imagetrail.search import Leg, Report, Tune, search, settled
 from imagetrail.space import By, ends
 from imagetrail.studies import Trial
-from imagetrail.training import Diverged, Recipe
 
 SETTLED = ("model", "width")  # by pretrained weights
 SHARES = ("augmented", "synthetic", "related")  # of an epoch
 SHAPE = ("model", "activation", "initialisation", "width", "dropout")  # of a network, whose costs it decides
 FRONT = ("flops_forward", "parameters")
-
-
-@dataclass(frozen=True)
-class Job:
-    """A leg of a trial, with all that a worker needs to train it."""
-
-    leg: Leg
-    recipe: Recipe
-    images: int | None
-    seed: int
-    state: Path
 
 
 def run() -> dict[str, float]:
@@ -46,10 +35,11 @@ def run() -> dict[str, float]:
     facts = {"inputs": pipeline.inputs("tune"), "tune": section.model_dump(), "recipe": recipe.model_dump(), "seed": seed}
     state = checkpoints.folder("tune", facts)
     _say_what_changed(state, facts)
-    train, price = partial(_train, tune=tune, recipe=recipe, seed=seed, state=state.absolute()), _prices(data, recipe)
+    run_legs = partial(_run_legs, tune=tune, recipe=recipe, seed=seed, state=state.absolute())
+    price = _prices(data, recipe)
     trials: list[Trial] = []
     with live.running("tune", tune.model_dump(exclude={"space", "known", "limits"})) as log:
-        for trial in search(tune, train, seed=seed, folder=state, costs=lambda values: price(values, tune.costs)):
+        for trial in search(tune, run_legs, seed=seed, folder=state, costs=lambda values: price(values, tune.costs)):
             trials.append(trial)
             row = _row(trial, tune, recipe)
             log.part(tracking.trial_part(row, recipe.model_dump(), trial.history), times(_history(state, trial.number)))
@@ -89,37 +79,13 @@ def _say_what_changed(state: Path, facts: dict[str, Any]) -> None:
     write_json(path, facts)
 
 
-def _train(legs: Sequence[Leg], *, tune: Tune, recipe: Recipe, seed: int, state: Path) -> Iterable[Report]:
-    return parallel.map(_advance, [Job(leg, recipe, tune.images, seed, state) for leg in legs])
-
-
-def _advance(job: Job) -> Report:
-    """Trains a trial up to its next rung. What was done before a crash is not done again."""
-    checkpoint, history = job.state / f"trial-{job.leg.number:04d}.safetensors", _history(job.state, job.leg.number)
-    rows = read_history(history)
-    if len(rows) < job.leg.until:
-        begin(history)
-        data = _opened(job.state)
-        training = data.start(_recipe(job.recipe, job.leg.values), seed=job.seed, checkpoint=checkpoint)
-        rows = rows[: training.epoch]
-        try:
-            rows += [as_row(epoch) for epoch in data.fit(training, images=job.images, until=job.leg.until)]
-        except Diverged:
-            return Report(None)
-        write_history(history, rows)
-        checkpoints.save(checkpoint, training)
-    rows = rows[: job.leg.until]
-    return Report(float(rows[-1]["valid_top1"]), rows)
+def _run_legs(legs: Sequence[Leg], *, tune: Tune, recipe: Recipe, seed: int, state: Path) -> Iterable[Report]:
+    jobs = [Job(_recipe(recipe, leg.values), tune.images, seed, leg.until, _history(state, leg.number)) for leg in legs]
+    return (Report(rows[-1]["valid_top1"], rows) if rows else Report(None) for rows in parallel.map(train, jobs))
 
 
 def _history(state: Path, number: int) -> Path:
     return state / f"trial-{number:04d}.csv"
-
-
-@cache
-def _opened(state: Path) -> Experiment:  # noqa: ARG001  it stands for the very images
-    """A worker opens the images once."""
-    return experiment.open_experiment()
 
 
 def _recipe(recipe: Recipe, values: dict[str, Any]) -> Recipe:
