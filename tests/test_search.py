@@ -101,8 +101,9 @@ def test_new_trials_train_beside_those_that_go_on_so_that_workers_have_enough_to
     (tmp_path / "study").mkdir()
     list(search(TUNE, run, seed=0, folder=tmp_path / "study"))
     assert {leg.since for leg in rounds[1]} == {0, 1} and {leg.since for leg in rounds[2]} >= {0, 3}
-    for legs in rounds:  # the longest first: the last one to end would otherwise keep all waiting
+    for legs in rounds:  # the longest first, and none longer than all new ones together: all would wait for it
         assert [leg.number for leg in legs] == sorted(leg.number for leg in legs)
+        assert all(leg.until - leg.since <= 4 for leg in legs)
 
 
 @pytest.mark.parametrize("pruner", PRUNERS)
@@ -135,6 +136,17 @@ def test_a_failed_trial_is_told_as_such_and_the_search_goes_on(tmp_path: Path) -
     trials = found(tmp_path / "study")
     assert len(trials) == 12
     assert {trial.state for trial in trials if trial.values["kind"] == "broken"} == {"FAIL"}
+
+
+def test_what_fails_on_its_way_to_a_rung_is_told_there_and_again_the_same(tmp_path: Path) -> None:
+    def late(legs: Sequence[Leg]) -> list[Report]:
+        return [Report(None if leg.until > 5 else score(leg)) for leg in legs]
+
+    (tmp_path / "study").mkdir()
+    tune = TUNE.model_copy(update={"space": {"x": TUNE.space["x"]}, "known": []})
+    trials = list(search(tune, late, seed=0, folder=tmp_path / "study"))
+    assert {(trial.state, trial.epochs) for trial in trials} == {("PRUNED", 1), ("PRUNED", 3), ("FAIL", 3)}
+    assert list(search(tune, late, seed=0, folder=tmp_path / "study")) == trials
 
 
 # ---- limits and a second objective ----
