@@ -72,11 +72,11 @@ def fast(spec: Spec) -> nn.Sequential:
 
 
 def resnet(spec: Spec) -> nn.Sequential:
-    """The same stages with a residual block in each: made for accuracy."""
-    layers: list[nn.Module] = []
-    channels = spec.channels
+    """The same stages and one at full size, with a residual block in each: made for accuracy."""
+    channels = scaled(16, spec.width)
+    layers = [*_block(spec.channels, channels, spec), _residual(channels, spec)]
     for wide in _widths(spec):
-        layers += [*_halving(channels, wide, spec), Residual(*_block(wide, wide, spec), *_block(wide, wide, spec))]
+        layers += [*_halving(channels, wide, spec), _residual(wide, spec)]
         channels = wide
     return nn.Sequential(*layers, *_head(channels, spec))
 
@@ -93,6 +93,10 @@ def _halving(into: int, out: int, spec: Spec) -> list[nn.Module]:
 
 def _block(into: int, out: int, spec: Spec) -> list[nn.Module]:
     return [_conv(into, out), nn.BatchNorm2d(out), activations.build(spec.activation)]
+
+
+def _residual(channels: int, spec: Spec) -> Residual:
+    return Residual(*_block(channels, channels, spec), *_block(channels, channels, spec))
 
 
 def _head(channels: int, spec: Spec) -> list[nn.Module]:
