@@ -34,7 +34,10 @@ from imagetrail.training import fit, start
 
 ROOT = Path(__file__).parent.parent
 KILLS = int(os.environ.get("IMAGETRAIL_TEST_KILLS", "5"))
-SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+# One that is ignored, as SIGINT is in the background of a shell, stays ignored.
+SIGNALS = [
+    number for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT) if signal.getsignal(number) is not signal.SIG_IGN
+]
 STOPPED = "stopped; nothing half-written is left, run the same command again to go on"
 
 ALONE = ("imagetrail", "train")

@@ -16,7 +16,7 @@ from typing import Any
 import optuna  # noqa: TID251  tests look at what users see
 import psutil
 import pytest
-from test_exact import Project, ended, wait
+from test_exact import SIGNALS, Project, ended, wait
 
 from imagetrail.files import read_csv
 
@@ -136,7 +136,7 @@ def test_killed_at_random_moments_and_re_run_with_other_workers_the_outs_are_tho
     assert all(trial.state.is_finished() for trial in optuna.load_study(study_name=name, storage=storage).trials)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", SIGNALS[1:])
 def test_asked_to_stop_it_does_not_wait_for_trainings_under_way(project: Search, number: signal.Signals) -> None:
     project.set(tune={"rungs": [1_000_000]})  # which take hours
     process = project.start()
