@@ -45,7 +45,7 @@ RUNGS = [1, 3, 9, 27]
 EPOCHS = RUNGS[-1]  # of a trial
 BUDGET = 24 * EPOCHS  # of a search
 IMAGES, VALID = 600, 1500
-WORK = 64  # trials, to measure what a second worker gains
+WORK = 48  # trials, to measure what a second worker gains
 SEEDS, SHORT, FEW = 5, 4, 3000  # of an activation: trainings, and epochs and images of each
 RECIPE = Recipe(model="fast", activation="relu", width=0.25, epochs=EPOCHS, lr=0.1, ema=0.97)
 KNOWN = {

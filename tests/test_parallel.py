@@ -22,6 +22,10 @@ def setting(_: int) -> tuple[int, str, str]:
     return torch.get_num_threads(), os.environ["OMP_NUM_THREADS"], str(Path.cwd())
 
 
+def who(_: int) -> int:
+    return os.getpid()
+
+
 def die(number: int) -> int:
     if number == 1:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -33,6 +37,21 @@ def test_the_same_bits_in_the_same_order_with_one_thread_each(monkeypatch: pytes
     monkeypatch.setenv("IMAGETRAIL_WORKERS", workers)
     assert list(parallel.map(product, range(6))) == [product(seed) for seed in range(6)]
     assert {threads for threads, *_ in parallel.map(setting, range(4))} == {1}
+
+
+def test_the_same_workers_serve_the_next_call_unless_what_they_were_doing_is_not_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("IMAGETRAIL_WORKERS", "1")
+
+    def worker(*, wanted: int) -> int:
+        results = parallel.map(who, range(3))
+        process, *_ = [next(results) for _ in range(wanted)]
+        return process
+
+    first = worker(wanted=3)
+    assert worker(wanted=3) == first and worker(wanted=1) == first
+    assert worker(wanted=3) != first
 
 
 def test_a_killed_worker_is_told_in_one_line_and_the_next_call_works() -> None:

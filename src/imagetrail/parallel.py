@@ -47,16 +47,18 @@ def _local(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
     executor = get_reusable_executor(
         workers() or joblib.cpu_count(), env=ONE_THREAD, initializer=_end_with, initargs=(os.getpid(),)
     )
-    results: Iterator[B] = executor.map(function, items)
+    todo, done = list(items), 0
     try:
-        yield from results
+        for result in executor.map(function, todo):
+            done += 1
+            yield result
     except BrokenProcessPool:
         raise UserError(
             f"a worker was killed, perhaps for want of memory (IMAGETRAIL_WORKERS=1 needs less); {AGAIN}"
         ) from None
-    except BaseException:  # nobody waits for the rest any more
-        executor.shutdown(kill_workers=True)
-        raise
+    finally:
+        if done < len(todo):  # nobody waits for the rest any more; else the workers stay for the next call
+            executor.shutdown(kill_workers=True)
 
 
 def _end_with(parent: int) -> None:
