@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -145,12 +147,21 @@ def test_every_activation_can_be_an_arm(activation: str, tmp_path: Path) -> None
     assert row["valid_top1"] > 0.4
 
 
-@pytest.mark.usefixtures("project")
-def test_a_training_that_diverges_counts_as_guessing(tmp_path: Path) -> None:
-    recipe = Recipe(**RECIPE | {"optimiser": "sgd", "lr": 1e30, "epochs": 1, "repeat_to": 0})
-    assert train(Job(recipe, 200, 0, 1, tmp_path / "history.csv")) is None
-    (row,) = compare._guessing(recipe, classes=10)
-    assert row["valid_top1"] == 0.1 and row["valid_loss"] == pytest.approx(np.log(10))
+def test_a_training_that_diverges_counts_as_guessing(project: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(project, root)
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    arms = {"good": {}, "wild": {"optimiser": "sgd", "lr": 1e30}}
+    sets = {"rates": {"epochs": 1, "images": 200, "reference": "good", "arms": arms}}
+    params["recipe"] |= {"model": "mlp"}
+    params["compare"] |= {"seeds": 3, "cures": {"epochs": 1, "images": 200, "tried": {}}, "sets": sets}
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    subprocess.run([sys.executable, "-m", "imagetrail.cli", "compare"], cwd=root, check=True)
+    rows = read_csv(root / "artifacts/compare/results.csv")
+    wild = [row for row in rows if row["arm"] == "wild"]
+    assert len(rows) == 6 and len(wild) == 3
+    assert all(row["valid_top1"] == "0.1" and float(row["valid_loss"]) == pytest.approx(np.log(10)) for row in wild)
+    assert all(float(row["valid_top1"]) > 0.1 for row in rows if row["arm"] == "good")
 
 
 # ---- what the arms are ----

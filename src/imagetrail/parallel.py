@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -44,8 +45,14 @@ def map(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
 
 def _local(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
     """Each result as soon as it and all before it are there."""
+    # A worker whose memory has grown much ends, and another takes its place: no news to users.
+    warnings.filterwarnings("ignore", message="A worker stopped", category=UserWarning)
     executor = get_reusable_executor(
-        workers() or joblib.cpu_count(), env=ONE_THREAD, initializer=_end_with, initargs=(os.getpid(),)
+        workers() or joblib.cpu_count(),
+        timeout=None,  # an idle worker stays: others may train on for long
+        env=ONE_THREAD,
+        initializer=_end_with,
+        initargs=(os.getpid(),),
     )
     todo, done = list(items), 0
     try:
