@@ -143,8 +143,23 @@ def test_the_same_recipe_in_two_sets_is_trained_once() -> None:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_can_be_an_arm(activation: str, tmp_path: Path) -> None:
     recipe = Recipe(**RECIPE | {"activation": activation, "epochs": 2, "repeat_to": 1000})
-    *_, row = train(Job(recipe, 500, 0, 2, tmp_path / "history.csv"))
+    *_, row = train(Job({}, recipe, 500, 0, 2, tmp_path))
     assert row["valid_top1"] > 0.4
+
+
+def test_another_arm_costs_its_own_trainings_only(project: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(project, root)
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    params["compare"]["sets"]["activations"]["arms"]["tanh"] = {"activation": "tanh"}
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    before = {path.name: path for path in root.glob(".imagetrail/compare/*/*.begun")}
+    subprocess.run([sys.executable, "-m", "imagetrail.cli", "compare"], cwd=root, check=True)
+    paths = [path for path in root.glob(".imagetrail/compare/*/*.begun") if path not in before.values()]
+    same = [path for path in paths if path.name in before and path.samefile(before[path.name])]
+    assert len(paths) == len(before) + 6 and len(same) == len(before)
+    rows, old = (read_csv(folder / "artifacts/compare/results.csv") for folder in (root, project))
+    assert [row for row in rows if row["arm"] != "tanh"] == old
 
 
 def test_a_training_that_diverges_counts_as_guessing(project: Path, tmp_path: Path) -> None:

@@ -165,13 +165,30 @@ def test_a_changed_space_begins_a_new_study_keeps_the_old_one_and_says_so(
     project.set(tune={"space": {"lr": [0.1, 0.2]}, "trials": 2})
     first, *_ = project.tune().splitlines()
     assert first == (
-        "tune.trials, tune.space changed: a new study begins; the last one is kept in " + str(old.relative_to(project.root))
+        f"tune.trials, tune.space changed: a new study begins; the last one is kept in {old.relative_to(project.root)}, "
+        "and its trainings count where they are the same"
     )
     assert (old / "study.journal").read_bytes() == kept
     project.set(tune=TUNE)
     before = project.legs()
     assert "changed" not in project.tune() and project.legs() == before
     assert project.outs() == search.outs()
+
+
+def test_more_trials_repeat_no_training_and_end_as_if_they_had_been_asked_for_at_once(
+    undisturbed: tuple[Search, str, float], project: Search, tmp_path: Path
+) -> None:
+    search, *_ = undisturbed
+    shutil.copytree(search.root, tmp_path / "longer")
+    longer = Search(tmp_path / "longer")
+    before = {path.name: path for path in longer.root.glob(".imagetrail/tune/*/*.begun")}
+    for each in (longer, project):
+        each.set(tune={"trials": 8})
+        each.tune()
+    assert longer.outs() == project.outs() != search.outs()
+    paths = [path for path in longer.root.glob(".imagetrail/tune/*/*.begun") if path not in before.values()]
+    same = [path for path in paths if path.name in before and path.samefile(before[path.name])]
+    assert len(paths) == 8 and len(same) == 6
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,7 @@ COST = 0.01  # share of the time that checkpoints within an epoch may take
 
 def folder(stage: str, facts: Any) -> Path:
     """Where `stage` keeps its state for these inputs and params; other facts, another folder."""
-    key = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
-    path = STATE / stage / key
+    path = STATE / stage / digest(facts)
     path.mkdir(parents=True, exist_ok=True)
     path.touch()
     if os.environ.get("LOCAL_RANK", "0") != "0":  # of several processes that torchrun has started, the first one tidies
@@ -32,6 +31,11 @@ def folder(stage: str, facts: Any) -> Path:
     for old in sorted(path.parent.iterdir(), key=lambda other: other.stat().st_mtime)[:-KEPT]:
         remove(old)
     return path
+
+
+def digest(facts: Any) -> str:
+    """A name for these facts."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 class Keeper:

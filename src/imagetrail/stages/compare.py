@@ -41,8 +41,9 @@ def run() -> dict[str, float]:
     compare, seed = load(Compare, "compare"), load(int, "seed")
     base, data = experiment.best_recipe(epochs=1), experiment.open_experiment()
     contests = made_out(compare, base, "params.yaml: compare", prepared=lambda cure: _prepared(data, cure))
-    facts = {"inputs": pipeline.inputs("compare"), "compare": compare.model_dump(), "base": base.model_dump(), "seed": seed}
-    jobs = _jobs(contests, range(seed, seed + compare.seeds), checkpoints.folder("compare", facts))
+    inputs = pipeline.inputs("compare")
+    facts = {"inputs": inputs, "compare": compare.model_dump(), "base": base.model_dump(), "seed": seed}
+    jobs = _jobs(contests, range(seed, seed + compare.seeds), inputs, checkpoints.folder("compare", facts))
     rows: Rows = []
     curves: Rows = []
     with live.running("compare", {"seeds": compare.seeds}) as log:
@@ -70,14 +71,10 @@ def _prepared(data: Experiment, cure: str) -> bool:
     return there.get(cure, True)
 
 
-def _jobs(contests: Sequence[Contest], seeds: Iterable[int], state: Path) -> list[Job]:
+def _jobs(contests: Sequence[Contest], seeds: Iterable[int], inputs: dict[str, str], state: Path) -> list[Job]:
     """Every training once, seed by seed."""
     different = dict.fromkeys((recipe, contest.images) for contest in contests for recipe in contest.arms.values())
-    return [
-        Job(recipe, images, seed, recipe.epochs, state / f"{i}-{seed}.csv")
-        for seed in seeds
-        for i, (recipe, images) in enumerate(different)
-    ]
+    return [Job(inputs, recipe, images, seed, recipe.epochs, state) for seed in seeds for recipe, images in different]
 
 
 def _arms_of(job: Job, contests: Sequence[Contest]) -> Iterator[tuple[Contest, str]]:

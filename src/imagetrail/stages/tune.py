@@ -1,8 +1,7 @@
 """Find a good recipe. Reads train, augmented, synthetic and valid, writes artifacts/tune."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +31,27 @@ def run() -> dict[str, float]:
     recipe = experiment.default_recipe(epochs=section.rungs[-1])
     data = experiment.open_experiment()
     tune = _searchable(section, recipe, data)
-    facts = {"inputs": pipeline.inputs("tune"), "tune": section.model_dump(), "recipe": recipe.model_dump(), "seed": seed}
+    inputs = pipeline.inputs("tune")
+    facts = {"inputs": inputs, "tune": section.model_dump(), "recipe": recipe.model_dump(), "seed": seed}
     state = checkpoints.folder("tune", facts)
     _say_what_changed(state, facts)
-    run_legs = partial(_run_legs, tune=tune, recipe=recipe, seed=seed, state=state.absolute())
+
+    def job(number: int, values: dict[str, Any], until: int) -> Job:
+        label = f"trial-{number:04d}-"
+        return Job(inputs, _recipe(recipe, values), tune.images, seed, until, state.absolute(), label)
+
+    def run_legs(legs: Sequence[Leg]) -> Iterator[Report]:
+        for rows in parallel.map(train, [job(leg.number, leg.values, leg.until) for leg in legs]):
+            yield Report(rows[-1]["valid_top1"], rows) if rows else Report(None)
+
     price = _prices(data, recipe)
     trials: list[Trial] = []
     with live.running("tune", tune.model_dump(exclude={"space", "known", "limits"})) as log:
         for trial in search(tune, run_legs, seed=seed, folder=state, costs=lambda values: price(values, tune.costs)):
             trials.append(trial)
             row = _row(trial, tune, recipe)
-            log.part(tracking.trial_part(row, recipe.model_dump(), trial.history), times(_history(state, trial.number)))
+            history = job(trial.number, trial.values, trial.trained).history
+            log.part(tracking.trial_part(row, recipe.model_dump(), trial.history), times(history))
             print(_line(row), flush=True)
         _write(trials, tune, recipe)
         _write_front(trials, tune, price)
@@ -75,17 +84,9 @@ def _say_what_changed(state: Path, facts: dict[str, Any]) -> None:
         old = json.loads(others[-1].read_text())
         changed = [f"tune.{name}" for name in facts["tune"] if facts["tune"][name] != old["tune"].get(name)]
         changed += [name for name in ("inputs", "recipe", "seed") if facts[name] != old[name]]
-        print(f"{', '.join(changed)} changed: a new study begins; the last one is kept in {others[-1].parent}", flush=True)
+        kept = f"the last one is kept in {others[-1].parent}, and its trainings count where they are the same"
+        print(f"{', '.join(changed)} changed: a new study begins; {kept}", flush=True)
     write_json(path, facts)
-
-
-def _run_legs(legs: Sequence[Leg], *, tune: Tune, recipe: Recipe, seed: int, state: Path) -> Iterable[Report]:
-    jobs = [Job(_recipe(recipe, leg.values), tune.images, seed, leg.until, _history(state, leg.number)) for leg in legs]
-    return (Report(rows[-1]["valid_top1"], rows) if rows else Report(None) for rows in parallel.map(train, jobs))
-
-
-def _history(state: Path, number: int) -> Path:
-    return state / f"trial-{number:04d}.csv"
 
 
 def _recipe(recipe: Recipe, values: dict[str, Any]) -> Recipe:
