@@ -99,11 +99,23 @@ def test_new_trials_train_beside_those_that_go_on_so_that_workers_have_enough_to
         return Runner()(legs)
 
     (tmp_path / "study").mkdir()
-    list(search(TUNE, run, seed=0, folder=tmp_path / "study"))
-    assert {leg.since for leg in rounds[1]} == {0, 1} and {leg.since for leg in rounds[2]} >= {0, 3}
-    for legs in rounds:  # the longest first, and none longer than all new ones together: all would wait for it
+    list(search(TUNE.model_copy(update={"trials": 40}), run, seed=0, folder=tmp_path / "study"))
+    assert {0, 1} in ({leg.since for leg in legs} for legs in rounds)
+    assert any({0, 3} <= {leg.since for leg in legs} for legs in rounds)
+    for legs in rounds:  # the longest first, and none longer than all new ones twice: all would wait for it
         assert [leg.number for leg in legs] == sorted(leg.number for leg in legs)
-        assert all(leg.until - leg.since <= 4 for leg in legs)
+        assert all(leg.until - leg.since <= 8 for leg in legs)
+
+
+def test_nobody_goes_far_by_being_first_but_the_best_of_few_does_at_the_end(tmp_path: Path) -> None:
+    runner, space = Runner(), {"x": TUNE.space["x"]}
+    trials = found(tmp_path / "many", runner, space=space, known=[], trials=40)
+    for rung, following in ((1, 3), (3, 9)):
+        came = [i for i, leg in enumerate(runner.legs) if leg.until == rung]
+        assert next(i for i, leg in enumerate(runner.legs) if rung <= leg.since < following) > came[2]
+    assert 1 < sum(trial.state == "COMPLETE" for trial in trials) < 10
+    few = found(tmp_path / "few", space=space, known=[], trials=2)
+    assert sorted(trial.epochs for trial in few) == [1, 9]
 
 
 @pytest.mark.parametrize("pruner", PRUNERS)

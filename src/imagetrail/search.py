@@ -1,10 +1,11 @@
 """Search for a good recipe: trials train in rungs, and only the promising go on.
 
-Trials come in rounds. In a round a batch of new trials and what is left of the earlier ones each train a leg, wherever a
-worker is free: to their next rung, or on the way there, as no leg is longer than those of the new trials together, lest
-all workers wait for one. Who has come to a rung reports, and the pruner decides, in order of number. So neither how many
-workers there are nor how fast they are can change the outcome. A search that was stopped begins again and repeats its
-own decisions: what is finished comes from the study, the legs of the others from whoever keeps their checkpoints.
+Trials come in rounds. In a round a batch of new trials and what goes on of the earlier ones each train a leg, wherever a
+worker is free: to their next rung, or on the way there, as a leg is at most twice as long as those of the new trials
+together, lest all workers wait for one. Who has come to a rung reports, and the pruner decides, in order of number: it
+goes on, ends, or waits until enough others are there to compare it with. So neither how many workers there are nor how
+fast they are can change the outcome. A search that was stopped begins again and repeats its own decisions: what is
+finished comes from the study, the legs of the others from whoever keeps their checkpoints.
 """
 
 import math
@@ -110,7 +111,7 @@ class _Search:
         self.tune, self.run, self.seed, self.costs = tune, run, seed, costs
         self.known = kept.trials  # of an earlier call
         self.rungs = tune.rungs[-1:] if tune.minimise else tune.rungs
-        self.longest = tune.batch * self.rungs[0]  # epochs of a leg
+        self.longest = 2 * tune.batch * self.rungs[0]  # epochs of a leg
         self.pruner = PRUNERS[tune.pruner](self.rungs, tune.batch)
         self.trials: list[Trial] = []
         self.told = 0
@@ -123,8 +124,9 @@ class _Search:
         while True:
             self._begin()
             live = [trial for trial in self.trials if trial.state == "RUNNING"]
-            self._train(live)
-            self._prune(live)
+            moving = [trial for trial in live if not trial.waiting]
+            self._train(moving)
+            self._prune(live, last=not moving)
             first = self.told
             while self.told < len(self.trials) and self.trials[self.told].state != "RUNNING":
                 self.told += 1
@@ -173,12 +175,12 @@ class _Search:
         told = [trial for trial in self.trials if trial.scores and trial.state != "FAIL"]
         return {trial.number: trial.scores[trial.epochs] + gains[trial.epochs] for trial in told}
 
-    def _train(self, live: list[Trial]) -> None:
+    def _train(self, moving: list[Trial]) -> None:
         """Each a leg on. A rung is where it tells how it did, also that it failed: before that, nobody asks."""
-        legs = [Leg(trial.number, trial.values, trial.trained, self._next(trial)) for trial in live]
+        legs = [Leg(trial.number, trial.values, trial.trained, self._next(trial)) for trial in moving]
         todo = [leg for leg in legs if leg.number >= len(self.known)]
         reports = iter(self.run(todo) if todo else ())
-        for trial, leg in zip(live, legs, strict=True):
+        for trial, leg in zip(moving, legs, strict=True):
             report = self._reported(leg) if leg.number < len(self.known) else next(reports)
             trial.trained = leg.until
             if leg.until not in self.rungs:
@@ -199,9 +201,12 @@ class _Search:
         trial = self.known[leg.number]
         return Report(trial.intermediate_values.get(leg.until), trial.user_attrs["history"])
 
-    def _prune(self, live: list[Trial]) -> None:
+    def _prune(self, live: list[Trial], *, last: bool) -> None:
+        """last: nobody else will come to a rung."""
         study = studies.in_memory((trial.ended() for trial in self.trials), objectives=self.tune.objectives)
         trials = study.get_trials(deepcopy=False)
         for trial in live:
-            if trial.state == "RUNNING" and trial.trained in self.rungs and self.pruner.prune(study, trials[trial.number]):
-                trial.state = "PRUNED"
+            if trial.state == "RUNNING" and trial.trained in self.rungs:
+                pruned = self.pruner(study, trials[trial.number], last)
+                trial.waiting = pruned is None
+                trial.state = "PRUNED" if pruned else "RUNNING"

@@ -43,6 +43,7 @@ class Trial:
     scores: dict[int, float] = field(default_factory=dict)  # epochs of a rung -> score
     history: list[Mapping[str, float]] = field(default_factory=list)  # a row an epoch
     state: str = "RUNNING"  # then COMPLETE, PRUNED or FAIL
+    waiting: bool = False  # at a rung, for others to be compared with
 
     @property
     def epochs(self) -> int:
@@ -65,17 +66,21 @@ class Trial:
         return self.frozen(self.state, self.scores[self.epochs] if self.state == "COMPLETE" else None)
 
 
-class Halving(BasePruner):
+# Is the trial, which has come to a rung, pruned? None: it waits there for others, unless it is told that none will come.
+Pruner = Callable[[optuna.Study, FrozenTrial, bool], bool | None]
+
+
+class Halving:
     """Successive halving (arXiv:1502.07943): of all that reached a rung, a third goes on if the next is 3 times as far.
 
-    Optuna's own takes trials as they come, so that the first of a batch would always go on.
+    A trial waits until there are enough for one to go on, lest the first ones go far by being first, as with Optuna's own.
     """
 
     def __init__(self, rungs: Sequence[int], *, batch: int = 0) -> None:
         """With `batch`, Hyperband (arXiv:1603.06560): a batch is pruned from the first rung on, the next from the second."""
         self.rungs, self.batch = rungs, batch
 
-    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+    def __call__(self, study: optuna.Study, trial: FrozenTrial, last: bool) -> bool | None:
         step = trial.last_step or 0
         at = self.rungs.index(step)
         if self.batch and at < trial.number // self.batch % len(self.rungs):
@@ -83,7 +88,12 @@ class Halving(BasePruner):
         others = study.get_trials(deepcopy=False)
         scores = [other.intermediate_values[step] for other in others if step in other.intermediate_values]
         better = sum(score > trial.intermediate_values[step] for score in scores)
-        return better >= max(1, len(scores) * step // self.rungs[at + 1])
+        go_on = len(scores) * step // self.rungs[at + 1]
+        return better >= max(1, go_on) if go_on or last else None
+
+
+def _of_optuna(pruner: BasePruner) -> Pruner:
+    return lambda study, trial, _: pruner.prune(study, trial)
 
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {  # of a seed; those that learn do so from the tenth trial on
@@ -92,10 +102,10 @@ SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {  # of a seed; those that l
     "tpe": lambda seed: TPESampler(seed=seed, multivariate=True, group=True),  # in groups: some fields depend on others
 }
 # Of the rungs and the size of a batch; none may keep state beyond what trials have reported.
-PRUNERS: dict[str, Callable[[Sequence[int], int], BasePruner]] = {
+PRUNERS: dict[str, Callable[[Sequence[int], int], Pruner]] = {
     "hyperband": lambda rungs, batch: Halving(rungs, batch=batch),
-    "median": lambda _, batch: MedianPruner(n_startup_trials=batch),
-    "none": lambda *_: NopPruner(),
+    "median": lambda _, batch: _of_optuna(MedianPruner(n_startup_trials=batch)),
+    "none": lambda *_: _of_optuna(NopPruner()),
     "successive_halving": lambda rungs, _: Halving(rungs),
 }
 
