@@ -40,7 +40,7 @@ from imagetrail.space import Space, typed
 from imagetrail.studies import draw
 from imagetrail.training import Diverged
 
-REPEATS = 5
+REPEATS = 10
 RUNGS = [1, 3, 9, 27]
 EPOCHS = RUNGS[-1]  # of a trial
 BUDGET = 24 * EPOCHS  # of a search
