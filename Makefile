@@ -69,7 +69,7 @@ bench: setup  ## measure, and write benchmarks/README.md: about two hours
 bench-inference: setup  ## measure the exported files alone, against Keras and PyTorch: about five minutes
 	$(BIN)/python benchmarks/inference.py
 
-bench-search: setup  ## measure the search alone, against Optuna's random search and its default: about fifteen minutes
+bench-search: setup  ## measure the search alone, against Optuna's random search and its default: about forty minutes
 	$(BIN)/python benchmarks/search.py
 
 bench-scarcity: setup  ## measure what helps where labelled images are few, against Keras: about forty minutes
