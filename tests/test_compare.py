@@ -147,32 +147,35 @@ def test_every_activation_can_be_an_arm(activation: str, tmp_path: Path) -> None
     assert row["valid_top1"] > 0.4
 
 
-def test_another_arm_costs_its_own_trainings_only(project: Path, tmp_path: Path) -> None:
-    root = tmp_path / "copy"
+def compared_anew(project: Path, root: Path, *, recipe: dict[str, Any], section: dict[str, Any]) -> list[dict[str, str]]:
+    """The results of `imagetrail compare` in a copy of the project with some params changed."""
     shutil.copytree(project, root)
     params = yaml.safe_load((root / "params.yaml").read_text())
-    params["compare"]["sets"]["activations"]["arms"]["tanh"] = {"activation": "tanh"}
+    params["recipe"] |= recipe
+    params["compare"] |= section
     (root / "params.yaml").write_text(yaml.safe_dump(params))
-    before = {path.name: path for path in root.glob(".imagetrail/compare/*/*.begun")}
     subprocess.run([sys.executable, "-m", "imagetrail.cli", "compare"], cwd=root, check=True)
-    paths = [path for path in root.glob(".imagetrail/compare/*/*.begun") if path not in before.values()]
-    same = [path for path in paths if path.name in before and path.samefile(before[path.name])]
-    assert len(paths) == len(before) + 6 and len(same) == len(before)
-    rows, old = (read_csv(folder / "artifacts/compare/results.csv") for folder in (root, project))
-    assert [row for row in rows if row["arm"] != "tanh"] == old
+    return read_csv(root / "artifacts/compare/results.csv")
+
+
+def test_another_arm_costs_its_own_trainings_only(project: Path, tmp_path: Path) -> None:
+    root, sets = tmp_path / "copy", SECTION["sets"]
+    arms = sets["activations"]["arms"] | {"tanh": {"activation": "tanh"}}
+    section = {"sets": sets | {"activations": sets["activations"] | {"arms": arms}}}
+    rows = compared_anew(project, root, recipe={}, section=section)
+    assert [row for row in rows if row["arm"] != "tanh"] == read_csv(project / "artifacts/compare/results.csv")
+    (old,) = Path(project / ".imagetrail/compare").iterdir()
+    (new,) = (state for state in (root / ".imagetrail/compare").iterdir() if state.name != old.name)
+    kept = {path.name for path in old.glob("*.csv")}
+    assert len({path.name for path in new.glob("*.csv")} - kept) == 6
+    assert all((new / name).samefile(new.parent / old.name / name) for name in kept)  # a training writes another file
 
 
 def test_a_training_that_diverges_counts_as_guessing(project: Path, tmp_path: Path) -> None:
-    root = tmp_path / "copy"
-    shutil.copytree(project, root)
-    params = yaml.safe_load((root / "params.yaml").read_text())
     arms = {"good": {}, "wild": {"optimiser": "sgd", "lr": 1e30}}
     sets = {"rates": {"epochs": 1, "images": 200, "reference": "good", "arms": arms}}
-    params["recipe"] |= {"model": "mlp"}
-    params["compare"] |= {"seeds": 3, "cures": {"epochs": 1, "images": 200, "tried": {}}, "sets": sets}
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
-    subprocess.run([sys.executable, "-m", "imagetrail.cli", "compare"], cwd=root, check=True)
-    rows = read_csv(root / "artifacts/compare/results.csv")
+    section = {"seeds": 3, "cures": {"epochs": 1, "images": 200, "tried": {}}, "sets": sets}
+    rows = compared_anew(project, tmp_path / "copy", recipe={"model": "mlp"}, section=section)
     wild = [row for row in rows if row["arm"] == "wild"]
     assert len(rows) == 6 and len(wild) == 3
     assert all(row["valid_top1"] == "0.1" and float(row["valid_loss"]) == pytest.approx(np.log(10)) for row in wild)

@@ -181,14 +181,17 @@ def test_more_trials_repeat_no_training_and_end_as_if_they_had_been_asked_for_at
     search, *_ = undisturbed
     shutil.copytree(search.root, tmp_path / "longer")
     longer = Search(tmp_path / "longer")
-    before = {path.name: path for path in longer.root.glob(".imagetrail/tune/*/*.begun")}
+    (old,) = longer.root.glob(".imagetrail/tune/*")
+    before = longer.rows()
     for each in (longer, project):
         each.set(tune={"trials": 8})
         each.tune()
     assert longer.outs() == project.outs() != search.outs()
-    paths = [path for path in longer.root.glob(".imagetrail/tune/*/*.begun") if path not in before.values()]
-    same = [path for path in paths if path.name in before and path.samefile(before[path.name])]
-    assert len(paths) == 8 and len(same) == 6
+    (new,) = (state for state in old.parent.iterdir() if state != old)
+    same = [row["number"] for row, again in zip(before, longer.rows(), strict=False) if row["epochs"] == again["epochs"]]
+    files = [path for number in same for path in old.glob(f"trial-{int(number):04d}-*")]
+    assert len(same) >= 4 and {path.suffix for path in files} == {".begun", ".csv", ".safetensors"}
+    assert all((new / path.name).samefile(path) for path in files)  # a training writes another file
 
 
 @pytest.mark.parametrize(
