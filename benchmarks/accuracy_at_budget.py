@@ -14,7 +14,7 @@ from statistics import mean, median
 import numpy as np
 from harness import accuracy, arrays, keras, load, said_by, write
 
-from imagetrail.samples import Samples
+from imagetrail.base.samples import Samples
 
 CLOTHES = {"flip": True, "weight_decay": 0.05, "ema": 0.99}
 BUDGETS = {  # data set, times the Keras run, seeds, recipe
@@ -25,22 +25,22 @@ BUDGETS = {  # data set, times the Keras run, seeds, recipe
 
 
 def train(figure: str, seed: int) -> dict[str, float]:
-    from imagetrail import training
-    from imagetrail.batches import Mixture
-    from imagetrail.recipe import Recipe
-    from imagetrail.training import Step
+    from imagetrail.training import loop
+    from imagetrail.training.batches import Mixture
+    from imagetrail.training.loop import Step
+    from imagetrail.training.recipe import Recipe
 
     name, _, _, changes = BUDGETS[figure]
     train, test = load(name)
     fixed = {"activation": "relu", "lr": 0.1, "label_smoothing": 0.1}
     recipe = Recipe(**(fixed | changes))
-    begun = training.start(recipe, train, seed=seed)
+    begun = loop.start(recipe, train, seed=seed)
     seconds, before = 0.0, time.perf_counter()
-    for event in training.walk(begun, Mixture(train), _few(test)):
+    for event in loop.walk(begun, Mixture(train), _few(test)):
         if isinstance(event, Step):
             seconds = time.perf_counter() - before
     answers = [
-        training.predict(begun.outcome, _moved(test, by), mirrored=mirrored).softmax(1).numpy()
+        loop.predict(begun.outcome, _moved(test, by), mirrored=mirrored).softmax(1).numpy()
         for by in ((0, 1, -1) if recipe.shift else (0,))
         for mirrored in ((False, True) if recipe.flip else (False,))
     ]

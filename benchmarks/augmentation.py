@@ -14,11 +14,13 @@ from statistics import mean
 import numpy as np
 from harness import HERE, accuracy, figure, load, write
 
-from imagetrail import augment, layout, samples, training
-from imagetrail.batches import Mixture
-from imagetrail.recipe import Recipe
-from imagetrail.samples import Samples
-from imagetrail.stages.augment import make
+from imagetrail.base import paths, samples
+from imagetrail.base.samples import Samples
+from imagetrail.stages.augment.policy import PRESETS, build
+from imagetrail.stages.augment.stage import make
+from imagetrail.training import loop
+from imagetrail.training.batches import Mixture
+from imagetrail.training.recipe import Recipe
 
 GROUP = 64
 REPEATS = 5
@@ -30,9 +32,9 @@ RECIPE = {"model": "fast", "activation": "relu", "width": 0.5, "epochs": 4, "lr"
 
 
 def speed() -> dict[str, object]:
-    policy = augment.PRESETS["objects"]
+    policy = PRESETS["objects"]
     train = put(load("fashion-mnist")[0])
-    compose = augment.build(policy, train.images.shape[1:])
+    compose = build(policy, train.images.shape[1:])
     images = np.asarray(train.images[:LOOPED])
     before = time.perf_counter()
     make(train, policy, copies=1, group=GROUP, seed=0)
@@ -50,22 +52,22 @@ def speed() -> dict[str, object]:
 
 def put(train: Samples) -> Samples:
     """The images where the stage looks for them."""
-    samples.write(layout.TRAIN, [train.images], train.index, classes=train.classes, shape=train.images.shape[1:])
-    return samples.read(layout.TRAIN)
+    samples.write(paths.TRAIN, [train.images], train.index, classes=train.classes, shape=train.images.shape[1:])
+    return samples.read(paths.TRAIN)
 
 
 def judged(seed: int, train: Samples, test: Samples, group: int) -> float:
     """Test accuracy after learning `train` and new versions of it; group 0: without."""
     new = train
     if group:
-        make(train, augment.PRESETS["digits"], copies=VERSIONS, group=group, seed=seed)
-        new = samples.read(layout.AUGMENTED)
+        make(train, PRESETS["digits"], copies=VERSIONS, group=group, seed=seed)
+        new = samples.read(paths.AUGMENTED)
     recipe = Recipe(**RECIPE, augmented=0.8 if group else 0.0, repeat_to=10_000)
-    begun = training.start(recipe, train, seed=seed)
+    begun = loop.start(recipe, train, seed=seed)
     few = Samples(test.images[:100], test.index[:100], test.classes)
-    for _ in training.fit(begun, Mixture(train, ((new, recipe.augmented),), repeat_to=recipe.repeat_to), few):
+    for _ in loop.fit(begun, Mixture(train, ((new, recipe.augmented),), repeat_to=recipe.repeat_to), few):
         pass
-    return float((training.predict(begun.outcome, test).argmax(1).numpy() == test.labels).mean())
+    return float((loop.predict(begun.outcome, test).argmax(1).numpy() == test.labels).mean())
 
 
 def accuracies() -> dict[str, object]:

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from harness import HERE, figure, load, write
 
-from imagetrail import training
-from imagetrail.batches import Mixture
-from imagetrail.checkpoints import Keeper
-from imagetrail.history import as_row
-from imagetrail.live import Live
-from imagetrail.recipe import Recipe
-from imagetrail.samples import Samples
-from imagetrail.training import Epoch, Step, Training
+from imagetrail.base.samples import Samples
+from imagetrail.tracking.live import Live
+from imagetrail.training import loop
+from imagetrail.training.batches import Mixture
+from imagetrail.training.checkpoints import Keeper
+from imagetrail.training.history import as_row
+from imagetrail.training.loop import Epoch, Step, Training
+from imagetrail.training.recipe import Recipe
 
 REPEATS = 5
 EPOCHS = 3
@@ -31,10 +31,10 @@ def train(safe: Callable[[Training, Path], AbstractContextManager[Take]], folder
     train, test = load("fashion-mnist")
     few = Samples(test.images[:1000], test.index[:1000], test.classes)
     recipe = Recipe(model="fast", activation="relu", width=0.5, epochs=EPOCHS, lr=0.1, ema=0.99)
-    begun = training.start(recipe, train, seed=0)
+    begun = loop.start(recipe, train, seed=0)
     before = time.perf_counter()
     with safe(begun, folder) as take:
-        for event in training.walk(begun, Mixture(train, limit=30_000), few):
+        for event in loop.walk(begun, Mixture(train, limit=30_000), few):
             take(event)
     return time.perf_counter() - before
 

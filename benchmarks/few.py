@@ -16,13 +16,18 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 import imagetrail
-from imagetrail import augment, datasets, files, models, pretrained, training
-from imagetrail.batches import Mixture
-from imagetrail.jitter import Jitter
-from imagetrail.recipe import Recipe
-from imagetrail.rng import generator
-from imagetrail.samples import Samples, make_index
-from imagetrail.synthesis import SYNTHESISERS
+from imagetrail.base import files
+from imagetrail.base.rng import generator
+from imagetrail.base.samples import Samples, make_index
+from imagetrail.data import datasets
+from imagetrail.models import classifier
+from imagetrail.stages.augment import policy
+from imagetrail.stages.pretrain.weights import IMAGENET, read
+from imagetrail.stages.synthesise.synthesis import SYNTHESISERS
+from imagetrail.training import loop
+from imagetrail.training.batches import Mixture
+from imagetrail.training.recipe import Recipe
+from imagetrail.training.transforms import Jitter
 
 COUNTS = (10, 100, 1000)  # labelled images a class
 ARMS = ("plain", "real", "augmented", "synthetic", "related", "all")
@@ -73,7 +78,7 @@ def parts(name: str, rehearsal: bool) -> tuple[Samples, Samples, Samples]:
 def code() -> str:
     """A fingerprint of our own code: what older code gave counts no longer."""
     modules = [
-        *sorted(Path(imagetrail.__file__).parent.glob("*.py")),
+        *sorted(Path(imagetrail.__file__).parent.rglob("*.py")),
         Path(__file__),
         HERE / "article_keras_few.py",
         HERE / "article_network.py",
@@ -120,11 +125,11 @@ def top1(job: Job) -> dict[str, float]:
 
 
 def augmented(job: Job, train: Samples) -> Samples:
-    transform = augment.build(POLICY[job.name], train.images.shape[1:])
+    transform = policy.build(POLICY[job.name], train.images.shape[1:])
     rng = generator(job.draw, "groups")
     rounds = [rng.permutation(len(train)) for _ in range(-(-MADE[job.count] // len(train)))]
     chosen = np.concatenate(rounds)[: MADE[job.count]]
-    images = augment.draw(transform, train.images[chosen], group=8, seed=job.draw, copy=0)
+    images = policy.draw(transform, train.images[chosen], group=8, seed=job.draw, copy=0)
     return _made(images, train.labels[chosen], "augmented")
 
 
@@ -168,14 +173,14 @@ def learn(job: Job, train: Samples, others: list[Samples]) -> Iterator[np.ndarra
     if job.arm == "plain":  # images that never change are known sooner
         jitter, steps = {}, steps // 2
     recipe = Recipe(**RECIPE, **jitter, repeat_to=steps * RECIPE["batch_size"])
-    begun = training.start(recipe, train, seed=job.draw)
+    begun = loop.start(recipe, train, seed=job.draw)
     mixed = Mixture(train, tuple((other, SHARE[job.count]) for other in others), repeat_to=recipe.repeat_to)
-    for _ in training.fit(begun, mixed, _some(train, np.arange(10))):
+    for _ in loop.fit(begun, mixed, _some(train, np.arange(10))):
         pass
     change = replace(recipe.jitter, cutout=0, mixup=0.0, cutmix=0.0)
     for samples in parts(job.name, job.rehearsal)[1:]:
         views = [samples, *(_changed(samples, change, seed) for seed in range(VIEWS if jitter else 0))]
-        yield sum(training.predict(begun.outcome, view).softmax(1).numpy() for view in views)
+        yield sum(loop.predict(begun.outcome, view).softmax(1).numpy() for view in views)
 
 
 def _changed(samples: Samples, jitter: Jitter, seed: int) -> Samples:
@@ -220,7 +225,7 @@ def features(images: np.ndarray) -> np.ndarray:
 
 
 @cache
-def trunk() -> models.Classifier:
+def trunk() -> classifier.Classifier:
     recipe = Recipe(**(RECIPE | {"model": "efficientnet_lite0", "width": 1.0, "activation": "relu6"}))
-    weights = pretrained.read(pretrained.IMAGENET)
-    return training.start(recipe, load("fashion-mnist")[0], seed=0, pretrained=weights).model.eval()
+    weights = read(IMAGENET)
+    return loop.start(recipe, load("fashion-mnist")[0], seed=0, pretrained=weights).model.eval()

@@ -17,8 +17,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 import numpy as np
 
-from imagetrail import datasets
-from imagetrail.samples import Samples, make_index
+from imagetrail.base.samples import Samples, make_index
+from imagetrail.data import datasets
 
 HERE = Path(__file__).parent
 CACHE = HERE / ".cache"

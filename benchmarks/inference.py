@@ -14,12 +14,15 @@ from statistics import median
 import torch
 from harness import Figure, accuracy, arrays, figure, keras, load, write
 
-from imagetrail import export, metrics, onnx_model, training
-from imagetrail.batches import Mixture
-from imagetrail.models import Classifier
-from imagetrail.onnx_model import Model
-from imagetrail.recipe import Recipe
-from imagetrail.samples import Samples
+from imagetrail.base.samples import Samples
+from imagetrail.metrics import scores
+from imagetrail.models.classifier import Classifier
+from imagetrail.serving import onnx_model
+from imagetrail.serving.onnx_model import Model
+from imagetrail.stages.export import onnx_export
+from imagetrail.training import loop
+from imagetrail.training.batches import Mixture
+from imagetrail.training.recipe import Recipe
 
 REPEATS, SINGLES = 5, 200
 CALIBRATION = 1000  # images for int8
@@ -31,8 +34,8 @@ UNITS = {"images_per_second": "images/s", "ms_batch1": "ms"}
 def trained(model: str, train: Samples, test: Samples) -> Classifier:
     """After one epoch: good enough to see what int8 costs in accuracy."""
     recipe = Recipe(model=model, activation="relu", epochs=1, lr=0.1)
-    begun = training.start(recipe, train, seed=0)
-    for _ in training.fit(begun, Mixture(train), test):
+    begun = loop.start(recipe, train, seed=0)
+    for _ in loop.fit(begun, Mixture(train), test):
         pass
     return begun.outcome.cpu().eval()
 
@@ -78,8 +81,8 @@ def exported(models: dict[str, Classifier], train: Samples, folder: Path) -> dic
     few = Samples(train.images[:CALIBRATION], train.index[:CALIBRATION], train.classes)
     paths = {(name, kind): folder / f"{name}.{kind}.onnx" for name in models for kind in FORMATS}
     for name, model in models.items():
-        export.to_onnx(model, paths[name, "float32"])
-        export.quantise(paths[name, "float32"], few, paths[name, "int8"])
+        onnx_export.to_onnx(model, paths[name, "float32"])
+        onnx_export.quantise(paths[name, "float32"], few, paths[name, "int8"])
     return paths
 
 
@@ -116,7 +119,7 @@ def main() -> None:
         figures |= speed(files, models, test)
         for name, key in (("fast", "int8"), ("article", "int8_article")):
             size = {kind: [paths[name, kind].stat().st_size] for kind in FORMATS}
-            right = {kind: [metrics.top1(files[name, kind].predict(test.images), test.labels)] for kind in FORMATS}
+            right = {kind: [scores.top1(files[name, kind].predict(test.images), test.labels)] for kind in FORMATS}
             figures[f"{key}_bytes"] = figure(size["int8"], size["float32"], "bytes")
             figures[f"{key}_top1"] = accuracy(right["int8"], right["float32"])
     write("inference", (__doc__ or "").strip(), figures)

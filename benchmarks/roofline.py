@@ -39,10 +39,11 @@ def training_rate(model: str, width: float, activation: str = "relu") -> tuple[l
     import numpy as np
     from torch.profiler import profile
 
-    from imagetrail import models, training
-    from imagetrail.batches import Mixture
-    from imagetrail.recipe import Recipe
-    from imagetrail.samples import Samples, make_index
+    from imagetrail.base.samples import Samples, make_index
+    from imagetrail.models import classifier
+    from imagetrail.training import loop
+    from imagetrail.training.batches import Mixture
+    from imagetrail.training.recipe import Recipe
 
     rng, count = np.random.default_rng(0), 256 * 2 * STEPS
     labels = rng.integers(0, 10, count)
@@ -50,9 +51,9 @@ def training_rate(model: str, width: float, activation: str = "relu") -> tuple[l
     index = make_index(ids=ids, labels=labels, origin="real", sources=ids)
     pictures = Samples(rng.integers(0, 256, (count, 28, 28, 1), np.uint8), index, tuple("0123456789"))
     recipe = Recipe(model=model, activation=activation, width=width, epochs=1, lr=0.01, flip=True)
-    begun = training.start(recipe, pictures, seed=0)
-    steps = training.walk(begun, Mixture(pictures), pictures)
-    operations = 3 * 256 * models.card(begun.model)["flops_forward"]
+    begun = loop.start(recipe, pictures, seed=0)
+    steps = loop.walk(begun, Mixture(pictures), pictures)
+    operations = 3 * 256 * classifier.card(begun.model)["flops_forward"]
     for _ in range(5):
         next(steps)
     rates = []
@@ -74,7 +75,7 @@ def training_rate(model: str, width: float, activation: str = "relu") -> tuple[l
 def main() -> None:
     import torch
 
-    from imagetrail.machine import this_machine
+    from imagetrail.compute.device import this_machine
 
     precision = this_machine().dtype
     figures = {}

@@ -25,7 +25,8 @@ import matplotlib.pyplot as plt
 from few import ARMS, COUNTS, JITTER, Job
 from harness import CACHE, HERE, accuracy, arrays, write
 
-from imagetrail import files, parallel
+from imagetrail.base import files
+from imagetrail.compute import parallel
 
 Work = tuple[str, tuple[Any, ...]]  # a function of few, and its arguments
 Runs = dict[tuple[str, int, str], list[dict[str, float]]]  # of a data set, count and arm: a run a draw

@@ -29,16 +29,19 @@ import safetensors.numpy
 import yaml
 from harness import HERE, accuracy, figure, load, write
 
-from imagetrail import layout, parallel, samples, tracking, training
-from imagetrail.activations import ACTIVATIONS
-from imagetrail.batches import Mixture
-from imagetrail.params import check
-from imagetrail.recipe import Recipe
-from imagetrail.samples import Samples, make_index
-from imagetrail.search import Leg, Report, Tune, search
-from imagetrail.space import Space, typed
-from imagetrail.studies import draw
-from imagetrail.training import Diverged
+from imagetrail.base import paths, samples
+from imagetrail.base.params import check
+from imagetrail.base.samples import Samples, make_index
+from imagetrail.compute import parallel
+from imagetrail.models.activations import ACTIVATIONS
+from imagetrail.stages.tune.search import Leg, Report, Tune, search
+from imagetrail.stages.tune.space import Space, typed
+from imagetrail.stages.tune.study import draw
+from imagetrail.tracking import store
+from imagetrail.training import loop
+from imagetrail.training.batches import Mixture
+from imagetrail.training.loop import Diverged
+from imagetrail.training.recipe import Recipe
 
 REPEATS = 10
 RUNGS = [1, 3, 9, 27]
@@ -93,13 +96,13 @@ class Trainings:
     """Trains recipes, each on from where it stands, and notes the best score after every epoch spent."""
 
     def __init__(self, seed: int) -> None:
-        self.seed, self.begun, self.best = seed, dict[int, training.Training](), list[float]()
+        self.seed, self.begun, self.best = seed, dict[int, loop.Training](), list[float]()
 
     def advance(self, number: int, values: dict[str, Any], until: int) -> Iterator[float]:
         train, valid = data("fashion-mnist")
         if number not in self.begun:
-            self.begun[number] = training.start(RECIPE.model_copy(update=values), train, seed=self.seed)
-        for epoch in training.fit(self.begun[number], Mixture(train), valid, until=until):
+            self.begun[number] = loop.start(RECIPE.model_copy(update=values), train, seed=self.seed)
+        for epoch in loop.fit(self.begun[number], Mixture(train), valid, until=until):
             self.best.append(max([epoch.valid_top1, *self.best[-1:]]))
             yield epoch.valid_top1
 
@@ -283,12 +286,12 @@ def project(root: Path) -> None:
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     train, valid = data("fashion-mnist", 5000)
     none = Samples(train.images[:0], train.index[:0], train.classes)
-    others = dict.fromkeys((layout.AUGMENTED, layout.SYNTHETIC, layout.RELATED), none)
-    for folder, part in {layout.TRAIN: train, layout.VALID: valid, **others}.items():
+    others = dict.fromkeys((paths.AUGMENTED, paths.SYNTHETIC, paths.RELATED), none)
+    for folder, part in {paths.TRAIN: train, paths.VALID: valid, **others}.items():
         samples.write(root / folder, [part.images], part.index, classes=part.classes, shape=part.images.shape[1:])
     (root / "artifacts/pretrain").mkdir(parents=True)
     safetensors.numpy.save_file({}, root / "artifacts/pretrain/weights.safetensors")
-    tracking.open_store(root)  # here: it takes seconds to make MLflow's database
+    store.open_store(root)  # here: it takes seconds to make MLflow's database
 
 
 def short(job: tuple[str, str, int]) -> float:
@@ -297,7 +300,7 @@ def short(job: tuple[str, str, int]) -> float:
     train, valid = data(name, FEW)
     changes = {"activation": activation, "epochs": SHORT, "batch_size": 128, "flip": name == "fashion-mnist"}
     recipe = RECIPE.model_copy(update=changes)
-    *_, last = training.fit(training.start(recipe, train, seed=seed), Mixture(train), valid)
+    *_, last = loop.fit(loop.start(recipe, train, seed=seed), Mixture(train), valid)
     return last.valid_top1
 
 

@@ -20,7 +20,7 @@ def seconds(code: str) -> float:
 
 
 def measure(stage: str) -> dict[str, object]:
-    plain = f"import imagetrail.cli, imagetrail.stages.{stage}"
+    plain = f"import imagetrail.cli.main, imagetrail.stages.{stage}.stage"
     seconds(plain)  # once unmeasured: files come into the page cache
     pairs = [(seconds(plain), seconds(f"import torch, mlflow; {plain}")) for _ in range(REPEATS)]
     ours, peer = zip(*pairs, strict=True)

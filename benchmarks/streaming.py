@@ -21,7 +21,7 @@ REPEATS = 3
 def make(folder: Path, count: int) -> None:
     import numpy as np
 
-    from imagetrail import samples
+    from imagetrail.base import samples
 
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 10, count)
@@ -35,14 +35,15 @@ def make(folder: Path, count: int) -> None:
 
 
 def train(folder: Path) -> dict[str, float]:
-    from imagetrail import samples, training
-    from imagetrail.batches import Mixture
-    from imagetrail.recipe import Recipe
+    from imagetrail.base import samples
+    from imagetrail.training import loop
+    from imagetrail.training.batches import Mixture
+    from imagetrail.training.recipe import Recipe
 
     pictures = samples.read(folder, columns=["label"])
     recipe = Recipe(model="fast", activation="relu", width=0.25, epochs=1, lr=0.1, batch_size=256)
-    begun = training.start(recipe, pictures, seed=0)
-    steps = training.walk(begun, Mixture(pictures), pictures)
+    begun = loop.start(recipe, pictures, seed=0)
+    steps = loop.walk(begun, Mixture(pictures), pictures)
     next(steps)
     done, before = 0, time.perf_counter()
     while done < IMAGES - 512:

@@ -9,7 +9,7 @@ import time
 
 from harness import accuracy, figure, load, write
 
-from imagetrail import synthesis
+from imagetrail.stages.synthesise import synthesis
 
 PER_CLASS = 1000
 EPOCHS = 30  # where there is a training

@@ -11,7 +11,7 @@ from statistics import mean
 
 from harness import arrays, figure, keras, load, said_by, write
 
-from imagetrail.samples import Samples
+from imagetrail.base.samples import Samples
 
 SEEDS = 6
 KERAS_SEEDS = 2
@@ -22,19 +22,19 @@ ARTICLE_EPOCHS = 2
 
 def train(name: str, seed: int, **changes: object) -> dict[str, float]:
     """Trains on the first so many of a shuffle; the seconds are those from the first step to the last."""
-    from imagetrail import training
-    from imagetrail.batches import Mixture
-    from imagetrail.recipe import Recipe
-    from imagetrail.training import Step
+    from imagetrail.training import loop
+    from imagetrail.training.batches import Mixture
+    from imagetrail.training.loop import Step
+    from imagetrail.training.recipe import Recipe
 
     train, test = load(name)
     fixed = {"model": "fast", "activation": "relu", "width": 0.5, "lr": 0.2, "label_smoothing": 0.1, "epochs": 1}
     recipe = Recipe(**(fixed | changes))
     images = Mixture(train, limit=IMAGES[name] if "model" not in changes else None)
-    begun = training.start(recipe, train, seed=seed)
+    begun = loop.start(recipe, train, seed=seed)
     before = time.perf_counter()
     valid = test if recipe.epochs == 1 else Samples(test.images[:100], test.index[:100], test.classes)
-    for event in training.walk(begun, images, valid):  # between epochs it validates, which Keras is not asked to do
+    for event in loop.walk(begun, images, valid):  # between epochs it validates, which Keras is not asked to do
         if isinstance(event, Step):
             seconds = time.perf_counter() - before
     return {"seconds": seconds, "top1": event.valid_top1, "images_per_second": recipe.epochs * len(images) / seconds}

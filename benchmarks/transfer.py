@@ -25,11 +25,15 @@ from harness import CACHE, HERE, accuracy, load, write
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-from imagetrail import datasets, models, parallel, pictures, pretrained, training
-from imagetrail.batches import Mixture
-from imagetrail.recipe import Recipe
-from imagetrail.rng import generator
-from imagetrail.samples import Samples, make_index
+from imagetrail.base.rng import generator
+from imagetrail.base.samples import Samples, make_index
+from imagetrail.compute import parallel
+from imagetrail.data import datasets, pictures
+from imagetrail.models import classifier
+from imagetrail.stages.pretrain.weights import IMAGENET, PACKAGE, read
+from imagetrail.training import loop
+from imagetrail.training.batches import Mixture
+from imagetrail.training.recipe import Recipe
 
 COUNTS = (10, 100)  # labelled images a class
 SAME = {"mnist": "digits", "digits": "mnist"}  # whose classes mean the same
@@ -100,8 +104,8 @@ def few(name: str, count: int, draw: int) -> Samples:
 def pretrain(job: tuple[str, Path]) -> None:
     name, path = job
     train, test = data(name)
-    begun = training.start(PRETRAINING, train, seed=0)
-    for _ in training.fit(begun, Mixture(train, limit=20_000, repeat_to=20_000), _few(test)):
+    begun = loop.start(PRETRAINING, train, seed=0)
+    for _ in loop.fit(begun, Mixture(train, limit=20_000, repeat_to=20_000), _few(test)):
         pass
     safetensors.torch.save_file({key: value.contiguous() for key, value in begun.outcome.network.state_dict().items()}, path)
 
@@ -115,11 +119,11 @@ def top1(job: Job) -> float:
     """On the target's test set."""
     train, test = few(job.target, job.count, job.draw), data(job.target)[1]
     images = Mixture(train, ((data(job.mixed)[0], 0.5),) if job.mixed else (), repeat_to=FINE_TUNING.repeat_to)
-    weights = models.load_weights(job.weights) if job.weights else None
-    begun = training.start(FINE_TUNING, train, seed=job.draw, pretrained=weights)
-    for _ in training.fit(begun, images, _few(test)):
+    weights = classifier.load_weights(job.weights) if job.weights else None
+    begun = loop.start(FINE_TUNING, train, seed=job.draw, pretrained=weights)
+    for _ in loop.fit(begun, images, _few(test)):
         pass
-    return float((training.predict(begun.outcome, test).argmax(1).numpy() == test.labels).mean())
+    return float((loop.predict(begun.outcome, test).argmax(1).numpy() == test.labels).mean())
 
 
 def probe(job: tuple[str, int]) -> dict[int, list[float]]:
@@ -128,8 +132,8 @@ def probe(job: tuple[str, int]) -> dict[int, list[float]]:
     test = data(target)[1]
     most = [few(target, COUNTS[-1], draw) for draw in range(draws)]
     recipe = Recipe(model="efficientnet_lite0", activation="relu6", epochs=1, lr=0.1)
-    weights = pretrained.read(pretrained.IMAGENET)
-    network = training.start(recipe, data(target)[0], seed=0, pretrained=weights).model.eval()
+    weights = read(IMAGENET)
+    network = loop.start(recipe, data(target)[0], seed=0, pretrained=weights).model.eval()
     known = [features(network, samples) for samples in most]
     shown = features(network, test)
     scores: dict[int, list[float]] = {}
@@ -144,7 +148,7 @@ def probe(job: tuple[str, int]) -> dict[int, list[float]]:
 
 
 @torch.no_grad()
-def features(model: models.Classifier, samples: Samples) -> np.ndarray:
+def features(model: classifier.Classifier, samples: Samples) -> np.ndarray:
     """What the head of the network sees."""
     parts = []
     for chunk in samples.chunks(100):
@@ -168,7 +172,7 @@ def main(draws: int, *names: str) -> None:
         jobs = [Job(*way, count, draw) for way, count, draw in product(ways, COUNTS, range(draws))]
         for job, score in zip(jobs, parallel.map(top1, jobs), strict=True):
             scores.setdefault((job.way, job.target, job.count), []).append(score)
-    photos = [(name, draws) for name in chosen if find_spec(pretrained.PACKAGE)]
+    photos = [(name, draws) for name in chosen if find_spec(PACKAGE)]
     for (target, _), found in zip(photos, parallel.map(probe, photos), strict=True):
         scores |= {("imagenet-to", target, count): values for count, values in found.items()}
     figures = {

@@ -18,8 +18,8 @@ import tiny_onnx
 import torch
 from studio import Studio
 
-from imagetrail import samples
-from imagetrail.samples import Images, Samples
+from imagetrail.base import samples
+from imagetrail.base.samples import Images, Samples
 
 
 @pytest.fixture(autouse=True, scope="session")

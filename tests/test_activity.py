@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from imagetrail.activations import ACTIVATIONS
-from imagetrail.activity import activity
-from imagetrail.models import Classifier, Spec
+from imagetrail.models.activations import ACTIVATIONS
+from imagetrail.models.classifier import Classifier, Spec
+from imagetrail.stages.train.activity import activity
 
 PLAIN = {"model": "fast", "activation": "relu", "width": 0.25, "dropout": 0.5, "classes": tuple("abc"), "image_size": 12}
 

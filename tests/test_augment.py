@@ -16,12 +16,13 @@ import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from imagetrail import augment, samples
-from imagetrail.augment import PRESETS, Policy, build, draw
-from imagetrail.choices import MANY
-from imagetrail.errors import UserError
-from imagetrail.recognition import preservation
-from imagetrail.samples import Images, Samples
+from imagetrail.base import samples
+from imagetrail.base.errors import UserError
+from imagetrail.base.lookup import MANY
+from imagetrail.base.samples import Images, Samples
+from imagetrail.stages.augment import policy as augment
+from imagetrail.stages.augment.label_preservation import preservation
+from imagetrail.stages.augment.policy import PRESETS, Policy, build, draw
 
 GREY, RGB = (28, 28, 1), (28, 28, 3)
 NESTED: Policy = [

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from imagetrail import batches
-from imagetrail.batches import Mixture
-from imagetrail.samples import Images, Samples
+from imagetrail.base.samples import Images, Samples
+from imagetrail.training import batches
+from imagetrail.training.batches import Mixture
 
 Make = Callable[..., Samples]
 WINDOW, BLOCK = 32, 4  # in images

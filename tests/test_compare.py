@@ -14,15 +14,20 @@ import pytest
 import safetensors.torch
 import yaml
 
-from imagetrail import experiment, layout, samples
-from imagetrail.activations import ACTIVATIONS
-from imagetrail.contests import Compare, Contest, made_out
-from imagetrail.errors import UserError
-from imagetrail.files import read_csv
-from imagetrail.jobs import Job, train
-from imagetrail.recipe import Recipe
-from imagetrail.samples import Images, Samples
-from imagetrail.stages import augment, compare, fetch, inspect, split
+from imagetrail.base import paths, samples
+from imagetrail.base.errors import UserError
+from imagetrail.base.files import read_csv
+from imagetrail.base.samples import Images, Samples
+from imagetrail.models.activations import ACTIVATIONS
+from imagetrail.stages.augment import stage as augment
+from imagetrail.stages.compare.arms import Compare, Contest, made_out
+from imagetrail.stages.compare.stage import run
+from imagetrail.stages.fetch import stage as fetch
+from imagetrail.stages.inspect import stage as inspect
+from imagetrail.stages.split import stage as split
+from imagetrail.training.data import BEST, CURES, PRETRAINED, Experiment, proven_recipe
+from imagetrail.training.jobs import Job, train
+from imagetrail.training.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent
 RECIPE = {"model": "fast", "activation": "relu", "lr": 0.1, "batch_size": 64, "width": 0.5, "repeat_to": 10000}
@@ -62,18 +67,18 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         shutil.copy(ROOT / "dvc.yaml", root)
         for stage in (fetch, inspect, split, augment):
             stage.run()
-        train = samples.read(layout.TRAIN)
+        train = samples.read(paths.TRAIN)
         none = samples.make_index(ids=[], labels=[], origin="synthetic", sources=[])
-        samples.write(layout.SYNTHETIC, [], none, classes=train.classes, shape=train.images.shape[1:])
-        for path, text in ((experiment.BEST, b"{}"), (experiment.PRETRAINED, safetensors.torch.save({}))):
+        samples.write(paths.SYNTHETIC, [], none, classes=train.classes, shape=train.images.shape[1:])
+        for path, text in ((BEST, b"{}"), (PRETRAINED, safetensors.torch.save({}))):
             path.parent.mkdir(parents=True)
             path.write_bytes(text)
-        compare.run()
+        run()
         yield root
 
 
 def ranking() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((layout.ARTIFACTS / "compare/ranking.json").read_text())
+    found: dict[str, Any] = json.loads((paths.ARTIFACTS / "compare/ranking.json").read_text())
     return found
 
 
@@ -83,8 +88,8 @@ def test_a_cure_that_harms_is_caught_and_does_not_enter_the_final_training() -> 
     assert flip["verdict"] == "harms" and flip["difference_high"] < 0 and flip["p"] < 0.05
     (cures,) = [found for found in ranking()["sets"] if found["set"] == "cures"]
     assert re.search(r"\+flip harms .*so the final training .*goes without .*flip", cures["verdict"])
-    assert yaml.safe_load(experiment.CURES.read_text())["flip"] is False
-    assert not experiment.proven_recipe(epochs=1).flip
+    assert yaml.safe_load(CURES.read_text())["flip"] is False
+    assert not proven_recipe(epochs=1).flip
 
 
 @pytest.mark.usefixtures("project")
@@ -92,23 +97,23 @@ def test_a_cure_enters_the_final_training_only_with_an_interval_above_0() -> Non
     (augmented,) = [arm for arm in ranking()["arms"] if arm["arm"] == "+augmented"]
     helps = augmented["difference_low"] > 0 and augmented["p"] < 0.05
     assert (augmented["verdict"] == "helps") == helps
-    assert experiment.proven_recipe(epochs=1).augmented == (0.3 if helps else 0.0)
+    assert proven_recipe(epochs=1).augmented == (0.3 if helps else 0.0)
 
 
 @pytest.mark.usefixtures("project")
 def test_cures_that_no_stage_has_prepared_are_not_tried() -> None:
     assert {arm["arm"] for arm in ranking()["arms"] if arm["set"] == "cures"} == {"real", "+flip", "+augmented", "all"}
-    assert set(yaml.safe_load(experiment.CURES.read_text())) == {"flip", "augmented"}
+    assert set(yaml.safe_load(CURES.read_text())) == {"flip", "augmented"}
 
 
 @pytest.mark.usefixtures("project")
 def test_results_have_a_row_for_each_set_arm_and_seed() -> None:
-    rows = read_csv(layout.ARTIFACTS / "compare/results.csv")
+    rows = read_csv(paths.ARTIFACTS / "compare/results.csv")
     assert list(rows[0]) == ["set", "arm", "seed", "valid_top1", "valid_loss"]
     assert len(rows) == len({(row["set"], row["arm"], row["seed"]) for row in rows}) == 6 * (4 + 2 + 2)
-    recipes = json.loads((layout.ARTIFACTS / "compare/recipes.json").read_text())
+    recipes = json.loads((paths.ARTIFACTS / "compare/recipes.json").read_text())
     assert all(Recipe(**recipes[row["set"]][row["arm"]]) for row in rows)
-    curves = read_csv(layout.ARTIFACTS / "compare/history.csv")
+    curves = read_csv(paths.ARTIFACTS / "compare/history.csv")
     assert len(curves) == 6 * (2 * 4 + 2 + 2) and list(curves[0])[:4] == ["set", "arm", "seed", "epoch"]
 
 
@@ -273,9 +278,7 @@ def test_a_part_of_the_images_comes_with_the_new_versions_of_these_only(make_sam
     )
     augmented = Samples(grey(range(100, 140)), index, real.classes)
     synthetic = make_samples("synthetic", grey(range(200, 240)), [0, 1] * 20)  # of no parent: all of them may come
-    data = experiment.Experiment(
-        real, augmented, synthetic, Samples(real.images[:0], real.index[:0], real.classes), real, {}
-    )
+    data = Experiment(real, augmented, synthetic, Samples(real.images[:0], real.index[:0], real.classes), real, {})
     recipe = Recipe(**RECIPE | {"epochs": 1, "augmented": 0.4, "synthetic": 0.3, "repeat_to": 0})
     for seed in (0, 1):
         mixture = data.mixture(recipe, images=10)

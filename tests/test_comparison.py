@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from imagetrail import comparison
-from imagetrail.comparison import ALPHA, EFFECTS, Floats, Standing, rank
+from imagetrail.stages.compare import ranking
+from imagetrail.stages.compare.ranking import ALPHA, EFFECTS, Floats, Standing, rank
 
 SEED_SD, OWN_SD = 0.01, 0.003  # what a seed brings to all arms, and what is each training's own
 
@@ -54,7 +54,7 @@ def test_noisier_arms_raise_no_more_false_alarms() -> None:
 def test_the_detectable_difference_is_found_four_times_in_five(seeds: int) -> None:
     """At the true noise; the report takes that of the seeds at hand."""
     noise = OWN_SD * np.sqrt(2)
-    truth = comparison._detectable(seeds, ALPHA / 2) * noise / np.sqrt(seeds)
+    truth = ranking._detectable(seeds, ALPHA / 2) * noise / np.sqrt(seeds)
     tables = [table({"real": 0.0, "+a": truth, "+b": 0.0}, seeds=seeds, number=i) for i in range(600)]
     found = sum(verdicts(rank(scores, "real", words=EFFECTS))["+a"] == "helps" for scores in tables)
     assert 0.75 < found / 600 < 0.86
@@ -92,7 +92,7 @@ def test_an_arm_that_always_guesses_is_worse_without_a_warning() -> None:
 
 def test_a_set_is_summed_up_in_one_sentence() -> None:
     found = rank(table({"relu": 0.0, "mish": 0.05, "elu": 0.0, "sigmoid": -0.05}), "relu")
-    said = comparison.sentence(found, 5)
+    said = ranking.sentence(found, 5)
     assert said.startswith("Best on average is mish with 9") and said.count(". ") == 0
     for words in (
         "better than relu: mish;",
@@ -105,9 +105,9 @@ def test_a_set_is_summed_up_in_one_sentence() -> None:
 
 def test_the_sentence_on_cures_says_what_the_final_training_takes() -> None:
     found = rank(table({"real": 0.0, "+augmented": 0.05, "+synthetic": 0.0, "+flip": -0.05}), "real", words=EFFECTS)
-    said = comparison.cures_sentence(found, {"augmented": 0.3, "synthetic": 0.0, "flip": False}, 5)
+    said = ranking.cures_sentence(found, {"augmented": 0.3, "synthetic": 0.0, "flip": False}, 5)
     assert "+augmented helps (+" in said and "+flip harms (-" in said and "+synthetic has no shown effect" in said
     assert "so the final training takes augmented 0.3 and goes without synthetic, flip;" in said
-    nothing = comparison.cures_sentence(found, {"synthetic": 0.0}, 5)
+    nothing = ranking.cures_sentence(found, {"synthetic": 0.0}, 5)
     assert "so the final training goes without synthetic;" in nothing
-    assert "takes pretrained;" in comparison.cures_sentence(found, {"pretrained": True}, 5)
+    assert "takes pretrained;" in ranking.cures_sentence(found, {"pretrained": True}, 5)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from imagetrail.corruptions import CORRUPTIONS, STRENGTHS
-from imagetrail.rng import generator
-from imagetrail.samples import Images
+from imagetrail.base.rng import generator
+from imagetrail.base.samples import Images
+from imagetrail.stages.evaluate.corruptions import CORRUPTIONS, STRENGTHS
 
 
 def pictures(count: int = 24, *, height: int = 28, width: int = 28, channels: int = 1) -> Images:

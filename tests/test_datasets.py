@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from imagetrail import datasets, folders, pictures, sources
-from imagetrail.datasets import IMAGES, LABELS, idx_reader, parse_idx
-from imagetrail.errors import UserError
-from imagetrail.pictures import Unreadable, decode, fit
+from imagetrail.base.errors import UserError
+from imagetrail.data import datasets, folders, pictures, sources
+from imagetrail.data.datasets import IMAGES, LABELS, idx_reader, parse_idx
+from imagetrail.data.pictures import Unreadable, decode, fit
 
 GREY8 = (8, 8, 1)
 

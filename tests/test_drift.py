@@ -12,12 +12,13 @@ from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
 from tiny_onnx import noise, proto, write
 
-from imagetrail import cli, drift, onnx_model
-from imagetrail.corruptions import CORRUPTIONS
-from imagetrail.drift import Reference, balance_test, energy_test
-from imagetrail.onnx_model import Model
-from imagetrail.rng import generator
-from imagetrail.samples import Images
+from imagetrail.base.rng import generator
+from imagetrail.base.samples import Images
+from imagetrail.cli import main
+from imagetrail.serving import drift, onnx_model
+from imagetrail.serving.drift import Reference, balance_test, energy_test
+from imagetrail.serving.onnx_model import Model
+from imagetrail.stages.evaluate.corruptions import CORRUPTIONS
 
 FITTED = 600  # digits that the network learns from; the others are news to it
 
@@ -151,7 +152,7 @@ def run(
     def command(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["imagetrail", *arguments])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main.main()
         out, err = capfd.readouterr()
         assert "Traceback" not in err
         return int(ended.value.code or 0), out, err

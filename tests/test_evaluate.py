@@ -12,15 +12,22 @@ import pytest
 import yaml
 from PIL import Image
 
-from imagetrail import datasets, layout, metrics, models, samples, slices, training
-from imagetrail.batches import Mixture
-from imagetrail.calibration import Calibration
-from imagetrail.corruptions import CORRUPTIONS
-from imagetrail.errors import UserError
-from imagetrail.files import read_csv
-from imagetrail.recipe import Recipe
-from imagetrail.stages import evaluate, fetch, inspect, split
-from imagetrail.stages.evaluate import measure
+from imagetrail.base import paths, samples
+from imagetrail.base.errors import UserError
+from imagetrail.base.files import read_csv
+from imagetrail.data import datasets
+from imagetrail.metrics import scores
+from imagetrail.metrics.calibration import Calibration
+from imagetrail.models import classifier
+from imagetrail.stages.evaluate import slices
+from imagetrail.stages.evaluate.corruptions import CORRUPTIONS
+from imagetrail.stages.evaluate.stage import measure, run
+from imagetrail.stages.fetch import stage as fetch
+from imagetrail.stages.inspect import stage as inspect
+from imagetrail.stages.split import stage as split
+from imagetrail.training import loop
+from imagetrail.training.batches import Mixture
+from imagetrail.training.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent
 CLASSES = ("left", "middle", "right")
@@ -60,11 +67,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         set_params()
         for stage in (fetch, inspect, split):
             stage.run()
-        train, valid = samples.read(layout.TRAIN), samples.read(layout.VALID)
-        begun = training.start(RECIPE, train, seed=0)
-        list(training.fit(begun, Mixture(train, repeat_to=RECIPE.repeat_to), valid))
-        models.save(begun.outcome, layout.ARTIFACTS / "train")
-        evaluate.run()
+        train, valid = samples.read(paths.TRAIN), samples.read(paths.VALID)
+        begun = loop.start(RECIPE, train, seed=0)
+        list(loop.fit(begun, Mixture(train, repeat_to=RECIPE.repeat_to), valid))
+        classifier.save(begun.outcome, paths.ARTIFACTS / "train")
+        run()
         yield root
 
 
@@ -76,13 +83,13 @@ def copy(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def told(file: str = "metrics.json") -> Any:
-    return json.loads((layout.ARTIFACTS / "evaluate" / file).read_text())
+    return json.loads((paths.ARTIFACTS / "evaluate" / file).read_text())
 
 
 @pytest.mark.usefixtures("project")
 def test_every_metric_comes_with_an_interval_around_it() -> None:
     found = told()
-    names = [*metrics.METRICS, "topk", "log_loss_calibrated", "brier_calibrated", "ece_calibrated", "mean_corruption_error"]
+    names = [*scores.METRICS, "topk", "log_loss_calibrated", "brier_calibrated", "ece_calibrated", "mean_corruption_error"]
     for name in [*names, "unknown_auroc"]:
         low, high = found[f"{name}_low"], found[f"{name}_high"]
         assert low < high and found[name] <= high, name
@@ -94,20 +101,20 @@ def test_every_metric_comes_with_an_interval_around_it() -> None:
 
 @pytest.mark.usefixtures("project")
 def test_everything_can_be_recomputed_from_the_predictions() -> None:
-    found, table = told(), pq.read_table(layout.ARTIFACTS / "evaluate/predictions.parquet")
+    found, table = told(), pq.read_table(paths.ARTIFACTS / "evaluate/predictions.parquet")
     probabilities = np.column_stack([table[f"p_{name}"].to_numpy() for name in CLASSES]).astype(np.float64)
     labels = table["label"].to_numpy()
     calibrated = Calibration(found["temperature"], found["bend"])(np.log(probabilities))
     again = measure(probabilities, calibrated, labels, draws=200, seed=0)
     assert {name: round(value, 6) for name, value in again.items()} == {name: found[name] for name in again}
-    assert found["top1"] == round(metrics.top1(probabilities, labels), 6)
-    assert found["ece_calibrated"] == round(metrics.ece(calibrated, labels), 6) != found["ece"]
-    assert found["log_loss_calibrated"] == round(metrics.log_loss(calibrated, labels), 6)
-    test = samples.read(layout.TEST)
+    assert found["top1"] == round(scores.top1(probabilities, labels), 6)
+    assert found["ece_calibrated"] == round(scores.ece(calibrated, labels), 6) != found["ece"]
+    assert found["log_loss_calibrated"] == round(scores.log_loss(calibrated, labels), 6)
+    test = samples.read(paths.TEST)
     assert table["id"].to_pylist() == test.column("id") and (labels == test.labels).all()
     assert slices.by_class(probabilities, test) == told("classes.json")
-    confidence, accuracy = metrics.coverage(calibrated, labels)
-    for row in read_csv(layout.ARTIFACTS / "evaluate/coverage.csv"):
+    confidence, accuracy = scores.coverage(calibrated, labels)
+    for row in read_csv(paths.ARTIFACTS / "evaluate/coverage.csv"):
         last = round(float(row["coverage"]) * len(labels)) - 1
         assert float(row["top1"]) == pytest.approx(accuracy[last], abs=1e-6)
         assert float(row["threshold"]) == pytest.approx(confidence[last], abs=1e-6)
@@ -115,7 +122,7 @@ def test_everything_can_be_recomputed_from_the_predictions() -> None:
 
 @pytest.mark.usefixtures("project")
 def test_answering_only_when_sure_is_right_more_often() -> None:
-    rows = read_csv(layout.ARTIFACTS / "evaluate/coverage.csv")
+    rows = read_csv(paths.ARTIFACTS / "evaluate/coverage.csv")
     assert len(rows) == 100 and float(rows[-1]["coverage"]) == 1
     assert float(rows[-1]["top1"]) == told()["top1"] < float(rows[30]["top1"])
     assert told()["aurc"] < 1 - told()["top1"]
@@ -123,7 +130,7 @@ def test_answering_only_when_sure_is_right_more_often() -> None:
 
 @pytest.mark.usefixtures("project")
 def test_the_weak_slice_is_found() -> None:
-    rows = read_csv(layout.ARTIFACTS / "evaluate/slices.csv")
+    rows = read_csv(paths.ARTIFACTS / "evaluate/slices.csv")
     by_source = {row["value"]: row for row in rows if row["column"] == "source"}
     assert set(by_source) == {"day", "night"}
     assert float(by_source["night"]["high"]) < float(by_source["day"]["low"])
@@ -135,7 +142,7 @@ def test_the_weak_slice_is_found() -> None:
 
 @pytest.mark.usefixtures("project")
 def test_corruptions_are_judged_one_by_one_and_in_the_mean() -> None:
-    rows = read_csv(layout.ARTIFACTS / "evaluate/robustness.csv")
+    rows = read_csv(paths.ARTIFACTS / "evaluate/robustness.csv")
     assert [(row["corruption"], row["strength"]) for row in rows] == [(name, s) for s in "123" for name in CORRUPTIONS]
     found = told()
     assert found["mean_corruption_error"] == pytest.approx(1 - np.mean([float(row["top1"]) for row in rows]), abs=1e-6)
@@ -147,15 +154,15 @@ def test_corruptions_are_judged_one_by_one_and_in_the_mean() -> None:
 @pytest.mark.usefixtures("project")
 def test_pictures_of_another_data_set_are_told_apart_if_asked_for() -> None:
     assert 0 < told()["unknown_auroc"] < 1
-    assert len(datasets.read("digits", layout.UNKNOWN / "digits")) == 1797
+    assert len(datasets.read("digits", paths.UNKNOWN / "digits")) == 1797
 
 
 @pytest.mark.usefixtures("copy")
 def test_without_another_data_set_none_is_fetched_or_judged() -> None:
     set_params(unknown=None)
     fetch.run()
-    evaluate.run()
-    assert [path.name for path in layout.UNKNOWN.iterdir()] == ["datasets.json"]
+    run()
+    assert [path.name for path in paths.UNKNOWN.iterdir()] == ["datasets.json"]
     assert not [name for name in told() if name.startswith("unknown")]
 
 
@@ -165,7 +172,7 @@ def test_a_column_that_the_index_lacks_is_refused_with_those_it_has() -> None:
     with pytest.raises(
         UserError, match=r"evaluate.slices: unknown column 'orign'; did you mean 'origin'\? choose from id, "
     ):
-        evaluate.run()
+        run()
 
 
 def test_a_model_without_mistakes_is_judged_too(make_samples: Callable[..., samples.Samples]) -> None:

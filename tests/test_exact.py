@@ -25,12 +25,13 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from sklearn.datasets import load_digits
 
-from imagetrail import checkpoints, samples
-from imagetrail.batches import Mixture
-from imagetrail.recipe import Recipe
-from imagetrail.samples import Samples
-from imagetrail.tracking import open_store
-from imagetrail.training import fit, start
+from imagetrail.base import samples
+from imagetrail.base.samples import Samples
+from imagetrail.tracking.store import open_store
+from imagetrail.training import checkpoints
+from imagetrail.training.batches import Mixture
+from imagetrail.training.loop import fit, start
+from imagetrail.training.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent
 KILLS = int(os.environ.get("IMAGETRAIL_TEST_KILLS", "5"))

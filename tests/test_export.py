@@ -12,16 +12,20 @@ import pytest
 import torch
 import yaml
 
-from imagetrail import calibration, export, metrics, models, onnx_model, samples, training
-from imagetrail.batches import Mixture
-from imagetrail.calibration import Calibration
-from imagetrail.errors import UserError
-from imagetrail.export import Budget, File
-from imagetrail.models import MODELS, Classifier, Spec
-from imagetrail.recipe import Recipe
-from imagetrail.samples import Samples
-from imagetrail.stages import export as stage
-from imagetrail.training import Training
+from imagetrail.base import samples
+from imagetrail.base.errors import UserError
+from imagetrail.base.samples import Samples
+from imagetrail.metrics import calibration, scores
+from imagetrail.metrics.calibration import Calibration
+from imagetrail.models import classifier
+from imagetrail.models.classifier import MODELS, Classifier, Spec
+from imagetrail.serving import onnx_model
+from imagetrail.stages.export import onnx_export, stage
+from imagetrail.stages.export.onnx_export import Budget, File
+from imagetrail.training import loop
+from imagetrail.training.batches import Mixture
+from imagetrail.training.loop import Training
+from imagetrail.training.recipe import Recipe
 
 RECIPE = {"model": "fast", "activation": "relu", "width": 0.5, "epochs": 4, "batch_size": 16, "lr": 0.1}
 
@@ -45,9 +49,9 @@ def logits(model: Classifier, images: np.ndarray) -> np.ndarray:
 
 
 def learned(train: Samples, valid: Samples, *, teacher: Classifier | None = None, **changes: Any) -> Training:
-    begun = training.start(Recipe(**(RECIPE | changes)), train, seed=0)
+    begun = loop.start(Recipe(**(RECIPE | changes)), train, seed=0)
     begun.teacher = teacher
-    for _ in training.fit(begun, Mixture(train), valid):
+    for _ in loop.fit(begun, Mixture(train), valid):
         pass
     return begun
 
@@ -59,7 +63,7 @@ def learned(train: Samples, valid: Samples, *, teacher: Classifier | None = None
 def test_a_file_answers_as_the_trained_model_does_calibrated(tmp_path: Path, name: str, channels: int) -> None:
     model, images = network(name, channels=channels), pictures(7, channels=channels)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    export.to_onnx(
+    onnx_export.to_onnx(
         model, tmp_path / "model.onnx", calibration=Calibration(0.5, 0.2), facts={"licence": "MIT", "data": "d.dir"}
     )
     opened = onnx_model.load(tmp_path / "model.onnx")
@@ -79,8 +83,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a network of 28×28 pictures as float32 and as int8."""
     folder, images = tmp_path_factory.mktemp("files"), pictures(100, 28)
     index = samples.make_index(ids=[""] * 100, labels=[0] * 100, origin="real", sources=[""] * 100)
-    export.to_onnx(network("fast", size=28), folder / "model.onnx", facts={"data": "d"})
-    export.quantise(folder / "model.onnx", Samples(images, index, ("a", "b", "c")), folder / "model.int8.onnx")
+    onnx_export.to_onnx(network("fast", size=28), folder / "model.onnx", facts={"data": "d"})
+    onnx_export.quantise(folder / "model.onnx", Samples(images, index, ("a", "b", "c")), folder / "model.int8.onnx")
     return folder
 
 
@@ -110,15 +114,15 @@ def test_int8_answers_nearly_as_float32(files: Path) -> None:
 
 def test_a_clean_process_with_onnxruntime_alone_gives_the_same_answers(files: Path) -> None:
     images = pictures(5, 28)
-    alone = export.answers_alone(files / "model.onnx", images)
+    alone = onnx_export.answers_alone(files / "model.onnx", images)
     assert np.allclose(alone, onnx_model.load(files / "model.onnx").predict(images), atol=1e-5)
-    assert not {"imagetrail", "torch"} & set(export.ALONE.replace(",", " ").split())
+    assert not {"imagetrail", "torch"} & set(onnx_export.ALONE.replace(",", " ").split())
 
 
 def test_a_file_that_onnxruntime_cannot_use_alone_is_told(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"words")
     with pytest.raises(UserError, match=r"model.onnx cannot be used by onnxruntime alone: .*[Pp]rotobuf"):
-        export.answers_alone(tmp_path / "model.onnx", pictures(1))
+        onnx_export.answers_alone(tmp_path / "model.onnx", pictures(1))
 
 
 # ---- the choice ----
@@ -139,12 +143,12 @@ FILES = [File("float32", 1_200_000, 0.1, 0.0), File("int8", 300_000, 0.2, 0.001)
 )
 def test_the_smallest_file_within_the_budget_is_shipped(bounds: dict[str, float], name: str) -> None:
     budget = Budget(**({"max_ms": None, "max_mb": None, "max_loss": None} | bounds))
-    assert export.choose(FILES, budget).name == name
+    assert onnx_export.choose(FILES, budget).name == name
 
 
 def test_a_budget_that_no_file_keeps_is_told_with_what_each_takes() -> None:
     with pytest.raises(UserError, match=r"no file is within it: float32 1.20 MB, 0.10 ms, loss 0.00%; int8 0.30 MB"):
-        export.choose(FILES, Budget(max_ms=0.01, max_mb=None, max_loss=None))
+        onnx_export.choose(FILES, Budget(max_ms=0.01, max_mb=None, max_loss=None))
 
 
 # ---- the student ----
@@ -156,7 +160,7 @@ def test_a_student_learns_from_its_teacher_and_not_from_labels(toy: Callable[...
     wrong = Samples(train.images, train.index.set_column(1, "label", [1 - train.labels]), train.classes)
     taught = learned(wrong, valid, teacher=teacher, label_smoothing=0.0).outcome
     misled = learned(wrong, valid).outcome
-    right = [metrics.top1(training.predict(model, valid).numpy(), valid.labels) for model in (taught, misled)]
+    right = [scores.top1(loop.predict(model, valid).numpy(), valid.labels) for model in (taught, misled)]
     assert right[0] > 0.9 and right[1] < 0.1
 
 
@@ -173,7 +177,7 @@ def prepare(root: Path, toy: Callable[..., Samples], *, epochs: int = 4) -> None
     """A repository in which everything up to `train` has run."""
     train, valid, _ = (toy(f"data/split/{part}", seed=seed) for seed, part in enumerate(("train", "valid", "test")))
     toy("data/split/related", seed=3, count=10)
-    models.save(learned(train, valid, epochs=epochs).outcome, root / "artifacts/train")
+    classifier.save(learned(train, valid, epochs=epochs).outcome, root / "artifacts/train")
     (root / "artifacts/train/recipe.json").write_text(json.dumps(RECIPE))
     locked = {"split": {"outs": [{"path": "data/split/train", "md5": "abc.dir"}]}}
     (root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": locked}))
@@ -212,7 +216,7 @@ def test_the_stage_ships_one_file_and_says_what_each_is_worth(
     assert len(known) == len(set(known["fingerprint"].to_pylist())) == 64 + 64 + 10
 
     valid = samples.read(tmp_path / "data/split/valid")
-    found = training.predict(models.load(tmp_path / "artifacts/train"), valid, exact=True).double().numpy()
+    found = loop.predict(classifier.load(tmp_path / "artifacts/train"), valid, exact=True).double().numpy()
     expected = calibration.fit(found, valid.labels)
     opened = onnx_model.load(out / "model.onnx")
     assert (opened.metadata["temperature"], opened.metadata["bend"]) == (str(expected.temperature), str(expected.bend))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from imagetrail.jitter import Jitter, affine, cutmix, cutout, elastic, mixup, move
+from imagetrail.training.transforms import Jitter, affine, cutmix, cutout, elastic, mixup, move
 
 WARPS = {"rotate": 20.0, "zoom": 0.2, "shear": 10.0, "elastic": 0.5}
 EVERYTHING = {"flip": True, "shift": 1, **WARPS, "cutout": 3, "mixup": 0.4, "cutmix": 1.0}

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from imagetrail import activations, models
-from imagetrail.activations import ACTIVATIONS
-from imagetrail.models import INITIALISATIONS, MODELS, Classifier, Spec
+from imagetrail.models import activations, classifier
+from imagetrail.models.activations import ACTIVATIONS
+from imagetrail.models.classifier import INITIALISATIONS, MODELS, Classifier, Spec
 
 SPEC = Spec(
     model="article",
@@ -27,7 +27,7 @@ KERAS = Path(__file__).parent / "fixtures" / "keras_article.npz"
 def test_the_article_network_answers_as_keras_does() -> None:
     kept = np.load(KERAS, allow_pickle=False)
     model = Classifier(SPEC).eval()
-    assert models.card(model)["parameters"] == 121_930
+    assert classifier.card(model)["parameters"] == 121_930
     with torch.no_grad():
         for number, weight in enumerate(model.network.parameters()):
             keras = torch.from_numpy(kept[f"weight_{number}"]).float()
@@ -53,22 +53,22 @@ def test_the_article_network_pools_what_the_activation_gives(name: str) -> None:
 def test_every_model_takes_every_size_and_colour(name: str, size: int, channels: int) -> None:
     spec = replace(SPEC, model=name, image_size=size, channels=channels, mean=(9.0,) * channels, std=(5.0,) * channels)
     if name == "article" and size == 8:
-        with pytest.raises(models.UserError, match="needs image_size 10 or more, not 8"):
+        with pytest.raises(classifier.UserError, match="needs image_size 10 or more, not 8"):
             Classifier(spec)
         return
     model = Classifier(replace(spec, width=0.25))
     logits = model(torch.randint(0, 256, (2, size, size, channels), dtype=torch.uint8))
     assert logits.shape == (2, 10) and logits.isfinite().all()
     wider = Classifier(spec)
-    assert name == "linear" or models.card(wider)["parameters"] > models.card(model)["parameters"]
+    assert name == "linear" or classifier.card(wider)["parameters"] > classifier.card(model)["parameters"]
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_saved_model_is_rebuilt_with_the_same_answers(name: str, tmp_path: Path) -> None:
     model = Classifier(replace(SPEC, model=name, activation="silu", dropout=0.5)).eval()
-    models.save(model, tmp_path)
+    classifier.save(model, tmp_path)
     images = torch.randint(0, 256, (3, 28, 28, 1), dtype=torch.uint8)
-    assert torch.equal(models.load(tmp_path)(images), model(images))
+    assert torch.equal(classifier.load(tmp_path)(images), model(images))
 
 
 def test_keras_initialisation_is_uniform_by_both_fans_with_zero_biases() -> None:

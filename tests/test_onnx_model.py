@@ -11,8 +11,8 @@ import pytest
 import tiny_onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from imagetrail import onnx_model
-from imagetrail.errors import UserError
+from imagetrail.base.errors import UserError
+from imagetrail.serving import onnx_model
 
 
 def pictures(count: int, *shape: int) -> np.ndarray:

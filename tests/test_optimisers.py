@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from imagetrail import batches, checkpoints
-from imagetrail.batches import Mixture
-from imagetrail.optimisers import OPTIMISERS, SCHEDULES, Muon
-from imagetrail.recipe import Recipe
-from imagetrail.samples import Samples
-from imagetrail.training import Epoch, Step, Training, predict, start, walk
+from imagetrail.base.samples import Samples
+from imagetrail.training import batches, checkpoints
+from imagetrail.training.batches import Mixture
+from imagetrail.training.loop import Epoch, Step, Training, predict, start, walk
+from imagetrail.training.optimisers import OPTIMISERS, SCHEDULES, Muon
+from imagetrail.training.recipe import Recipe
 
 Toy = Callable[..., Samples]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from imagetrail import parallel
-from imagetrail.errors import UserError
+from imagetrail.base.errors import UserError
+from imagetrail.compute import parallel
 
 
 def product(seed: int) -> list[float]:

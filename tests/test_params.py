@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from imagetrail import params
-from imagetrail.choices import alternatives, choose
-from imagetrail.datasets import Data
-from imagetrail.errors import UserError
-from imagetrail.recipe import Recipe
+from imagetrail.base import params
+from imagetrail.base.errors import UserError
+from imagetrail.base.lookup import alternatives, choose
+from imagetrail.data.datasets import Data
+from imagetrail.training.recipe import Recipe
 
 GOOD = {"model": "fast", "activation": "relu", "epochs": "3", "lr": "1e-3"}
 

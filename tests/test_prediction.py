@@ -14,7 +14,10 @@ import pytest
 from PIL import Image
 from tiny_onnx import noise, write
 
-from imagetrail import cli, intake, occlusion, onnx_model, pictures
+from imagetrail.cli import main
+from imagetrail.data import pictures
+from imagetrail.serving import inputs as intake
+from imagetrail.serving import occlusion, onnx_model
 
 CLASSES = ("cat", "dog", "emu")
 Run = Callable[..., tuple[int, str, str]]
@@ -28,7 +31,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     def command(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["imagetrail", *arguments])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main.main()
         out, err = capfd.readouterr()
         assert "Traceback" not in err
         return int(ended.value.code or 0), out, err
@@ -263,6 +266,6 @@ def test_the_explanation_shows_the_only_place_that_the_model_looks_at(channels: 
 
 
 def test_neither_torch_nor_mlflow_is_loaded_to_predict_or_to_tell_drift() -> None:
-    loaded = "import sys, imagetrail.cli, imagetrail.prediction, imagetrail.drift"
+    loaded = "import sys, imagetrail.cli.main, imagetrail.serving.prediction, imagetrail.serving.drift"
     code = f"{loaded}; sys.exit(bool({{'torch', 'mlflow'}} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -16,16 +16,22 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from imagetrail import checkpoints, layout, models, pretrained, samples, training
-from imagetrail.batches import Mixture
-from imagetrail.errors import UserError
-from imagetrail.experiment import Experiment
-from imagetrail.models import Classifier, Spec, load_trunk
-from imagetrail.optimisers import OPTIMISERS
-from imagetrail.recipe import Recipe
-from imagetrail.samples import Samples, fingerprint
-from imagetrail.stages import fetch, inspect, pretrain, split
-from imagetrail.training import Epoch, start, walk
+from imagetrail.base import paths, samples
+from imagetrail.base.errors import UserError
+from imagetrail.base.samples import Samples, fingerprint
+from imagetrail.models import classifier
+from imagetrail.models.classifier import Classifier, Spec, load_trunk
+from imagetrail.stages.fetch import stage as fetch
+from imagetrail.stages.inspect import stage as inspect
+from imagetrail.stages.pretrain import stage as pretrain
+from imagetrail.stages.pretrain import weights as pretrained
+from imagetrail.stages.split import stage as split
+from imagetrail.training import checkpoints, loop
+from imagetrail.training.batches import Mixture
+from imagetrail.training.data import Experiment
+from imagetrail.training.loop import Epoch, start, walk
+from imagetrail.training.optimisers import OPTIMISERS
+from imagetrail.training.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent
 OURS = [*"012345678", "nine"]
@@ -43,7 +49,7 @@ def recipe(**changes: Any) -> Recipe:
     return Recipe(**(plain | changes))
 
 
-def fitted(settings: Recipe, train: Samples, *, weights: dict[str, torch.Tensor] | None = None) -> training.Training:
+def fitted(settings: Recipe, train: Samples, *, weights: dict[str, torch.Tensor] | None = None) -> loop.Training:
     begun = start(settings, train, seed=1, pretrained=weights)
     for _ in walk(begun, Mixture(train, repeat_to=settings.repeat_to), train):
         pass
@@ -79,7 +85,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def parts(folder: Path) -> dict[str, Samples]:
-    return {name: samples.read(folder / layout.SPLIT / name) for name in ("train", "valid", "test", "related")}
+    return {name: samples.read(folder / paths.SPLIT / name) for name in ("train", "valid", "test", "related")}
 
 
 def prints(*some: Samples) -> set[str]:
@@ -121,7 +127,7 @@ def test_a_mixture_takes_its_share_of_related_images_and_only_of_our_classes(fol
 
 
 def test_pretraining_leaves_weights_that_a_training_begins_with_unless_its_recipe_says_no(folder: Path) -> None:
-    split, weights = parts(folder), models.load_weights(folder / "artifacts/pretrain/weights.safetensors")
+    split, weights = parts(folder), classifier.load_weights(folder / "artifacts/pretrain/weights.safetensors")
     data = Experiment(split["train"], *[split["train"]] * 2, split["related"], split["valid"], weights)
     with_, without = (data.start(recipe(pretrained=yes), seed=1).model.network.state_dict() for yes in (True, False))
     assert torch.equal(with_["0.weight"], weights["0.weight"]) and not torch.equal(without["0.weight"], weights["0.weight"])
@@ -136,9 +142,9 @@ def test_no_related_data_set_leaves_an_empty_folder_and_no_weights(
     Path("params.yaml").write_text(yaml.safe_dump(params | {"pretrain": {"related": [], "epochs": 1}}))
     split.run()
     pretrain.run()
-    related = samples.read(layout.RELATED)
+    related = samples.read(paths.RELATED)
     assert len(related) == 0 and related.classes == tuple(OURS)
-    assert models.load_weights(layout.ARTIFACTS / "pretrain" / "weights.safetensors") == {}
+    assert classifier.load_weights(paths.ARTIFACTS / "pretrain" / "weights.safetensors") == {}
 
 
 def test_a_data_set_named_twice_is_refused() -> None:
@@ -157,8 +163,8 @@ def few(make: Make, images: np.ndarray, labels: np.ndarray, count: int) -> tuple
     return make("few", images[chosen], labels[chosen], classes), make("rest", images[rest], labels[rest], classes)
 
 
-def top1(begun: training.Training, samples: Samples) -> float:
-    return float((training.predict(begun.outcome, samples).argmax(1).numpy() == samples.labels).mean())
+def top1(begun: loop.Training, samples: Samples) -> float:
+    return float((loop.predict(begun.outcome, samples).argmax(1).numpy() == samples.labels).mean())
 
 
 def test_digits_of_other_writers_help_where_there_are_three_a_class(make_samples: Make) -> None:
@@ -203,7 +209,7 @@ def test_a_trunk_of_larger_pictures_fits_smaller_ones_but_not_the_other_way_roun
 def test_weights_come_from_a_file_of_another_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     model = Classifier(spec())
-    models.save(model, layout.WEIGHTS)
+    classifier.save(model, paths.WEIGHTS)
     found = pretrained.read("model.safetensors")
     assert load_trunk(Classifier(spec()), found) > 0
     assert all(torch.equal(found[name], tensor) for name, tensor in model.network.state_dict().items())
@@ -213,8 +219,8 @@ def test_weights_that_cannot_be_read_are_one_clear_line(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"pretrain\.weights: 'own' is neither imagenet nor a file in data/weights"):
         pretrained.check("own", "fast")
-    layout.WEIGHTS.mkdir(parents=True)
-    (layout.WEIGHTS / "own").write_bytes(b"nothing")
+    paths.WEIGHTS.mkdir(parents=True)
+    (paths.WEIGHTS / "own").write_bytes(b"nothing")
     pretrained.check("own", "fast")
     with pytest.raises(UserError, match="data/weights/own is damaged"):
         pretrained.read("own")
@@ -225,7 +231,7 @@ def test_weights_of_another_width_are_one_clear_line(make_samples: Make, tmp_pat
     train, _ = few(make_samples, images, labels, 3)
     safetensors.torch.save_file(trunk_of(start(recipe(width=0.5), train, seed=0).model), tmp_path / "wide.safetensors")
     with pytest.raises(UserError, match=r"0\.weight is \[16, 1, 3, 3\] there and \[8, 1, 3, 3\] here") as told:
-        start(recipe(), train, seed=0, pretrained=models.load_weights(tmp_path / "wide.safetensors"))
+        start(recipe(), train, seed=0, pretrained=classifier.load_weights(tmp_path / "wide.safetensors"))
     assert "\n" not in str(told.value)
 
 
@@ -256,7 +262,7 @@ def _features(model: Classifier, part: Samples) -> np.ndarray:
     """What the head of the network sees."""
     caught: list[torch.Tensor] = []
     hook = model.network[-1].register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0].float()))
-    training.predict(model, part, exact=True)
+    loop.predict(model, part, exact=True)
     hook.remove()
     return torch.cat(caught).numpy()
 

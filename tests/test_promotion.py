@@ -14,9 +14,9 @@ import yaml
 from conftest import Workshop
 from mlflow import MlflowClient  # noqa: TID251  tests look at what users see
 
-from imagetrail import ledger, promotion, verification, versioning
-from imagetrail.errors import UserError
-from imagetrail.ledger import FILE, FOLDER, MODEL, POINTER
+from imagetrail.base.errors import UserError
+from imagetrail.release import git_dvc, ledger, promotion, verification
+from imagetrail.release.ledger import FILE, FOLDER, MODEL, POINTER
 
 KILLED = 77
 
@@ -24,7 +24,7 @@ KILLED = 77
 def state(root: Path) -> tuple[list[tuple[str, str]], dict[str, Any] | None, dict[str, str]]:
     """What makes up the champion: the ledger, the pointer and the folder."""
     history = [(entry.action, entry.model) for entry in ledger.read(root)]
-    return history, ledger.tracked(root), versioning.contents(root / FOLDER)
+    return history, ledger.tracked(root), git_dvc.contents(root / FOLDER)
 
 
 def effects(root: Path, event: str, arguments: tuple[Any, ...]) -> bool:
@@ -61,9 +61,7 @@ def killed_at(step: int, root: Path, action: str) -> bool:
 def test_a_promotion_is_a_folder_a_pointer_and_a_line(workshop: Workshop) -> None:
     entry = promotion.promote(workshop.root)
     root = workshop.root
-    assert entry and entry.model == versioning.sha256(root / MODEL) == versioning.sha256(
-        root / "artifacts/export/model.onnx"
-    )
+    assert entry and entry.model == git_dvc.sha256(root / MODEL) == git_dvc.sha256(root / "artifacts/export/model.onnx")
     assert {file.name for file in (root / FOLDER).iterdir()} == {
         "model.onnx", "metrics.json", "decision.json", "disagreements.png", "reference.npz", "trained_on.parquet",
         "origin.json",
@@ -71,13 +69,13 @@ def test_a_promotion_is_a_folder_a_pointer_and_a_line(workshop: Workshop) -> Non
     train = yaml.safe_load((root / "dvc.lock").read_text())["stages"]["split"]["outs"]
     assert entry.data == {out["path"]: out["md5"] for out in train}["data/split/train"]
     origin = json.loads((root / FOLDER / "origin.json").read_text())
-    assert origin == {"model": entry.model, "data": entry.data, "commit": versioning.head(root), "dataset": "toy"}
+    assert origin == {"model": entry.model, "data": entry.data, "commit": git_dvc.head(root), "dataset": "toy"}
     ids = pq.read_table(root / FOLDER / "trained_on.parquet")["id"].to_pylist()
     assert ids == [f"train{number}" for number in range(24)]
     (line,) = (root / FILE).read_text().splitlines()
     told = json.loads(line)
     assert told["number"] == 1 and told["who"] == "Ada <ada@example.org>" and told["commit"] == origin["commit"]
-    assert told["decision"] == versioning.sha256(root / "artifacts/gate/decision.json") and told["reason"] is None
+    assert told["decision"] == git_dvc.sha256(root / "artifacts/gate/decision.json") and told["reason"] is None
     assert told["champion"] == yaml.safe_load((root / POINTER).read_text())["outs"][0] and len(told["seal"]) == 64
     assert verification.verify(root, root / ".dvc/cache") == []
 
@@ -208,7 +206,7 @@ def test_a_champion_that_no_ledger_names_is_refused_and_healed(workshop: Worksho
     with pytest.raises(UserError, match="not the champion that champion/ledger.jsonl names; `imagetrail rollback 1`"):
         promotion.promote(workshop.root)
     entry, new = promotion.rollback(workshop.root, 1)
-    assert not new and versioning.sha256(workshop.root / MODEL) == entry.model
+    assert not new and git_dvc.sha256(workshop.root / MODEL) == entry.model
     assert promotion.promote(workshop.root)
 
 
@@ -228,7 +226,7 @@ def test_rolling_back_goes_one_champion_further_each_time(workshop: Workshop) ->
         promotion.promote(workshop.root)
     for expected in (models[1], models[0]):
         entry, new = promotion.rollback(workshop.root)
-        assert new and entry.action == "rollback" and entry.model == expected == versioning.sha256(workshop.root / MODEL)
+        assert new and entry.action == "rollback" and entry.model == expected == git_dvc.sha256(workshop.root / MODEL)
     with pytest.raises(UserError, match="no champion before the present one"):
         promotion.rollback(workshop.root)
     entry, _ = promotion.rollback(workshop.root, 3)
@@ -246,7 +244,7 @@ def test_a_champion_that_the_cache_lost_is_not_rolled_back_to(workshop: Workshop
     assert first
     (md5,) = [found for name, found in verification.listing(workshop.root / ".dvc/cache", first.champion["md5"]).items()
               if name == "model.onnx"]  # fmt: skip
-    held = versioning.cached(workshop.root / ".dvc/cache", md5)
+    held = git_dvc.cached(workshop.root / ".dvc/cache", md5)
     content = held.read_bytes()
     for damage in (lambda: held.unlink(), lambda: held.write_bytes(content[:-1])):
         damage()
@@ -292,7 +290,7 @@ def chain(root: Path) -> None:
 
 
 def test_two_promotions_at_once_make_one_line(workshop: Workshop) -> None:
-    command = [sys.executable, "-c", "from imagetrail import promotion; promotion.promote()"]
+    command = [sys.executable, "-c", "from imagetrail.release import promotion; promotion.promote()"]
     both = [subprocess.Popen(command, cwd=workshop.root, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     assert [process.communicate()[1] for process in both] == ["", ""]
     assert len(ledger.read(workshop.root)) == 1 and verification.verify(workshop.root, workshop.root / ".dvc/cache") == []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from studio import RECIPE, STAGES, Studio, kill, runs, said_of, server, until
 
-from imagetrail import live
+from imagetrail.tracking import live
 
 
 def statuses(studio: Studio, stage: str) -> list[str]:

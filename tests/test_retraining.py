@@ -23,7 +23,7 @@ from mlflow import MlflowClient  # noqa: TID251  tests look at what users see
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from imagetrail import ledger, proposal, versioning
+from imagetrail.release import git_dvc, ledger, pull_request
 
 ROOT = Path(__file__).parent.parent
 WORKFLOW = ROOT / ".github/workflows/retrain.yml"
@@ -116,7 +116,7 @@ class World:
         pq.write_table(pa.table({"id": pa.array([], pa.string())}), folder / "trained_on.parquet")
         self.do("dvc", "add", "--quiet", str(ledger.FOLDER))
         self.do("dvc", "push", "--quiet")
-        facts = {"model": versioning.sha256(model), "data": "", "decision": "", "reason": "to begin with"}
+        facts = {"model": git_dvc.sha256(model), "data": "", "decision": "", "reason": "to begin with"}
         ledger.append(self.team, action="promote", champion=ledger.tracked(self.team), **facts)
 
     def do(self, *command: str, at: Path | None = None, **more: str) -> str:
@@ -214,7 +214,7 @@ def test_what_is_better_is_offered_what_is_worse_is_not_and_nothing_new_does_not
     world = World(tmp_path, server)
     world.change_data(1300, shuffled=True)
     worse = world.checkout()
-    shuffled = versioning.head(worse)
+    shuffled = git_dvc.head(worse)
     world.change_data(1300)
     better = world.checkout()
     wait_for(server)
@@ -237,12 +237,12 @@ def test_what_is_better_is_offered_what_is_worse_is_not_and_nothing_new_does_not
     assert body.startswith("PROMOTE: ") and "PROMOTE" in (better / "artifacts/report/report.md").read_text().splitlines()[0]
     assert "| top1 | 0.1000 (0.0800 – 0.1300) | 0.9" in body and "](https://example.org/" in body and "Cost: " in body
     assert len(body) < 65_536
-    assert world.tip("retrain") == versioning.head(better) and world.tip("retrain-pictures")
+    assert world.tip("retrain") == git_dvc.head(better) and world.tip("retrain-pictures")
     changed = set(world.do("git", "diff", "--name-only", "origin/main", "HEAD", at=better).split())
     assert {"dvc.lock", "champion/model.dvc", "champion/ledger.jsonl", "artifacts/evaluate/metrics.json"} <= changed
     assert not [path for path in changed if not path.startswith(("dvc.lock", "artifacts/", "champion/"))]
     begun, new = ledger.read(better)
-    assert new.who.startswith("github-actions[bot]") and new.commit == versioning.git(better, "rev-parse", "HEAD~1")
+    assert new.who.startswith("github-actions[bot]") and new.commit == git_dvc.git(better, "rev-parse", "HEAD~1")
     assert champion(server) == begun.model  # until it is merged
 
     assert "pulls/7" in world.do(
@@ -294,12 +294,12 @@ def test_the_newest_results_that_no_merge_has_brought_are_recalled_unless_there_
     git("init", "--quiet", "--initial-branch=main")
     git("commit", "--quiet", "--allow-empty", "--message", "none")
     commit("main", "old", 10)
-    assert proposal.recall(tmp_path) == "beginning with the results of the last commit"
+    assert pull_request.recall(tmp_path) == "beginning with the results of the last commit"
     commit("retrain-rejected", "rejected", 11)
     commit("retrain", "held", 12)
     git("checkout", "--quiet", "main")
     git("commit", "--quiet", "--allow-empty", "--message", "no other results")
-    assert "origin/retrain" in proposal.recall(tmp_path) and (tmp_path / "artifacts/metrics.json").read_text() == "held"
+    assert "origin/retrain" in pull_request.recall(tmp_path) and (tmp_path / "artifacts/metrics.json").read_text() == "held"
     git("reset", "--quiet", "--hard")
     commit("main", "newer", 13)
-    assert "last commit" in proposal.recall(tmp_path) and (tmp_path / "dvc.lock").read_text() == "newer"
+    assert "last commit" in pull_request.recall(tmp_path) and (tmp_path / "dvc.lock").read_text() == "newer"

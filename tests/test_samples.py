@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imagetrail import files, samples
-from imagetrail.errors import UserError
-from imagetrail.samples import Images, Samples
+from imagetrail.base import files, samples
+from imagetrail.base.errors import UserError
+from imagetrail.base.samples import Images, Samples
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 3), np.uint8)  # height and width differ on purpose
 INDEX = samples.make_index(

@@ -7,12 +7,12 @@ from typing import Any
 import optuna  # noqa: TID251  tests look at what users see
 import pytest
 
-from imagetrail.errors import UserError
-from imagetrail.params import check
-from imagetrail.recipe import Recipe
-from imagetrail.search import Leg, Report, Tune, search, settled
-from imagetrail.space import By, Range, Space, typed
-from imagetrail.studies import PRUNERS, SAMPLERS, Trial
+from imagetrail.base.errors import UserError
+from imagetrail.base.params import check
+from imagetrail.stages.tune.search import Leg, Report, Tune, search, settled
+from imagetrail.stages.tune.space import By, Range, Space, typed
+from imagetrail.stages.tune.study import PRUNERS, SAMPLERS, Trial
+from imagetrail.training.recipe import Recipe
 
 TUNE = Tune(
     trials=12,

@@ -18,7 +18,8 @@ import pytest
 from PIL import Image
 from tiny_onnx import noise, write
 
-from imagetrail import onnx_model, tracking
+from imagetrail.serving import onnx_model
+from imagetrail.tracking.store import open_store
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 SECTION = README.split("## Using the model")[1].split("\n## ")[0]
@@ -32,7 +33,7 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     path = write(tmp_path / "model.onnx", noise(side=SIDE))
-    store = tracking.open_store(tmp_path)
+    store = open_store(tmp_path)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     store.register("fashion-mnist", sha256, path, alias="champion", description="the best so far")
 

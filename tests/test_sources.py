@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from imagetrail import sources
-from imagetrail.errors import UserError
-from imagetrail.sources import File, Unavailable, fetch
+from imagetrail.base.errors import UserError
+from imagetrail.data import sources
+from imagetrail.data.sources import File, Unavailable, fetch
 
 CONTENT = b"pixels " * 1000
 OTHER = b"labels " * 1000

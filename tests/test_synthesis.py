@@ -9,10 +9,10 @@ import pytest
 import yaml
 from sklearn.datasets import load_digits
 
-from imagetrail import layout, likeness, samples, synthesis
-from imagetrail.rng import generator
-from imagetrail.samples import Images, Samples
-from imagetrail.stages import synthesise
+from imagetrail.base import paths, samples
+from imagetrail.base.rng import generator
+from imagetrail.base.samples import Images, Samples
+from imagetrail.stages.synthesise import fidelity, stage, synthesis
 
 METHODS = list(synthesis.SYNTHESISERS)
 Make = Callable[..., Samples]
@@ -56,7 +56,7 @@ def test_a_class_of_one_or_two_images_is_enough(make_samples: Make, method: str)
 def test_warp_makes_new_images_of_a_single_one(make_samples: Make) -> None:
     train = bright_and_dark(make_samples, [0, 1])
     new = synthesis.SYNTHESISERS["warp"](train, epochs=1, seed=1).sample(0, 20, seed=0)
-    memory = likeness.remember([train.images[:1], train.images[1:]], generator(0))
+    memory = fidelity.remember([train.images[:1], train.images[1:]], generator(0))
     assert len({image.tobytes() for image in new}) == 20 and not memory.copies(new, 0).any()
 
 
@@ -74,7 +74,7 @@ def test_a_copy_of_a_training_image_is_found_and_a_new_one_is_not() -> None:
     real, new = (rng.integers(0, 256, (300, 8, 8, 1)).astype(np.uint8) for _ in range(2))
     new[3] = real[7]
     new[4] = np.clip(real[250].astype(int) + rng.integers(-6, 7, (8, 8, 1)), 0, 255)
-    found = likeness.remember([real], generator(0)).copies(new, 0)
+    found = fidelity.remember([real], generator(0)).copies(new, 0)
     assert found[3:5].all() and found.sum() <= 10
 
 
@@ -82,8 +82,8 @@ def test_a_copy_of_a_training_image_is_found_and_a_new_one_is_not() -> None:
 def test_of_a_few_images_a_copy_is_found_too(count: int) -> None:
     rng = np.random.default_rng(0)
     few, many = (rng.integers(0, 256, (n, 8, 8, 1)).astype(np.uint8) for n in (count, 50))
-    assert likeness.remember([few, many], generator(0)).copies(few, 0).all()
-    assert likeness.remember([few], generator(0)).copies(few, 0).all()
+    assert fidelity.remember([few, many], generator(0)).copies(few, 0).all()
+    assert fidelity.remember([few], generator(0)).copies(few, 0).all()
 
 
 class Parrot:
@@ -115,7 +115,7 @@ def run_stage(root: Path, monkeypatch: pytest.MonkeyPatch, **params: object) -> 
     monkeypatch.chdir(root)
     section = {"method": "warp", "per_class": 6, "epochs": 1} | params
     (root / "params.yaml").write_text(yaml.safe_dump({"seed": 0, "synthesise": section}))
-    synthesise.run()
+    stage.run()
     quality: dict[str, float] = json.loads((root / "artifacts/synthesise/quality.json").read_text())
     return quality
 
@@ -125,9 +125,9 @@ def test_the_stage_says_how_good_its_images_are(
 ) -> None:
     pixels, labels = load_digits(n_class=2, return_X_y=True)
     train = make_samples("train", (pixels * 15).astype(np.uint8).reshape(-1, 8, 8, 1), labels)
-    samples.write(tmp_path / layout.TRAIN, [train.images], train.index, classes=train.classes, shape=(8, 8, 1))
+    samples.write(tmp_path / paths.TRAIN, [train.images], train.index, classes=train.classes, shape=(8, 8, 1))
     quality = run_stage(tmp_path, monkeypatch)
-    made = samples.read(layout.SYNTHETIC)
+    made = samples.read(paths.SYNTHETIC)
     assert made.column("origin") == ["synthetic"] * 12 and made.labels.tolist() == [0] * 6 + [1] * 6
     assert quality["method"] == "warp" and quality["near_copies"] == 0 and quality["images"] == 12
     assert min(quality[key] for key in ("tstr_top1", "trtr_top1", "label_agreement")) > 0.9
@@ -135,23 +135,23 @@ def test_the_stage_says_how_good_its_images_are(
     assert "12 images" in capsys.readouterr().out
     first = made.images.copy()
     run_stage(tmp_path, monkeypatch)
-    assert np.array_equal(first, samples.read(layout.SYNTHETIC).images)
+    assert np.array_equal(first, samples.read(paths.SYNTHETIC).images)
 
 
 def test_no_images_wanted_is_a_stage_without_images(
     make_samples: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train = bright_and_dark(make_samples, [0, 1])
-    samples.write(tmp_path / layout.TRAIN, [train.images], train.index, classes=train.classes, shape=(8, 8, 1))
+    samples.write(tmp_path / paths.TRAIN, [train.images], train.index, classes=train.classes, shape=(8, 8, 1))
     assert run_stage(tmp_path, monkeypatch, per_class=0) == {"method": "warp", "images": 0, "near_copies": 0}
-    assert len(samples.read(layout.SYNTHETIC)) == 0 and (tmp_path / "artifacts/synthesise/samples.png").exists()
+    assert len(samples.read(paths.SYNTHETIC)) == 0 and (tmp_path / "artifacts/synthesise/samples.png").exists()
 
 
 def test_a_class_with_fewer_images_than_wanted_is_named(
     make_samples: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train = bright_and_dark(make_samples, [0, 1, 1])
-    samples.write(tmp_path / layout.TRAIN, [train.images], train.index, classes=train.classes, shape=(8, 8, 1))
+    samples.write(tmp_path / paths.TRAIN, [train.images], train.index, classes=train.classes, shape=(8, 8, 1))
     monkeypatch.setitem(synthesis.SYNTHESISERS, "warp", lambda seen, **_: Parrot(seen, train.images[:0]))
     quality = run_stage(tmp_path, monkeypatch)
     assert quality["images"] == 0 and "tstr_top1" not in quality
@@ -160,14 +160,14 @@ def test_a_class_with_fewer_images_than_wanted_is_named(
 
 def test_frechet_distance_is_nought_for_equal_sets_and_the_squared_shift_for_shifted_ones() -> None:
     features = np.random.default_rng(0).normal(size=(500, 4))
-    assert likeness.frechet(features, features) == pytest.approx(0, abs=1e-6)
-    assert likeness.frechet(features, features + 2) == pytest.approx(16, rel=1e-6)
+    assert fidelity.frechet(features, features) == pytest.approx(0, abs=1e-6)
+    assert fidelity.frechet(features, features + 2) == pytest.approx(16, rel=1e-6)
 
 
 def test_density_and_coverage_fall_where_new_images_are_elsewhere_or_all_alike() -> None:
     rng = np.random.default_rng(0)
     real, other = rng.normal(size=(2, 400, 4))
-    density, coverage = likeness.density_coverage(real, other)
+    density, coverage = fidelity.density_coverage(real, other)
     assert 0.8 < density < 1.2 and coverage > 0.9
-    assert likeness.density_coverage(real, other + 20) == (0, 0)
-    assert likeness.density_coverage(real, np.tile(real.mean(0), (400, 1)))[1] < 0.3
+    assert fidelity.density_coverage(real, other + 20) == (0, 0)
+    assert fidelity.density_coverage(real, np.tile(real.mean(0), (400, 1)))[1] < 0.3

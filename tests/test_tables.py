@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from imagetrail import activations, models, optimisers
-from imagetrail.activations import ACTIVATIONS
-from imagetrail.errors import UserError
-from imagetrail.models import MODELS, Classifier, Spec
-from imagetrail.optimisers import OPTIMISERS
+from imagetrail.base.errors import UserError
+from imagetrail.models import activations, classifier
+from imagetrail.models.activations import ACTIVATIONS
+from imagetrail.models.classifier import MODELS, Classifier, Spec
+from imagetrail.training import optimisers
+from imagetrail.training.optimisers import OPTIMISERS
 
 
 def spec(model: str, *, size: int = 28, channels: int = 1, classes: int = 3, **changes: Any) -> Spec:
@@ -61,15 +62,15 @@ def test_a_model_gives_a_logit_a_class_and_survives_saving(tmp_path: Path, name:
     model = Classifier(spec(name, size=size, channels=channels, activation="prelu", dropout=0.5))  # prelu has weights
     batch = images(5, size=size, channels=channels)
     model.train()(batch)  # moves the running statistics of batch normalisation
-    models.save(model, tmp_path)
-    loaded = models.load(tmp_path)
+    classifier.save(model, tmp_path)
+    loaded = classifier.load(tmp_path)
     with torch.no_grad():
         logits = model.eval()(batch)
         assert logits.shape == (5, 3) and logits.isfinite().all()
         assert torch.equal(loaded(batch), logits)
     assert loaded.spec == model.spec and not loaded.training
     card = json.loads((tmp_path / "model.json").read_text())["card"]
-    assert card == models.card(loaded) and card["parameters"] > 0 and card["flops_forward"] > 0
+    assert card == classifier.card(loaded) and card["parameters"] > 0 and card["flops_forward"] > 0
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -81,7 +82,7 @@ def test_a_model_sees_colour_and_position_and_keeps_its_mode(name: str) -> None:
         assert torch.allclose(model(batch.float()), logits)
         assert not torch.allclose(model(batch.flip(3)), logits)
         assert not torch.allclose(model(batch.flip(2)), logits)
-    assert models.card(model.train()) and model.training
+    assert classifier.card(model.train()) and model.training
 
 
 def test_normalisation_is_part_of_the_model_and_per_channel() -> None:
@@ -101,15 +102,15 @@ def test_a_new_model_starts_with_logits_of_moderate_scale(name: str) -> None:
 
 
 def test_the_article_has_the_parameters_of_the_article() -> None:
-    assert models.card(Classifier(spec("article", classes=10)))["parameters"] == 121_930
+    assert classifier.card(Classifier(spec("article", classes=10)))["parameters"] == 121_930
 
 
 def test_flops_of_the_linear_model_are_two_a_weight() -> None:
-    assert models.card(Classifier(spec("linear", size=8)))["flops_forward"] == 2 * 64 * 3
+    assert classifier.card(Classifier(spec("linear", size=8)))["flops_forward"] == 2 * 64 * 3
 
 
 def test_width_scales_the_network_in_steps_of_eight() -> None:
-    assert [models.card(Classifier(spec("mlp", size=8, width=width)))["parameters"] for width in (0.001, 1, 2)] == [
+    assert [classifier.card(Classifier(spec("mlp", size=8, width=width)))["parameters"] for width in (0.001, 1, 2)] == [
         (64 + 1) * hidden + (hidden + 1) * 3 for hidden in (8, 256, 512)
     ]
 
@@ -123,7 +124,7 @@ def test_a_picture_too_small_for_the_article_is_refused() -> None:
 def test_a_pretrained_trunk_replaces_all_but_the_last_layer(name: str) -> None:
     old, new = Classifier(spec(name, classes=5)), Classifier(spec(name))
     before = {key: value.clone() for key, value in new.network.state_dict().items()}
-    count = models.load_trunk(new, old.network.state_dict())
+    count = classifier.load_trunk(new, old.network.state_dict())
     last = list(before)[-1].split(".")[0]
     assert count == sum(not key.startswith(f"{last}.") for key in before) < len(before)
     for number, (key, value) in enumerate(new.network.state_dict().items()):
@@ -135,7 +136,7 @@ def test_a_pretrained_trunk_replaces_all_but_the_last_layer(name: str) -> None:
 )
 def test_a_trunk_of_another_shape_is_refused(other: Spec) -> None:
     with pytest.raises(UserError, match="pretrained weights are of another model"):
-        models.load_trunk(Classifier(spec("fast")), Classifier(other).network.state_dict())
+        classifier.load_trunk(Classifier(spec("fast")), Classifier(other).network.state_dict())
 
 
 # ---- optimisers ----

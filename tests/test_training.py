@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from imagetrail import checkpoints, training
-from imagetrail.batches import Mixture, channel_statistics
-from imagetrail.errors import UserError
-from imagetrail.optimisers import OPTIMISERS
-from imagetrail.recipe import Recipe
-from imagetrail.rng import derive, generator
-from imagetrail.samples import Samples
-from imagetrail.training import Diverged, Epoch, Training, fit, predict, start
+from imagetrail.base.errors import UserError
+from imagetrail.base.rng import derive, generator
+from imagetrail.base.samples import Samples
+from imagetrail.training import checkpoints, loop
+from imagetrail.training.batches import Mixture, channel_statistics
+from imagetrail.training.loop import Diverged, Epoch, Training, fit, predict, start
+from imagetrail.training.optimisers import OPTIMISERS
+from imagetrail.training.recipe import Recipe
 
 Toy = Callable[..., Samples]
 
@@ -220,7 +220,7 @@ def test_a_mixture_that_cannot_be_had_is_refused(
 ) -> None:
     none = make_samples("none", np.empty((0, 8, 8, 1), np.uint8), [])
     with pytest.raises(UserError, match=reason):
-        training.mixture(recipe(**shares), toy(), toy("augmented"), none, none)
+        loop.mixture(recipe(**shares), toy(), toy("augmented"), none, none)
 
 
 def test_channel_statistics_are_those_of_all_pixels(make_samples: Callable[..., Samples]) -> None:

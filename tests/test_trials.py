@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imagetrail import trials
-from imagetrail.files import write_csv, write_json
+from imagetrail.base.files import write_csv, write_json
+from imagetrail.plots import search
 
 
 def searched(folder: Path, rows: list[dict[str, Any]]) -> Path:
@@ -37,8 +37,8 @@ def test_the_field_that_decides_explains_the_score_and_one_without_effect_does_n
         score = 0.8 + 0.05 * (activation == "silu") + float(rng.normal(0, 0.005))
         rows.append(row(number, score, activation=activation, lr=lr, width=float(rng.choice([0.5, 1.0]))))
     folder = searched(tmp_path, rows)
-    read = trials.read(folder)
-    shares = trials.importance(read, trials.first_scores(folder), trials.fields(read, folder))
+    read = search.read(folder)
+    shares = search.importance(read, search.first_scores(folder), search.fields(read, folder))
     assert next(iter(shares)) == "activation" and shares["activation"] > 0.9
     assert shares["lr"] < 0.1 and shares["width"] < 0.1
 
@@ -46,12 +46,12 @@ def test_the_field_that_decides_explains_the_score_and_one_without_effect_does_n
 def test_numbers_are_taken_in_groups_so_that_a_best_value_in_the_middle_shows(tmp_path: Path) -> None:
     rows = [row(number, 0.9 - abs(number - 15) / 100, lr=0.01 * (number + 1)) for number in range(31)]
     folder = searched(tmp_path, rows)
-    assert trials.importance(trials.read(folder), trials.first_scores(folder), ["lr"])["lr"] > 0.5
+    assert search.importance(search.read(folder), search.first_scores(folder), ["lr"])["lr"] > 0.5
 
 
 def test_epochs_reached_are_not_a_field_that_was_searched(tmp_path: Path) -> None:
     folder = searched(tmp_path, [row(0, activation="relu"), row(1, 0.3, "PRUNED", activation="silu")])
-    assert trials.fields(trials.read(folder), folder) == ["activation"]
+    assert search.fields(search.read(folder), folder) == ["activation"]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_pictures_of_any_search_are_drawn_with_the_same_bytes_each_time(tmp_path
     folder = searched(tmp_path, rows)
     fronts = [{"number": number, "value": number / 2, "flops_forward": 10, "parameters": 5 + number} for number in (0, 1)]
     write_csv(folder / "pareto.csv", fronts)
-    for name, draw in trials.pictures(folder).items():
+    for name, draw in search.pictures(folder).items():
         for file in ("once.png", "twice.png"):
             draw(tmp_path / file)
         assert (tmp_path / "once.png").read_bytes() == (tmp_path / "twice.png").read_bytes(), name
@@ -75,6 +75,6 @@ def test_pictures_of_any_search_are_drawn_with_the_same_bytes_each_time(tmp_path
 
 def test_a_search_that_has_found_a_front_has_a_picture_of_it(tmp_path: Path) -> None:
     folder = searched(tmp_path, [row(0, activation="relu")])
-    assert "pareto" not in trials.pictures(folder)
+    assert "pareto" not in search.pictures(folder)
     write_csv(folder / "pareto.csv", [{"number": 0, "value": 0.5, "flops_forward": 10}])
-    assert json.dumps(sorted(trials.pictures(folder))) == '["importance", "parallel", "pareto", "trials"]'
+    assert json.dumps(sorted(search.pictures(folder))) == '["importance", "parallel", "pareto", "trials"]'

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from test_exact import SIGNALS, Project, ended, wait
 
-from imagetrail.files import read_csv
+from imagetrail.base.files import read_csv
 
 KILLS = int(os.environ.get("IMAGETRAIL_TEST_KILLS", "3"))
 TUNE = {

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from conftest import Workshop
 
-from imagetrail import promotion, verification, versioning
-from imagetrail.errors import UserError
-from imagetrail.ledger import FILE, MODEL, POINTER
+from imagetrail.base.errors import UserError
+from imagetrail.release import git_dvc, promotion, verification
+from imagetrail.release.ledger import FILE, MODEL, POINTER
 
 Damage = Callable[[Path], None]
 
@@ -127,7 +127,7 @@ def test_a_damaged_model_of_the_champion_is_healed(copy: Workshop) -> None:
 def test_a_damaged_cache_is_healed_from_what_is_on_disk(copy: Workshop, path: str) -> None:
     (out,) = [out for out in verification.locked(copy.root) if out.path == path]
     for md5 in [out.md5, *verification.listing(copy.root / ".dvc/cache", out.md5).values()]:
-        flipped(versioning.cached(copy.root / ".dvc/cache", md5))
+        flipped(git_dvc.cached(copy.root / ".dvc/cache", md5))
         lines = verify(copy.root)
         assert "in DVC's cache holds something else than its name says" in lines[0]
         heal(copy, lines[0])
@@ -138,7 +138,7 @@ def test_content_that_is_damaged_everywhere_is_fetched_or_made_again(copy: Works
     copy.dvc("remote", "add", "--default", "store", str(tmp_path / "store"))
     copy.dvc("push", "--quiet")
     (out,) = [out for out in verification.locked(copy.root) if out.path == "artifacts/export/model.onnx"]
-    held = versioning.cached(copy.root / ".dvc/cache", out.md5)
+    held = git_dvc.cached(copy.root / ".dvc/cache", out.md5)
     for again in ("fetch", "repro"):
         flipped(copy.root / out.path)
         flipped(held)
@@ -195,7 +195,7 @@ def test_a_folder_has_the_hash_that_dvc_gives_it(tmp_path: Path) -> None:
         "print(build(odb, sys.argv[1], odb.fs, 'md5')[2].hash_info.value)"
     )
     done = os.popen(f'cd {tmp_path} && {sys.executable} -c "{code}" {tmp_path / "folder"}').read().split()
-    assert versioning.md5(tmp_path / "folder") == done[-1]
+    assert git_dvc.md5(tmp_path / "folder") == done[-1]
 
 
 def test_a_damaged_lock_file_is_one_line(copy: Workshop) -> None:

@@ -1,0 +1,105 @@
+"""dvc.yaml and dvc.lock, read as files: which stage depends on what, and the content that was."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from imagetrail.base import paths
+from imagetrail.base.errors import UserError
+from imagetrail.base.params import read_yaml
+
+OBSERVATIONS = ("timing.json", "SOURCE.json")  # outs that describe a run, not its result: they differ each time
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    deps: tuple[str, ...]
+    params: tuple[str, ...]
+    outs: tuple[str, ...]
+    uncached: frozenset[str]  # outs that git keeps, not DVC's cache
+
+
+def stages(root: Path = Path()) -> dict[str, Stage]:
+    """The stages of dvc.yaml, its `${…}` filled in from params.yaml."""
+    text = (root / "dvc.yaml").read_text()
+    params = read_yaml(root / "params.yaml")
+    filled = re.sub(r"\$\{([\w.]+)\}", lambda match: str(_at(params, match[1])), text)
+    described = yaml.safe_load(filled)["stages"]
+    return {name: _stage(name, entry) for name, entry in described.items()}
+
+
+def _stage(name: str, entry: dict[str, Any]) -> Stage:
+    outs = [_out(out) for kind in ("outs", "metrics", "plots") for out in entry.get(kind, ())]
+    params = [param if isinstance(param, str) else next(iter(param)) for param in entry.get("params", ())]
+    uncached = frozenset(path for path, cached in outs if not cached)
+    return Stage(name, tuple(entry.get("deps", ())), tuple(params), tuple(path for path, _ in outs), uncached)
+
+
+def _out(out: str | dict[str, Any]) -> tuple[str, bool]:
+    """Its path, and whether DVC caches it."""
+    if isinstance(out, str):
+        return out, True
+    ((path, how),) = out.items()
+    return path, how.get("cache", True)
+
+
+def _at(params: dict[str, Any], dotted: str) -> Any:
+    value: Any = params
+    for key in dotted.split("."):
+        value = value[key]
+    return value
+
+
+def lock(root: Path = Path()) -> dict[str, Any]:
+    """The stages of dvc.lock; empty if nothing has run."""
+    path = root / "dvc.lock"
+    if not path.exists() or not path.stat().st_size:
+        return {}
+    return dict(read_yaml(path).get("stages", {}))
+
+
+def results(entry: dict[str, Any]) -> dict[str, str]:
+    """Path and content hash of each out of a stage's entry in dvc.lock, but for mere observations."""
+    return {out["path"]: out["md5"] for out in entry.get("outs", ()) if not out["path"].endswith(OBSERVATIONS)}
+
+
+def version(locked: dict[str, Any]) -> str:
+    """The identity of a pipeline's results: a hash of dvc.lock that leaves out observations such as timings."""
+    facts = {name: {"outs": results(entry), "params": entry.get("params", {})} for name, entry in locked.items()}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def inputs(stage: str, root: Path = Path()) -> dict[str, str]:
+    """A content hash for each dependency of a stage: files are read, folders are taken from dvc.lock."""
+    known = {path: md5 for entry in lock(root).values() for path, md5 in results(entry).items()}
+    found = {}
+    for dep in stages(root)[stage].deps:
+        path = root / dep
+        found[dep] = hashlib.md5(path.read_bytes()).hexdigest() if path.is_file() else known.get(dep, "")
+    return found
+
+
+def data_version(root: Path = Path()) -> str:
+    """The content hash of the training images, as dvc.lock has it; empty if it does not know them."""
+    return results(lock(root).get("split", {})).get("data/split/train", "")
+
+
+def dataset(root: Path = Path()) -> str:
+    """The name of the data set that params.yaml chooses."""
+    return str(_at(read_yaml(root / "params.yaml"), "data.name"))
+
+
+def challenger(root: Path = Path()) -> Path:
+    """The ONNX file that `export` chose to ship; raises UserError if there is none."""
+    folder = root / paths.ARTIFACTS / "export"
+    rows = json.loads((folder / "export.json").read_text()) if (folder / "export.json").exists() else []
+    chosen = [row["file"] for row in rows if row.get("chosen")]
+    if len(chosen) != 1:
+        raise UserError(f"{folder / 'export.json'} names no model that was chosen to ship; run `dvc repro export`")
+    return folder / str(chosen[0])

@@ -1,0 +1,142 @@
+"""Labelled images on disk: the one format in which stages hand pictures to one another."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from mmap import mmap
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from imagetrail.base.errors import UserError
+from imagetrail.base.files import replacing
+
+Images = NDArray[np.uint8]  # N×H×W×C, C = 1 or 3
+INDEX = pa.schema(
+    [
+        ("id", pa.string()),
+        ("label", pa.int64()),  # position in classes.json
+        ("origin", pa.string()),  # real, augmented, synthetic or related
+        ("parent", pa.string()),  # id of the image it was made from, or null
+        ("source", pa.string()),  # file or package path it came from
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A Samples folder, read: images stay on disk (memory-mapped) until they are used."""
+
+    images: Images
+    index: pa.Table
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        labels: NDArray[np.int64] = self.index["label"].to_numpy()
+        return labels
+
+    def column(self, name: str) -> list[str]:
+        values: list[str] = self.index[name].to_pylist()
+        return values
+
+    def gather(self, numbers: NDArray[np.int64]) -> Images:
+        """Copies of these images. A mapping of its own lets go of the pages of the file afterwards."""
+        images = self.images
+        if isinstance(images, np.memmap) and isinstance(images.base, mmap):  # the file as a whole, no part of it
+            images = np.memmap(images.filename, images.dtype, "r", images.offset, images.shape)
+        return np.asarray(images[numbers])
+
+    def chunks(self, size: int = 1024) -> Iterator[Images]:
+        for start in range(0, len(self), size):
+            yield self.images[start : start + size]
+
+
+def read(folder: Path, *, columns: Sequence[str] | None = None) -> Samples:
+    """Opens a Samples folder; copies no image. Raises UserError if it is missing or damaged.
+
+    columns: the only ones of the index that are read; the ids of millions of images take memory.
+    """
+    try:
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        index = pq.read_table(folder / "index.parquet", columns=columns)
+        classes = tuple(json.loads((folder / "classes.json").read_text()))
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename or folder} is missing; run `dvc repro` or `dvc checkout`") from None
+    except (EOFError, ValueError, pa.ArrowException) as error:
+        raise UserError(f"{folder} is damaged ({error}); remove it and run `dvc repro` or `dvc checkout`") from None
+    if len(images) != len(index):
+        raise UserError(
+            f"{folder} is damaged: {len(images)} images but {len(index)} in its index; remove it and run `dvc repro`"
+        )
+    return Samples(images, index, classes)
+
+
+def fingerprint(image: Images) -> str:
+    """Equal for images that are equal in every pixel."""
+    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=12).hexdigest()
+
+
+def make_index(
+    *,
+    ids: Sequence[str],
+    labels: Sequence[int] | NDArray[np.int64],
+    origin: str,
+    parents: Sequence[str | None] | None = None,
+    sources: Sequence[str],
+) -> pa.Table:
+    count = len(ids)
+    columns = [list(ids), np.asarray(labels, np.int64), [origin] * count, parents or [None] * count, list(sources)]
+    return pa.table([pa.array(column, field.type) for column, field in zip(columns, INDEX, strict=True)], schema=INDEX)
+
+
+def write(
+    folder: Path, images: Iterable[Images], index: pa.Table, *, classes: Sequence[str], shape: tuple[int, int, int]
+) -> None:
+    """Writes a Samples folder, whole or not at all.
+
+    images: chunks of n×H×W×C uint8, in the order of `index`; only one chunk is in memory at a time.
+    shape: H, W, C.
+    """
+    start = 0
+    with filling(folder, index, classes=classes, shape=shape) as path:
+        for chunk in images:
+            store(path, start, chunk)
+            start += len(chunk)
+        assert start == len(index), f"{start} images written, {len(index)} indexed"
+
+
+@contextmanager
+def filling(folder: Path, index: pa.Table, *, classes: Sequence[str], shape: tuple[int, int, int]) -> Iterator[Path]:
+    """Yields the future images.npy, into which any process may `store`; a good end makes it a Samples folder."""
+    with replacing(folder) as temporary:
+        temporary.mkdir(parents=True)
+        path = temporary / "images.npy"
+        with path.open("wb") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (len(index), *shape)}
+            np.lib.format.write_array_header_2_0(file, header)
+            file.truncate(file.tell() + len(index) * math.prod(shape))
+        yield path
+        pq.write_table(index, temporary / "index.parquet")
+        (temporary / "classes.json").write_text(json.dumps(list(classes), ensure_ascii=False) + "\n")
+
+
+def store(path: Path, start: int, images: Images) -> None:
+    """Puts images into the array in a file, the first at `start`."""
+    whole = np.load(path, mmap_mode="r", allow_pickle=False)
+    assert images.dtype == np.uint8, images.dtype
+    assert images.shape[1:] == whole.shape[1:], (images.shape, whole.shape)
+    assert start + len(images) <= len(whole), f"{start + len(images)} images written, {len(whole)} indexed"
+    with path.open("r+b") as file:  # not through the map: on a full disk a write raises, where a map kills with SIGBUS
+        file.seek(whole.offset + start * math.prod(whole.shape[1:]))
+        file.write(np.ascontiguousarray(images).data)

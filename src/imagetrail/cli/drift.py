@@ -1,0 +1,56 @@
+"""`imagetrail drift`: do new pictures look like those the model was made with?"""
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DRIFT = 3  # exit code
+
+
+def drift(
+    folder: Annotated[Path, typer.Argument(help="New pictures, without labels.")],
+    alpha: Annotated[float, typer.Option(min=0.001, max=0.5, help="The chance of a false alarm.")] = 0.01,
+    out: Annotated[Path, typer.Option(help="Where drift.json and unusual.png go.")] = Path("artifacts/drift"),
+    model: Annotated[Path | None, typer.Option(help="An ONNX file; else the champion, else what export chose.")] = None,
+) -> None:
+    """Compare new pictures with those the model was made with.
+
+    Exits with 0 if nothing speaks for drift, 3 on drift, 1 if the question could not be answered.
+    """
+    from imagetrail.base.errors import UserError
+    from imagetrail.base.files import replacing, write_json
+    from imagetrail.serving import drift, inputs, onnx_model, prediction
+    from imagetrail.stages.inspect import inspection
+
+    warnings.filterwarnings("ignore", module="PIL")
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder of pictures")
+    files = inputs.find([str(folder)])
+    path = prediction.model_in_use(model)
+    opened = onnx_model.load(path)
+    print(f"model: {path} ({opened.sha256[:12]})", file=sys.stderr)
+    reference = drift.read_reference(drift.reference_of(path), opened)
+    seen = drift.look(opened, reference, files)
+    for file, reason in seen.faults:
+        print(f"error: {prediction.printable(file)}: {reason}", file=sys.stderr)
+    found = drift.judge(reference, seen, alpha=alpha)
+    unusual = drift.most_unusual(seen)
+    sheet = [image for batch in inputs.batches([file for file, _ in unusual], opened.shape) for image in batch.images]
+    with replacing(out / "unusual.png") as temporary:
+        inspection.contact_sheet(sheet).save(temporary, "PNG")
+    pictures = [{"file": file, "distance": distance} for file, distance in unusual]
+    balance = {
+        name: {"new": int(new), "reference": int(old)}
+        for name, new, old in zip(opened.classes, seen.counts, reference.counts, strict=True)
+    }
+    write_json(
+        out / "drift.json",
+        found | {"model": opened.sha256, "counts": balance, "most_unusual": pictures},
+    )
+    print("\n".join(drift.summary(found)))
+    print(f"the most unusual: {out / 'unusual.png'}; all figures: {out / 'drift.json'}")
+    if found["verdict"] == "drift":
+        raise typer.Exit(DRIFT)

@@ -1,0 +1,226 @@
+"""The command line: a subcommand a stage, and what goes with them. It turns every foreseeable fault into one line."""
+
+import atexit
+import gc
+import importlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from imagetrail.base.errors import UserError
+from imagetrail.cli.drift import drift
+from imagetrail.cli.predict import predict
+
+STAGES = {
+    "fetch": "Bring the pictures in, verified.",
+    "inspect": "Say what is in the data and what is wrong with it.",
+    "split": "Part train, valid and test.",
+    "augment": "Make more of the training images.",
+    "synthesise": "Draw new images of every class.",
+    "pretrain": "Learn from related data sets first.",
+    "tune": "Search for a good recipe.",
+    "compare": "Compare alternatives over several seeds, and judge the cures for scarce data.",
+    "train": "Train the model.",
+    "evaluate": "Judge the model on test.",
+    "explain": "Show where the model looks.",
+    "export": "Write ONNX files, float32 and int8.",
+    "gate": "Decide whether the model may ship.",
+    "report": "Write the report.",
+}
+
+STOPPED = "stopped; nothing half-written is left, run the same command again to go on"
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=(__doc__ or "").split(":")[0]
+)
+
+
+def main() -> None:
+    """Entry point; exits 0 if all went well, 1 for what the user can mend, 130 or 143 if interrupted."""
+    # Threads that wait by spinning long take the core from those that work, once anything else runs on the machine;
+    # those that never spin wake too late for small layers.
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    atexit.register(gc.freeze)  # a last search for cycles among all that torch has loaded would take over a second
+    signal.signal(signal.SIGTERM, _terminated)
+    _end_with_parent()
+    try:
+        app()
+    except UserError as error:
+        _fail("\n".join(f"error: {line}" if not line.startswith(" ") else line for line in str(error).splitlines()), 1)
+    except OSError as error:
+        _fail(f"error: {error.filename or 'input/output'}: {error.strerror or error}", 1)
+    except _Interrupted:
+        _fail(STOPPED, 130)
+
+
+class _Interrupted(Exception):
+    """Ctrl-C in a stage, under another name: Typer would end on KeyboardInterrupt without a word."""
+
+
+def _terminated(number: int, _: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # another one must not interrupt what is now cleaned up
+    _fail(STOPPED, 128 + number)
+
+
+def _end_with_parent() -> None:
+    """On Linux, has the kernel stop this stage if `dvc repro` or torchrun is killed, lest it trains on beside the next."""
+    if sys.platform == "linux" and {"DVC_STAGE", "TORCHELASTIC_RUN_ID"} & os.environ.keys():
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def _fail(text: str, code: int) -> None:
+    print(text, file=sys.stderr)
+    sys.exit(code)
+
+
+def _run_stage(name: str) -> None:
+    """Runs a stage and notes what it took in its timing.json."""
+    from imagetrail.base import paths
+    from imagetrail.base.files import write_json
+
+    try:
+        module = importlib.import_module(f"imagetrail.stages.{name}.stage")
+        started, before = time.time(), time.perf_counter()
+        facts: dict[str, float | str] = module.run() or {}
+    except KeyboardInterrupt:
+        raise _Interrupted from None
+    seconds = time.perf_counter() - before
+    if os.environ.get("RANK", "0") != "0":  # of several processes that torchrun has started, the first one writes
+        return
+    if images := facts.pop("images", None):
+        facts["images_per_second"] = float(images) / seconds
+    timing = {"started": started, "seconds": seconds, "peak_rss_bytes": _peak_memory(), **facts}
+    rounded = {key: round(value, 3) if isinstance(value, float) else value for key, value in timing.items()}
+    write_json(paths.artifacts(name) / "timing.json", rounded)
+
+
+def _peak_memory() -> int:
+    """Bytes that this process, or the largest of its children, has held at most."""
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def _command(name: str) -> Callable[[], None]:
+    def command() -> None:
+        _run_stage(name)
+
+    return command
+
+
+for _name, _help in STAGES.items():
+    app.command(_name, help=_help)(_command(_name))
+
+
+@app.command()
+def publish() -> None:
+    """Make MLflow agree with dvc.lock; a second call changes nothing."""
+    from imagetrail.tracking import publish as publishing
+    from imagetrail.tracking import store
+
+    version, made = publishing.publish()
+    print(f"pipeline {version[:7]} is in MLflow ({made} new runs): {store.uri(Path())}")
+
+
+@app.command()
+def promote(force: Annotated[str | None, typer.Option(metavar="REASON", help="Whatever the gate says.")] = None) -> None:
+    """Make the challenger the champion, if the gate says PROMOTE."""
+    from imagetrail.release import promotion
+
+    entry = promotion.promote(reason=force)
+    print(
+        f"champion: {entry.model[:12]}, number {entry.number} of the ledger"
+        if entry
+        else "nothing to do: it is the champion"
+    )
+    _follow()
+
+
+@app.command()
+def rollback(
+    number: Annotated[int | None, typer.Argument(help="Line of the ledger; default: the champion before.")] = None,
+) -> None:
+    """Make an earlier champion the champion again."""
+    from imagetrail.release import promotion
+
+    entry, changed = promotion.rollback(number=number)
+    print(f"champion: {entry.model[:12]}, number {entry.number} of the ledger{'' if changed else ', as before'}")
+    _follow()
+
+
+def _follow() -> None:
+    """MLflow's alias, which may come later."""
+    from imagetrail.tracking import publish as publishing
+
+    try:
+        publishing.follow()
+    except UserError as error:
+        print(
+            f"warning: {error}; the champion is the champion all the same, `imagetrail publish` catches up", file=sys.stderr
+        )
+
+
+@app.command()
+def recall() -> None:
+    """Begin with what the last retraining found, merged or not."""
+    from imagetrail.release import pull_request
+
+    print(pull_request.recall())
+
+
+@app.command()
+def propose() -> None:
+    """Commit new results and, on PROMOTE, the new champion to the branch `retrain`."""
+    from imagetrail.release import pull_request
+
+    print(pull_request.propose())
+
+
+@app.command()
+def verify(
+    reproduce: Annotated[bool, typer.Option("--reproduce", help="Run the last commit in a second clone instead.")] = False,
+    tolerance: Annotated[float | None, typer.Option(help="Compare numbers, not bytes.")] = None,
+) -> None:
+    """Re-hash data, cache, models and champion, and say what is damaged and how to heal it."""
+    from imagetrail.release import git_dvc, reproduction, verification
+
+    if reproduce:
+        count, different = reproduction.reproduce(tolerance=tolerance)
+        if different:
+            _fail("\n".join(different), 1)
+        print(f"{count} results are the same{'' if tolerance is None else f' within {tolerance:g}'}")
+        return
+    found = verification.verify(Path(), git_dvc.cache_folder(Path()))
+    if found:
+        _fail("\n".join(map(str, found)), 1)
+    print("every byte is what dvc.lock, DVC's cache and the ledger say")
+
+
+@app.command("params")
+def check_params() -> None:
+    """Check every section of params.yaml at once."""
+    from imagetrail.cli.params import check_all
+
+    check_all()
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="The first port to try.")] = 5000) -> None:
+    """Open the MLflow UI on this machine only."""
+    from imagetrail.tracking.ui import serve
+
+    serve(port)
+
+
+for _use in (predict, drift):
+    app.command()(_use)

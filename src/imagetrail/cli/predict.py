@@ -1,0 +1,63 @@
+"""`imagetrail predict`: what is in pictures."""
+
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:  # what the command works with is loaded when it runs: the others start without it
+    from imagetrail.serving.inputs import Batch
+    from imagetrail.serving.prediction import Answer
+
+
+def predict(
+    images: Annotated[list[str], typer.Argument(help="JPEG or PNG files, folders of them, or - for one on stdin.")],
+    model: Annotated[Path | None, typer.Option(help="An ONNX file; else the champion, else what export chose.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="Classes to name, the likeliest first.")] = 3,
+    form: Annotated[Literal["table", "json", "csv"], typer.Option("--format", help="json: an object a line.")] = "table",
+    unsure: Annotated[float, typer.Option(min=0, max=1, help="Unsure below this probability.")] = 0.5,
+    explain: Annotated[Path | None, typer.Option(help="A folder for pictures of where the model looks.")] = None,
+) -> None:
+    """Say what is in pictures, with calibrated probabilities.
+
+    Exits with 1 if a picture could not be read; the others are answered.
+    """
+    from imagetrail.serving import inputs, onnx_model, prediction
+
+    warnings.filterwarnings("ignore", module="PIL")
+    sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # names as they are, UTF-8 or not
+    sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    files = inputs.find(images)
+    path = prediction.model_in_use(model)
+    opened = onnx_model.load(path)
+    print(f"model: {path} ({opened.sha256[:12]})", file=sys.stderr)
+    failed: list[str] = []
+
+    def answered() -> "Iterator[Answer]":
+        for batch in _watched(inputs.batches(files, opened.shape), files):
+            for file, reason in batch.faults:
+                failed.append(file)
+                print(f"error: {prediction.printable(file)}: {reason}", file=sys.stderr)
+            found = prediction.answers(opened, batch, top=top, unsure=unsure)
+            yield from prediction.explained(opened, batch, found, explain) if explain else found
+
+    for line in prediction.FORMATS[form](answered(), files):
+        print(line)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _watched(batches: "Iterator[Batch]", files: Sequence[str]) -> "Iterator[Batch]":
+    """Says on a terminal how far it is, unless the answers are shown there themselves."""
+    shown = sys.stderr.isatty() and not sys.stdout.isatty() and len(files) > 1
+    done = 0
+    for batch in batches:
+        yield batch
+        done += len(batch.files) + len(batch.faults)
+        if shown:
+            print(
+                f"\r{done:,} of {len(files):,} pictures", end="" if done < len(files) else "\n", file=sys.stderr, flush=True
+            )

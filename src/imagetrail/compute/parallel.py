@@ -1,0 +1,116 @@
+"""Work on all cores, or on a cluster; results in order: where and how many the workers are never changes what comes out."""
+
+import logging
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
+from pathlib import Path
+from typing import TypeVar
+
+import joblib
+from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.process_executor import BrokenProcessPool
+
+from imagetrail.base.errors import UserError
+from imagetrail.base.lookup import choose
+
+A = TypeVar("A")
+B = TypeVar("B")
+ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")}
+AGAIN = "what was finished is kept: run the same command again to go on"
+
+
+def workers() -> int | None:
+    """IMAGETRAIL_WORKERS; None if it is not set: as many as there are cores."""
+    said = os.environ.get("IMAGETRAIL_WORKERS")
+    if not said:
+        return None
+    if not said.isdigit() or int(said) < 1:
+        raise UserError(f"IMAGETRAIL_WORKERS is {said!r}; it must be a number of processes, 1 or more")
+    return int(said)
+
+
+def map(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+    """Yields function(item) in the order of `items`.
+
+    Every worker is a process with one thread, even if there is only one worker: sums in another order would give
+    other bits. `function` must be importable, its argument and result picklable; it may be called again for an item
+    if its worker dies. IMAGETRAIL_BACKEND says where: on this machine (local), or on a cluster (ray).
+    """
+    return choose(BACKENDS, os.environ.get("IMAGETRAIL_BACKEND", "local"), "IMAGETRAIL_BACKEND")(function, items)
+
+
+def _local(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+    """Each result as soon as it and all before it are there."""
+    # A worker whose memory has grown much ends, and another takes its place: no news to users.
+    warnings.filterwarnings("ignore", message="A worker stopped", category=UserWarning)
+    executor = get_reusable_executor(
+        workers() or joblib.cpu_count(),
+        timeout=None,  # an idle worker stays: others may train on for long
+        env=ONE_THREAD,
+        initializer=_end_with,
+        initargs=(os.getpid(),),
+    )
+    todo, done = list(items), 0
+    try:
+        for result in executor.map(function, todo):
+            done += 1
+            yield result
+    except BrokenProcessPool:
+        raise UserError(
+            f"a worker was killed, perhaps for want of memory (IMAGETRAIL_WORKERS=1 needs less); {AGAIN}"
+        ) from None
+    finally:
+        if done < len(todo):  # nobody waits for the rest any more; else the workers stay for the next call
+            executor.shutdown(kill_workers=True)
+
+
+def _end_with(parent: int) -> None:
+    """On Linux, has the kernel kill this worker if its parent is killed, lest it trains on beside the next one's workers."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:  # it was too late for that
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _ray(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+    """All results at once. What a lost node was doing is done again on another.
+
+    All nodes must see this folder under the same path, as the state of a training is a file.
+    """
+    call = joblib.delayed(partial(_inside, Path.cwd(), function))
+    yield from _cluster()(call(item) for item in items)
+
+
+@cache
+def _cluster() -> joblib.Parallel:
+    """Workers on the cluster that RAY_ADDRESS names, or on a new one on this machine; they last as long as this process."""
+    try:
+        import ray
+        from ray.util.joblib import register_ray
+    except ImportError:
+        raise UserError("IMAGETRAIL_BACKEND=ray needs the extra of that name: pip install 'imagetrail[ray]'") from None
+    if not ray.is_initialized():
+        path = {"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
+        try:
+            ray.init(runtime_env={"env_vars": ONE_THREAD | path}, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, ValueError) as error:
+            raise UserError(f"RAY_ADDRESS: the cluster cannot be reached: {str(error).splitlines()[0]}") from None
+    register_ray()
+    lasting = {"max_restarts": -1, "max_task_retries": -1}
+    with joblib.parallel_config(backend="ray", n_jobs=workers() or -1, ray_remote_args=lasting):
+        return joblib.Parallel(batch_size=1).__enter__()
+
+
+def _inside(folder: Path, function: Callable[[A], B], item: A) -> B:
+    """Paths are relative to the folder that the search runs in."""
+    os.chdir(folder)
+    return function(item)
+
+
+BACKENDS: dict[str, Callable[[Callable[[A], B], Iterable[A]], Iterator[B]]] = {"local": _local, "ray": _ray}

@@ -1,0 +1,115 @@
+"""The user's own pictures: a folder or archive with a sub-folder a class, copied and read."""
+
+import lzma
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imagetrail.base.errors import UserError
+from imagetrail.data.pictures import FORMATS, Pictures, decode
+
+SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "valid": "train",
+    "val": "train",
+}  # valid is carved anew from train
+
+
+def copy_tree(origin: Path, folder: Path) -> dict[str, Any]:
+    """Copies or unpacks the user's pictures into `folder`."""
+    if folder.resolve().is_relative_to(origin.resolve()):
+        raise UserError(f"params.yaml: data.path: {origin} holds this pipeline's own data; name the folder of your pictures")
+    if origin.is_dir():
+        shutil.copytree(origin, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
+    else:
+        _unpack(origin, folder)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {"tried": [], "used": {"": str(origin)}, "files": len(files), "bytes": sum(file.stat().st_size for file in files)}
+
+
+def _unpack(origin: Path, folder: Path) -> None:
+    wanted = "it must be a folder or archive of class sub-folders"
+    try:
+        if zipfile.is_zipfile(origin):
+            with zipfile.ZipFile(origin) as archive:
+                archive.extractall(folder)
+        elif origin.is_file() and tarfile.is_tarfile(origin):
+            with tarfile.open(origin) as archive:
+                archive.extractall(folder, filter="data")
+        else:
+            problem = "is no zip or tar archive" if origin.exists() else "does not exist"
+            raise UserError(f"params.yaml: data.path: {origin} {problem}; {wanted}")
+    except (EOFError, RuntimeError, lzma.LZMAError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
+        raise UserError(f"params.yaml: data.path: {origin} cannot be unpacked ({error}); {wanted}") from None
+
+
+def read(folder: Path) -> Pictures:
+    """Class sub-folders, optionally below `train` and `test`; a single wrapping folder, as archives have, is skipped."""
+    top = folder
+    while len(inside := _folders(top)) == 1 and not _is_class(inside[0]):
+        top = inside[0]
+    roots = _split_roots(inside) or [("", top)]
+    found = [(split, kind.name, path) for split, root in roots for kind in _folders(root) for path in _files(kind)]
+    pictures = [row for row in found if _is_picture(row[2])]
+    ignored = [path for _, _, path in found if not _is_picture(path)] + _strays({top, *(root for _, root in roots)})
+    classes = sorted({kind.name for _, root in roots for kind in _folders(root)})
+    _refuse_empty(folder, classes, Counter(kind for _, kind, _ in pictures))
+    numbers = {name: number for number, name in enumerate(classes)}
+    paths = [path for _, _, path in pictures]
+    return Pictures(
+        tuple(classes),
+        np.array([numbers[kind] for _, kind, _ in pictures], np.int64),
+        tuple(split for split, _, _ in pictures),
+        tuple(str(path.relative_to(folder)) for path in paths),
+        lambda i: decode(paths[i]),
+        tuple(str(path.relative_to(folder)) for path in ignored),
+    )
+
+
+def _split_roots(folders: Sequence[Path]) -> list[tuple[str, Path]]:
+    """The split that each folder is by its name, if all are; where there is no test set, no split counts as published."""
+    names = {folder.name.lower() for folder in folders}
+    if not names <= set(SPLIT_FOLDERS):
+        return []
+    return [(SPLIT_FOLDERS[folder.name.lower()] if "test" in names else "", folder) for folder in folders]
+
+
+def _strays(folders: Iterable[Path]) -> list[Path]:
+    return sorted(path for folder in folders for path in _files(folder, deep=False))
+
+
+def _refuse_empty(folder: Path, classes: Sequence[str], count: Counter[str]) -> None:
+    empty = [name for name in classes if not count[name]]
+    if empty:
+        raise UserError(f"{folder}: no JPEG or PNG file in class {', '.join(empty)}; add pictures or remove the folder")
+    if not classes:
+        raise UserError(f"{folder}: no class sub-folders; expected one folder a class, with JPEG or PNG files in it")
+    if len(classes) < 2:
+        raise UserError(f"{folder}: only one class, {classes[0]}; a classifier needs at least two sub-folders")
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX")))
+
+
+def _is_class(folder: Path) -> bool:
+    return any(_is_picture(path) for path in _files(folder, deep=False)) or not _folders(folder)
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in FORMATS
+
+
+def _files(folder: Path, *, deep: bool = True) -> list[Path]:
+    found = folder.rglob("*") if deep else folder.iterdir()
+    return sorted(path for path in found if path.is_file() and not path.name.startswith("."))

@@ -1,0 +1,94 @@
+"""EfficientNet-Lite0 (arXiv:1905.11946, without squeeze and excitation), in the shape that its ImageNet weights have."""
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from imagetrail.models import activations
+from imagetrail.models.layers import Residual, Shift, scaled
+
+# Of each stage: blocks, kernel, stride of the first block, factor on the channels within a block, channels.
+STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+STEM, HEAD = 32, 1280  # channels
+MAPPED = (3, 4, 5)  # stages
+SMALLEST = 84  # pixels: smaller pictures are enlarged by a whole factor to this or more
+
+
+class Pyramid(nn.Sequential):
+    """Layers, some of which also hand on a 3×3 map of what they see: N×C×H×W to N×D, with the last one's mean at the end."""
+
+    def __init__(self, layers: list[nn.Module], maps: dict[int, nn.Module]) -> None:
+        super().__init__(*layers)
+        self.maps = maps  # no weights in them; by the number of the layer they follow
+
+    def forward(self, features: Tensor) -> Tensor:
+        seen = []
+        for number, layer in enumerate(self):
+            features = layer(features)
+            if number in self.maps:
+                seen.append(self.maps[number](features).flatten(1))
+        return torch.cat([*seen, features.mean((2, 3))], 1)
+
+
+def lite0(
+    *,
+    size: int,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    classes: int,
+    activation: str = "relu6",
+    width: float = 1.0,
+    dropout: float = 0.0,
+) -> nn.Sequential:
+    """N×C×H×W pictures, `size` on both sides, normalised by `mean` and `std` per channel, to N×K logits.
+
+    Beside the mean of the last layer, the head reads coarse maps of stages 3 to 5: pictures unlike those of ImageNet are
+    told apart by where simple parts are. The ImageNet weights were learned with relu6 and at width 1.
+    """
+    layer = partial(_layer, activation=activation)
+    enlarged = size * max(1, -(-SMALLEST // size))
+    side, channels = -(-enlarged // 2), scaled(STEM, width)
+    layers: list[nn.Module] = [_as_imagenet(mean, std, enlarged // size), layer(len(mean), channels, 3, 2, enlarged)]
+    maps: dict[int, nn.Module] = {}
+    outputs = scaled(HEAD, width)
+    for stage, (blocks, kernel, first, factor, wide) in enumerate(STAGES, 1):
+        for stride in (first, *[1] * (blocks - 1)):
+            inner, out = channels * factor, scaled(wide, width)
+            expand = [layer(channels, inner, 1, 1, side)] if factor > 1 else []
+            within = (*expand, layer(inner, inner, kernel, stride, side, groups=inner), layer(inner, out, 1, 1, side)[:-1])
+            layers.append((Residual if stride == 1 and channels == out else nn.Sequential)(*within))
+            channels, side = out, -(-side // stride)
+        if stage in MAPPED:
+            maps[len(layers) - 1] = nn.AvgPool2d(side - 2 * (side // 3), side // 3)
+            outputs += 9 * channels
+    layers.append(layer(channels, scaled(HEAD, width), 1, 1, side))
+    head = nn.Sequential(nn.BatchNorm1d(outputs, affine=False), nn.Dropout(dropout), nn.Linear(outputs, classes))
+    return nn.Sequential(Pyramid(layers, maps), head)
+
+
+def _as_imagenet(mean: tuple[float, ...], std: tuple[float, ...], factor: int) -> nn.Sequential:
+    """Enlarged, and in the unit that the weights were learned in: (grey level − 127) / 128."""
+    shift = Shift([spread / 128 for spread in std], [(middle - 127) / 128 for middle in mean])
+    return nn.Sequential(shift, *([nn.Upsample(scale_factor=factor, mode="bilinear")] if factor > 1 else []))
+
+
+def _layer(into: int, out: int, kernel: int, stride: int, side: int, *, activation: str, groups: int = 1) -> nn.Sequential:
+    """Convolution, normalisation, activation. Padded as TensorFlow does, where an odd pixel goes to the right and below."""
+    missing = max((-(-side // stride) - 1) * stride + kernel - side, 0)
+    before, after = missing // 2, missing - missing // 2
+    even = before == after
+    return nn.Sequential(
+        nn.Identity() if even else nn.ZeroPad2d((before, after, before, after)),
+        nn.Conv2d(into, out, kernel, stride, before if even else 0, groups=groups, bias=False),
+        nn.BatchNorm2d(out, eps=1e-3),
+        activations.build(activation),
+    )

@@ -1,0 +1,101 @@
+"""What a search has found, from its files alone: which fields mattered, how it went, and what no trial beats."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from imagetrail.base.files import read_csv
+from imagetrail.plots import charts
+
+Draw = Callable[[Path | BinaryIO], None]
+
+GROUPS = 3  # of numbers, by size
+KEPT = ("number", "state", "epochs", "value")  # columns of trials.csv that say how a trial went, not what it tried
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """The rows of trials.csv, numbers as numbers; a trial without a score has the value NaN."""
+    rows = [{name: _number(value) for name, value in row.items()} for row in read_csv(folder / "trials.csv")]
+    return [row | {"value": float("nan") if row["value"] == "" else row["value"]} for row in rows]
+
+
+def pictures(folder: Path) -> dict[str, Draw]:
+    """Pictures of a search by name, each to be drawn into a file."""
+    rows = read(folder)
+    names, scored = fields(rows, folder), [row for row in rows if row["value"] == row["value"]]
+    shares = importance(rows, first_scores(folder), names)
+    found: dict[str, Draw] = {
+        "trials": partial(charts.trials, rows),
+        "importance": partial(charts.importance, shares),
+        "parallel": partial(charts.parallel, scored, list(shares)),
+    }
+    if front := _front(folder):
+        found["pareto"] = partial(charts.pareto, front, _cost(front))
+    return found
+
+
+def fields(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[str]:
+    """The columns that are fields of the recipe and were varied."""
+    recipe = json.loads((folder / "recipe.json").read_text())
+    return [name for name in rows[0] if name in recipe and name not in KEPT and len({row[name] for row in rows}) > 1]
+
+
+def first_scores(folder: Path) -> dict[int, float]:
+    """Each trial's top-1 on valid after the first rung, where all of them can be compared; by number."""
+    curves = read_csv(folder / "history.csv")
+    rung = min(int(row["epochs"]) for row in read_csv(folder / "trials.csv") if int(row["epochs"]))
+    return {int(row["number"]): float(row["valid_top1"]) for row in curves if int(row["epoch"]) == rung}
+
+
+def importance(rows: Sequence[Mapping[str, Any]], scores: Mapping[int, float], names: Sequence[str]) -> dict[str, float]:
+    """The share of the scores' variance that each field explains by itself, the largest first.
+
+    Epsilon squared of a one-way analysis of variance (Kelley 1935): about 0 for a field without effect, however many
+    values it has. Numbers are taken in groups of equal size.
+    """
+    scored = [row for row in rows if row["number"] in scores]
+    values = np.array([scores[row["number"]] for row in scored])
+    found = {name: _explained(values, _groups([row[name] for row in scored])) for name in names}
+    return dict(sorted(found.items(), key=lambda pair: -pair[1]))
+
+
+def _front(folder: Path) -> list[dict[str, Any]]:
+    """The finished trials that no other beats in both score and cost, cheapest first; none if the search has not said."""
+    file = folder / "pareto.csv"
+    return [{name: _number(value) for name, value in row.items()} for row in read_csv(file)] if file.exists() else []
+
+
+def _cost(front: Sequence[Mapping[str, Any]]) -> str:
+    """The column by which a front is in order, the cheapest first."""
+    names = [name for name in front[0] if name not in KEPT]
+    return next(name for name in names if [row[name] for row in front] == sorted({row[name] for row in front}))
+
+
+def _number(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _groups(values: Sequence[Any]) -> list[Any]:
+    if len(set(values)) <= GROUPS or any(isinstance(value, str) for value in values):
+        return list(values)
+    ranks = np.argsort(np.argsort(np.array(values, float), kind="stable"), kind="stable")
+    return list(ranks * GROUPS // len(values))
+
+
+def _explained(values: np.ndarray[Any, Any], groups: Sequence[Any]) -> float:
+    kinds = sorted(set(groups), key=str)
+    left, total = len(values) - len(kinds), float(((values - values.mean()) ** 2).sum())
+    if left < 1 or not total:
+        return 0.0
+    members = [values[[group == kind for group in groups]] for kind in kinds]
+    within = sum(float(((member - member.mean()) ** 2).sum()) for member in members)
+    return max(0.0, 1 - (within / left) / (total / (len(values) - 1)))

@@ -1,0 +1,103 @@
+"""The champion's history, `champion/ledger.jsonl`: a line a promotion or rollback, only ever appended to.
+
+Its last line says which model is the champion, whatever a disk or a server may hold.
+"""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from imagetrail.base import paths
+from imagetrail.base.errors import UserError
+from imagetrail.base.files import replacing
+from imagetrail.base.params import Section, check, load
+from imagetrail.release import git_dvc
+
+FILE = paths.CHAMPION / "ledger.jsonl"
+FOLDER = paths.CHAMPION / "model"  # DVC keeps it, the next file points at it
+POINTER = paths.CHAMPION / "model.dvc"
+MODEL = FOLDER / "model.onnx"
+
+
+class Entry(Section):
+    """One line."""
+
+    number: int  # 1, 2, …
+    action: Literal["promote", "rollback"]
+    when: str  # UTC, ISO 8601, to the second
+    who: str
+    commit: str  # that was checked out; empty outside git
+    model: str  # sha256 of the ONNX file
+    data: str  # DVC's hash of what it was trained on
+    decision: str  # sha256 of the gate's decision.json
+    champion: dict[str, Any]  # the `outs` entry of champion/model.dvc
+    reason: str | None  # why, where it was forced
+    seal: str = ""  # sha256 of all this and of the seal before, so that an edit is noticed
+
+
+def read(root: Path = Path()) -> list[Entry]:
+    """All lines, oldest first; none without a champion. Raises UserError if they were not all written by imagetrail."""
+    entries: list[Entry] = []
+    before = ""
+    for number, line in enumerate(_lines(root), 1):
+        where = f"{FILE}: line {number}"
+        try:
+            value = json.loads(line)
+        except ValueError:
+            raise _edited(f"{where} is not JSON") from None
+        entry = check(Entry, value, where)
+        if entry.number != number:
+            raise _edited(f"{where} has the number {entry.number}")
+        if entry.seal != _seal(entry, before):
+            raise _edited(f"{where} is not what imagetrail wrote there")
+        entries.append(entry)
+        before = entry.seal
+    return entries
+
+
+def append(root: Path, **facts: Any) -> Entry:
+    """Adds a line with these facts, who and when, and returns it."""
+    history = read(root)
+    entry = Entry(
+        number=len(history) + 1,
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        who=git_dvc.user(root),
+        commit=git_dvc.head(root),
+        **facts,
+    )
+    sealed = entry.model_copy(update={"seal": _seal(entry, history[-1].seal if history else "")})
+    with replacing(root / FILE) as temporary:
+        lines = [*_lines(root), json.dumps(sealed.model_dump()).encode()]
+        temporary.write_bytes(b"".join(line + b"\n" for line in lines))
+    return sealed
+
+
+def present(root: Path = Path()) -> bool:
+    """Whether there is a champion. Raises UserError if git names one that DVC has not brought here yet."""
+    if (root / POINTER).exists() and not (root / MODEL).exists():
+        raise UserError(f"{FOLDER} is not here, which {POINTER} names; run `dvc pull {POINTER}`, then this again")
+    return (root / MODEL).exists()
+
+
+def tracked(root: Path) -> dict[str, Any] | None:
+    """The `outs` entry of champion/model.dvc; None if there is none. Raises UserError if it is not one."""
+    if not (root / POINTER).exists():
+        return None
+    entries = load(list[dict[str, Any]], "outs", root / POINTER)
+    if len(entries) != 1:
+        raise UserError(f"{POINTER}: expected one entry in `outs`, not {len(entries)}")
+    return entries[0]
+
+
+def _lines(root: Path) -> list[bytes]:
+    return (root / FILE).read_bytes().removesuffix(b"\n").split(b"\n") if (root / FILE).exists() else []
+
+
+def _seal(entry: Entry, before: str) -> str:
+    return hashlib.sha256((before + json.dumps(entry.model_dump(exclude={"seal"}))).encode()).hexdigest()
+
+
+def _edited(what: str) -> UserError:
+    return UserError(f"{what}: the ledger was edited; bring it back with `git checkout -- {FILE}`")

@@ -1,0 +1,182 @@
+"""The champion changes: its folder, then DVC, then the ledger. Killed anywhere, the same command completes it.
+
+Until the ledger has its line, the champion is the one of the line before. MLflow follows the ledger (`publishing`).
+"""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from imagetrail.base import paths, pipeline
+from imagetrail.base.errors import UserError
+from imagetrail.base.files import remove, replacing, write_json
+from imagetrail.release import git_dvc, ledger, verification
+from imagetrail.release.ledger import FOLDER, POINTER, Entry
+
+GATE, EXPORT = paths.ARTIFACTS / "gate", paths.ARTIFACTS / "export"
+COPIES = (
+    paths.ARTIFACTS / "evaluate" / "metrics.json",
+    GATE / "decision.json",
+    GATE / "disagreements.png",
+    EXPORT / "reference.npz",
+    EXPORT / "trained_on.parquet",
+)
+
+
+@dataclass(frozen=True)
+class Challenger:
+    file: Path
+    model: str  # sha256 of the file
+    data: str  # DVC's hash of data/split/train
+
+
+def promote(root: Path = Path(), *, reason: str | None = None) -> Entry | None:
+    """Makes the challenger the champion; None if it is that already.
+
+    reason: why it shall be so whatever the gate says. Raises UserError without one unless the gate says PROMOTE for
+    exactly these two models, and if any file differs from dvc.lock or the ledger.
+    """
+    if reason is not None and not reason.strip():
+        raise UserError("--force needs a reason: the ledger keeps it")
+    with _alone(root):
+        history = ledger.read(root)
+        last, challenger = history[-1] if history else None, _challenger(root)
+        begun = _begun(root, last, challenger)
+        if last and last.model == challenger.model:
+            return None
+        decision = (FOLDER if begun else GATE) / "decision.json"
+        if reason is None:
+            _refuse_without_decision(root, decision, challenger, last)
+        if not begun:
+            _fill(root, challenger)
+        (root / POINTER).unlink(missing_ok=True)  # a broken-off `dvc add` may have left half of it
+        git_dvc.dvc(root, "add", "--quiet", str(FOLDER))
+        facts = {
+            "model": challenger.model,
+            "data": challenger.data,
+            "decision": git_dvc.sha256(root / FOLDER / decision.name),
+        }
+        return ledger.append(root, action="promote", champion=ledger.tracked(root), reason=reason, **facts)
+
+
+def rollback(root: Path = Path(), number: int | None = None) -> tuple[Entry, bool]:
+    """Makes the champion of that line of the ledger (default: the one before the present) the champion again.
+
+    Returns the ledger's last line, and whether it is new. Raises UserError, with nothing changed, if there is no such
+    line or DVC's cache does not have that champion whole.
+    """
+    with _alone(root):
+        history = ledger.read(root)
+        target = _target(history, number)
+        cache = git_dvc.cache_folder(root)
+        if not _whole(cache, target.champion["md5"]):
+            fetch = "dvc fetch" if target == history[-1] else "dvc fetch --all-commits"
+            raise UserError(
+                f"DVC's cache does not have line {target.number}'s champion whole; run `{fetch}`, then this again"
+            )
+        with replacing(root / POINTER) as temporary:
+            temporary.write_text(yaml.safe_dump({"outs": [target.champion]}, sort_keys=False))
+        remove(root / FOLDER)  # DVC would trust the times of files that it knows
+        git_dvc.dvc(root, "checkout", "--quiet", "--force", str(POINTER))
+        if target.champion == history[-1].champion:
+            return history[-1], False
+        facts = target.model_dump(include={"model", "data", "decision", "champion"})
+        return ledger.append(root, action="rollback", reason=None, **facts), True
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Waits for any other promotion in this working copy."""
+    path = root / ".imagetrail" / "promotion.lock"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        for leftover in (root / paths.CHAMPION).glob(".*.partial"):
+            remove(leftover)
+        yield
+
+
+def _challenger(root: Path) -> Challenger:
+    """The model that `export` chose; raises UserError unless all that goes with it is what dvc.lock says."""
+    outs = verification.locked(root, EXPORT, GATE, paths.ARTIFACTS / "evaluate")
+    if not any(out.owner == "gate" for out in outs):
+        raise UserError("there is no model to promote; run `dvc repro` first")
+    verification.refuse_differences(root, outs)
+    file = pipeline.challenger(root)
+    return Challenger(file, git_dvc.sha256(file), pipeline.data_version(root))
+
+
+def _begun(root: Path, last: Entry | None, challenger: Challenger) -> bool:
+    """Whether a promotion of this challenger was broken off after its folder was there.
+
+    Raises UserError if the folder holds what the ledger knows nothing of.
+    """
+    model = root / ledger.MODEL
+    held = git_dvc.sha256(model) if model.exists() else None
+    if held == challenger.model and not (last and last.model == held):
+        return True
+    as_told = not (root / FOLDER).exists() or (last and git_dvc.md5(root / FOLDER) == last.champion["md5"])
+    if as_told and ledger.tracked(root) == (last.champion if last else None):
+        return False
+    heal = (
+        f"`imagetrail rollback {last.number}` brings the ledger's champion back"
+        if last
+        else f"remove {FOLDER} and {POINTER}"
+    )
+    raise UserError(f"{FOLDER} is not the champion that {ledger.FILE} names; {heal}")
+
+
+def _refuse_without_decision(root: Path, file: Path, challenger: Challenger, last: Entry | None) -> None:
+    decision = json.loads((root / file).read_text())
+    if decision["decision"] != "PROMOTE":
+        raise UserError(
+            f"the gate says {decision['decision']}: {decision['reason']}; "
+            "`imagetrail promote --force REASON` does it all the same, and the ledger keeps the reason"
+        )
+    of = {"challenger": challenger.model, "champion": last.model if last else None}
+    for name, model in of.items():
+        if decision.get(name) != model:
+            raise UserError(f"{file} is about another {name} than {(model or 'none')[:12]}; run `dvc repro`")
+
+
+def _fill(root: Path, challenger: Challenger) -> None:
+    """champion/model/ with the challenger and all that is known of it, whole or not at all."""
+    origin: dict[str, Any] = {"model": challenger.model, "data": challenger.data, "commit": git_dvc.head(root)}
+    with replacing(root / FOLDER) as folder:
+        folder.mkdir(parents=True)
+        shutil.copyfile(challenger.file, folder / ledger.MODEL.name)
+        for file in COPIES:
+            shutil.copyfile(root / file, folder / file.name)
+        write_json(folder / "origin.json", origin | {"dataset": pipeline.dataset(root)})
+
+
+def _target(history: list[Entry], number: int | None) -> Entry:
+    if not history:
+        raise UserError("no model has been promoted yet")
+    if number is not None:
+        if not 1 <= number <= len(history):
+            raise UserError(f"the ledger has no line {number}; it has {len(history)}")
+        return history[number - 1]
+    promotions = [entry for entry in history if entry.action == "promote"]
+    present = max((entry.number for entry in promotions if entry.model == history[-1].model), default=0)
+    before = [entry for entry in promotions if entry.number < present and entry.model != history[-1].model]
+    if not before:
+        raise UserError("there is no champion before the present one")
+    return before[-1]
+
+
+def _whole(cache: Path, md5: str) -> bool:
+    """Whether the cache has this folder with every file, undamaged."""
+    listing = git_dvc.cached(cache, md5)
+    if not listing.exists():
+        return False
+    needed = [md5, *verification.listing(cache, md5).values()]
+    files = {git_dvc.cached(cache, name): name.removesuffix(".dir") for name in needed}
+    return all(file.exists() for file in files) and all(found == files[file] for file, found in git_dvc.hashed(files))

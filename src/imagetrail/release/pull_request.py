@@ -1,0 +1,154 @@
+"""What a retraining found, as a branch for one pull request: merging it is the promotion."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from imagetrail.base import pipeline
+from imagetrail.base.errors import UserError
+from imagetrail.base.files import replacing
+from imagetrail.base.paths import ARTIFACTS, CHAMPION
+from imagetrail.release import git_dvc, ledger, promotion
+
+BRANCH, PICTURES, REJECTED = "retrain", "retrain-pictures", "retrain-rejected"  # all are written anew each time
+BODY = Path(".imagetrail/proposal.md")
+LIMIT = 60_000  # characters; GitHub takes 65,536
+RESULTS = ("dvc.lock", str(ARTIFACTS), str(CHAMPION))
+FIGURES = ("top1", "macro_f1", "log_loss", "ece_calibrated")
+
+
+def recall(root: Path = Path()) -> str:
+    """Takes the results of the last run that no merge has brought here, so that DVC runs only what has changed since.
+
+    Not where there have been other results since that run began. DVC's own run-cache does not do: it pushes nothing of
+    metrics, without which `dvc repro` runs a stage again.
+    """
+    remote = [f"refs/remotes/origin/{name}" for name in (BRANCH, REJECTED)]
+    newest_first = git_dvc.git(root, "for-each-ref", "--sort=-committerdate", "--format=%(refname:short)", *remote)
+    results = RESULTS[:2]
+    for branch in (newest_first or "").split():
+        begun = git_dvc.git(root, "merge-base", "HEAD", branch)
+        moved = begun is None or git_dvc.git(root, "diff", "--quiet", begun, "--", *results) is None
+        if not moved and git_dvc.git(root, "checkout", branch, "--", *results) is not None:
+            return f"beginning with the results of {branch}"
+    return "beginning with the results of the last commit"
+
+
+def propose(root: Path = Path()) -> str:
+    """Commits results that are new to the branch `retrain` and, on PROMOTE, the new champion; returns what it did.
+
+    REJECT, and results that the last commit has, change nothing: what was rejected goes to the branch
+    `retrain-rejected`, for `recall`. What a reviewer reads is in .imagetrail/proposal.md.
+    Raises UserError if anything but results has changed since the last commit.
+    """
+    _refuse_other_changes(root)
+    locked, before = pipeline.lock(root), _committed(root)
+    decision = json.loads((root / ARTIFACTS / "gate" / "decision.json").read_text())
+    if pipeline.version(locked) == pipeline.version(before):
+        return _tell(root, "nothing to do: the results are those of the last commit", "")
+    if decision["decision"] == "REJECT":
+        _keep(root, f"Rejected: {decision['reason']}")
+        report = _report(root, pictures="")
+        return _tell(root, f"REJECT: {decision['reason']}; nothing is changed", report)
+    report = _report(root, pictures=_pictures(root))
+    git_dvc.git(root, "checkout", "--quiet", "-B", BRANCH)
+    top1 = _interval(_metrics(root, ARTIFACTS / "evaluate"), "top1")
+    _commit(root, f"Retrained: {decision['decision']}, top-1 {top1}")
+    done = f"{decision['decision']}: the results are on the branch {BRANCH}"
+    if decision["decision"] == "PROMOTE" and (entry := promotion.promote(root)):
+        git_dvc.dvc(root, "repro", "--quiet")  # the gate has read another champion
+        _commit(root, f"Champion: {entry.model[:12]}, number {entry.number} of the ledger")
+        done += ", with the new champion"
+    return _tell(root, done, report)
+
+
+def _refuse_other_changes(root: Path) -> None:
+    others = [f":(exclude){path}" for path in RESULTS]
+    if git_dvc.git(root, "rev-parse", "HEAD") is None:
+        raise UserError("a proposal is a branch: there must be a first commit")
+    if changed := git_dvc.git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *others):
+        raise UserError(f"commit or stash first what is no result: {changed.splitlines()[0][2:].strip()}")
+
+
+def _committed(root: Path) -> dict[str, Any]:
+    """The stages of the last commit's dvc.lock."""
+    value = yaml.safe_load(git_dvc.git(root, "show", "HEAD:./dvc.lock") or "") or {}
+    return dict(value.get("stages", {}))
+
+
+def _commit(root: Path, message: str) -> None:
+    paths = [path for path in RESULTS if (root / path).exists()]
+    if git_dvc.git(root, "add", "--all", "--", *paths) is None or git_dvc.git(root, "commit", "-qm", message) is None:
+        raise UserError("git refuses to commit; `git commit` says why")
+
+
+def _keep(root: Path, message: str) -> None:
+    """The results as a commit of the branch `retrain-rejected`, which nobody merges."""
+    git_dvc.git(root, "add", "--all", "--", *RESULTS[:2])
+    _set_branch(root, REJECTED, git_dvc.git(root, "write-tree"), message, "-p", "HEAD")
+    git_dvc.git(root, "reset", "--quiet")
+
+
+def _set_branch(root: Path, name: str, tree: str | None, message: str, *parents: str) -> str:
+    """Makes a branch of a commit with this tree, without checking it out; returns the commit."""
+    commit = git_dvc.git(root, "commit-tree", *parents, "-m", message, str(tree)) or ""
+    git_dvc.git(root, "branch", "--force", name, commit)
+    return commit
+
+
+def _report(root: Path, *, pictures: str) -> str:
+    """The report, after a table of champion and challenger, and before what it took."""
+    old, new = _metrics(root, ledger.FOLDER), _metrics(root, ARTIFACTS / "evaluate")
+    rows = [f"| {name} | {_interval(old, name)} | {_interval(new, name)} |" for name in FIGURES if name in new]
+    text = (root / ARTIFACTS / "report" / "report.md").read_text()
+    table = ["| on test, 95 % | champion, when promoted | challenger |", "|---|---|---|", *rows]
+    return "\n".join([*table, "", pictures, text, "", _cost(root)])
+
+
+def _metrics(root: Path, folder: Path) -> dict[str, float]:
+    file = root / folder / "metrics.json"
+    return dict(json.loads(file.read_text())) if file.exists() else {}
+
+
+def _interval(found: dict[str, float], name: str) -> str:
+    if name not in found:
+        return "–"
+    ends = f" ({found[f'{name}_low']:.4f} – {found[f'{name}_high']:.4f})" if f"{name}_low" in found else ""
+    return f"{found[name]:.4f}{ends}"
+
+
+def _cost(root: Path) -> str:
+    clocks = [json.loads(file.read_text()) for file in sorted((root / ARTIFACTS).glob("*/timing.json"))]
+    seconds = sum(clock.get("seconds", 0) for clock in clocks)
+    memory = max((clock.get("peak_rss_bytes", 0) for clock in clocks), default=0)
+    return (
+        f"Cost: {seconds:.0f} s for all stages, of which some may have run earlier; at most {memory / 1e9:.1f} GB of memory."
+    )
+
+
+def _pictures(root: Path) -> str:
+    """Links to the pictures in a commit of their own, where PICTURES_URL says how `{commit}` and `{file}` make an address.
+
+    Their branch has one commit, which the next one replaces: a repository does not grow by them.
+    """
+    files = [file for stage in ("evaluate", "gate") for file in sorted((root / ARTIFACTS / stage).glob("*.png"))]
+    address = os.environ.get("PICTURES_URL", "")
+    if not files or not address:
+        return ""
+    rows = [f"100644 blob {git_dvc.git(root, 'hash-object', '-w', str(file.resolve()))}\t{file.name}" for file in files]
+    tree = git_dvc.git(root, "mktree", given="\n".join(rows) + "\n")
+    commit = _set_branch(root, PICTURES, tree, "Pictures of the last proposal")
+    links = [f"![{file.stem}]({address.replace('{commit}', commit).replace('{file}', file.name)})" for file in files]
+    return "\n".join(links) + "\n"
+
+
+def _tell(root: Path, done: str, report: str) -> str:
+    text = f"{done[0].upper()}{done[1:]}.\n\n{report}"
+    with replacing(root / BODY) as temporary:
+        temporary.write_text(
+            text if len(text) <= LIMIT else f"{text[:LIMIT]}\n\n… cut off: the rest is in artifacts/report.\n"
+        )
+    return done

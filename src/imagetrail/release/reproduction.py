@@ -1,0 +1,99 @@
+"""The pipeline of the last commit once more, in a second clone: do the same inputs give the same bytes?"""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+
+from imagetrail.base import pipeline
+from imagetrail.base.errors import UserError
+from imagetrail.base.files import read_csv
+from imagetrail.release import git_dvc, verification
+
+
+def reproduce(root: Path = Path(), *, tolerance: float | None = None) -> tuple[int, list[str]]:
+    """How many outs were compared with dvc.lock, and a line for each that differs.
+
+    Only fetched and hand-added data is copied; all else is made anew, with no cache. tolerance: compare the numbers in
+    JSON and CSV files, which may differ by so much, instead of bytes: for another kind of machine.
+    Raises UserError without a commit, or if the pipeline fails.
+    """
+    with TemporaryDirectory(prefix="imagetrail-") as folder:
+        clone = Path(folder) / "clone"
+        if git_dvc.git(root, "clone", "--quiet", str(root.resolve()), str(clone)) is None:
+            raise UserError("there is no commit to reproduce; commit dvc.lock first")
+        before = _results(clone)
+        if not before:
+            raise UserError("the last commit has no dvc.lock with results; run `dvc repro` and commit it")
+        committed = {path: clone / path for path in before if (clone / path).is_file()}
+        figures = {path: list(_numbers(file)) for path, file in committed.items()} if tolerance is not None else {}
+        _run(root, clone)
+        after = _results(clone)
+        if tolerance is None:
+            return len(before), [f"{path} has other bytes" for path in before if after.get(path) != before[path]]
+        pairs = {path: (numbers, list(_numbers(clone / path))) for path, numbers in figures.items() if numbers}
+        return len(pairs), [line for path, (old, new) in pairs.items() if (line := _far(path, old, new, tolerance))]
+
+
+def _results(root: Path) -> dict[str, str]:
+    return {path: md5 for entry in pipeline.lock(root).values() for path, md5 in pipeline.results(entry).items()}
+
+
+def _run(root: Path, clone: Path) -> None:
+    """Runs the clone's own code on copies of what came from outside."""
+    given = [*verification.tracked(clone), *verification.locked(clone, stage="fetch")]
+    verification.refuse_differences(root, given)
+    fetch = pipeline.stages(clone).get("fetch")
+    for path in [out.path for out in given] + list(fetch.deps if fetch else ()):
+        _copy(root / path, clone / path)
+    (clone / "dvc.lock").unlink()
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": f"{(clone / 'src').resolve()}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{clone / 'mlflow.db'}",
+    }
+    git_dvc.dvc(clone, "cache", "dir", "--local", str(clone / ".dvc" / "cache"))
+    if owners := sorted({out.owner for out in given}):
+        git_dvc.dvc(clone, "commit", "--force", "--quiet", *owners)
+    git_dvc.dvc(clone, "repro", "--no-run-cache", environment=environment, shown=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    if target.exists() or not source.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target)
+    else:
+        shutil.copyfile(source, target)
+
+
+def _numbers(file: Path) -> Iterator[float]:
+    """Every number in a JSON, YAML or CSV file, in its order; none for other files or one that is not there."""
+    if file.suffix in (".json", ".yaml") and file.exists():
+        yield from _leaves(yaml.safe_load(file.read_text()))
+    elif file.suffix == ".csv" and file.exists():
+        yield from _leaves(read_csv(file))
+
+
+def _leaves(value: Any) -> Iterator[float]:
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(item)
+        return
+    try:
+        yield float(value)
+    except (TypeError, ValueError):
+        return
+
+
+def _far(path: str, old: list[float], new: list[float], tolerance: float) -> str:
+    if len(old) != len(new):
+        return f"{path} has {len(new)} numbers, not {len(old)}"
+    most = max(abs(a - b) for a, b in zip(old, new, strict=True))
+    return f"{path} differs by {most:.3g}" if not most <= tolerance else ""

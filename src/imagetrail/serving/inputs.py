@@ -1,0 +1,74 @@
+"""Pictures without labels on their way into a model: files, folders or stdin, decoded on all cores in bounded memory."""
+
+import io
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from imagetrail.base.errors import UserError
+from imagetrail.base.samples import Images
+from imagetrail.data.pictures import FORMATS, Unreadable, decode, fit, on_all_cores
+
+NAMED = FORMATS | {".avif", ".bmp", ".gif", ".heic", ".tif", ".tiff", ".webp"}  # the latter are refused, but by name
+STDIN = "-"  # one picture
+MAX_STDIN = 1 << 29  # bytes
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some of the files, in order: those that are pictures, and what is wrong with the others."""
+
+    files: list[str]
+    images: Images  # n×H×W×C
+    faults: list[tuple[str, str]]  # (file, reason)
+
+
+def find(names: Iterable[str]) -> list[str]:
+    """The files meant: a folder stands for all that are pictures by name in it and below, hidden ones left out.
+
+    Raises UserError for a folder without any.
+    """
+    return [file for name in names for file in (_below(Path(name)) if name != STDIN and Path(name).is_dir() else [name])]
+
+
+def _below(folder: Path) -> list[str]:
+    named = [path for path in folder.rglob("*") if path.suffix.lower() in NAMED and not path.name.startswith(".")]
+    found = [path for path in named if path.is_file()]
+    if not found:
+        raise UserError(f"{folder}: no picture in this folder; JPEG and PNG files are looked for, in sub-folders too")
+    return sorted(map(str, found))
+
+
+def batches(files: Sequence[str], shape: tuple[int, int, int], *, size: int = 256) -> Iterator[Batch]:
+    """All the files, `size` at a time; pictures become H×W×C as `shape` says, by the rule that holds for training."""
+
+    def read(name: str) -> Images | Unreadable:
+        try:
+            return fit(decode(_open(name)), shape)
+        except Unreadable as reason:
+            return reason
+
+    read_images = on_all_cores(read, files)
+    for start in range(0, len(files), size):
+        names = files[start : start + size]
+        found = list(zip(names, read_images))  # noqa: B905  the names end first
+        good = [(name, image) for name, image in found if not isinstance(image, Unreadable)]
+        yield Batch(
+            [name for name, _ in good],
+            np.stack([image for _, image in good]) if good else np.empty((0, *shape), np.uint8),
+            [(name, str(reason)) for name, reason in found if isinstance(reason, Unreadable)],
+        )
+
+
+def _open(name: str) -> Path | io.BytesIO:
+    if name != STDIN:
+        if Path(name).exists() and not Path(name).is_file():
+            raise Unreadable("not a file")  # a pipe or device could keep us waiting for ever
+        return Path(name)
+    content = sys.stdin.buffer.read(MAX_STDIN + 1)
+    if not content or len(content) > MAX_STDIN:
+        raise Unreadable("nothing came" if not content else f"more than {MAX_STDIN:,} bytes")
+    return io.BytesIO(content)

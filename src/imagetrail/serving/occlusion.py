@@ -1,0 +1,54 @@
+"""Where a model looks, asked of the model alone: blur a patch and see how far its answer falls. No gradients, no torch."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from imagetrail.base.samples import Images
+
+SIDE = 224  # pixels that a small picture is enlarged to, about
+TINT = np.array([255, 90, 0])
+
+
+def sensitivity(
+    predict: Callable[[Images], NDArray[np.float64]], image: NDArray[np.uint8], target: int
+) -> NDArray[np.float64]:
+    """H×W, 0 … 1: how far the probability of class `target` falls, on average, when a patch over the pixel is blurred.
+
+    Blurring takes away what is there without adding an edge of its own (arXiv:1704.03296; patches: arXiv:1311.2901).
+    """
+    height, width = image.shape[:2]
+    patch = max(2, min(height, width) // 5)
+    step = max(1, patch // 2)
+    blurred = _blurred(image, patch)
+    corners = [(top, left) for top in range(1 - patch, height, step) for left in range(1 - patch, width, step)]
+    areas = [
+        (slice(max(0, top), top + patch), slice(max(0, left), left + patch)) for top, left in corners
+    ]  # they reach over the border, so that every pixel is in equally many
+    changed = np.repeat(image[None], len(areas) + 1, 0)
+    for copy, area in zip(changed, areas, strict=False):
+        copy[area] = blurred[area]
+    probabilities = predict(changed)[:, target]
+    total, count = np.zeros((height, width)), np.zeros((height, width))
+    for area, p in zip(areas, probabilities, strict=False):
+        total[area] += probabilities[-1] - p
+        count[area] += 1
+    fall: NDArray[np.float64] = np.maximum(total / count, 0)
+    return fall / max(float(fall.max()), 1e-12)
+
+
+def _blurred(image: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
+    picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+    return np.asarray(picture.filter(ImageFilter.GaussianBlur(radius))).reshape(image.shape)
+
+
+def picture(image: NDArray[np.uint8], heat: NDArray[np.float64]) -> Image.Image:
+    """The picture, and beside it the same in grey, orange where the heat is."""
+    scale = max(1, round(SIDE / image.shape[0]))
+    colour = np.broadcast_to(image, (*image.shape[:2], 3))
+    grey = np.broadcast_to(image.mean(2, keepdims=True), colour.shape)
+    marked = grey + heat[..., None] * 0.8 * (TINT - grey)
+    both = np.concatenate([colour, np.full((image.shape[0], 1, 3), 255), marked.round()], 1).astype(np.uint8)
+    return Image.fromarray(both.repeat(scale, 0).repeat(scale, 1))

@@ -1,0 +1,111 @@
+"""What a model says of pictures: which model, its answers, and how they are written down. No torch."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from imagetrail.base import pipeline
+from imagetrail.base.errors import UserError
+from imagetrail.base.files import replacing
+from imagetrail.release import ledger
+from imagetrail.serving import occlusion
+from imagetrail.serving.inputs import STDIN, Batch
+from imagetrail.serving.onnx_model import Model
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is in a picture."""
+
+    file: str
+    ranked: tuple[tuple[str, float], ...]  # classes and their calibrated probabilities, the likeliest first
+    unsure: bool
+    explanation: str | None = None  # the picture that shows where the model looked
+
+
+def model_in_use(named: Path | None = None) -> Path:
+    """The ONNX file to use: the one named, else the champion, else what export chose."""
+    if named:
+        return named
+    if ledger.present():
+        return ledger.MODEL
+    try:
+        return pipeline.challenger()
+    except UserError as error:
+        raise UserError(f"there is no champion, and {error}") from None
+
+
+def answers(model: Model, batch: Batch, *, top: int, unsure: float) -> list[Answer]:
+    """The `top` likeliest classes of each picture; unsure where the likeliest has a probability below `unsure`."""
+    probabilities = model.predict(batch.images)
+    order = np.argsort(-probabilities, 1, kind="stable")[:, :top]
+    return [
+        Answer(file, tuple((model.classes[k], float(row[k])) for k in best), bool(row[best[0]] < unsure))
+        for file, row, best in zip(batch.files, probabilities, order, strict=True)
+    ]
+
+
+def explained(model: Model, batch: Batch, found: Sequence[Answer], folder: Path) -> Iterator[Answer]:
+    """The answers, each with a picture of where the model looked, written to `folder` under a name of its own."""
+    for answer, image in zip(found, batch.images, strict=True):
+        heat = occlusion.sensitivity(model.predict, image, model.classes.index(answer.ranked[0][0]))
+        key = hashlib.sha256(os.fsencode(answer.file)).hexdigest()[:8]  # tells a/x.png from b/x.png
+        path = folder / f"{'stdin' if answer.file == STDIN else Path(answer.file).stem[:80]}-{key}.png"
+        with replacing(path) as temporary:
+            occlusion.picture(image, heat).save(temporary, "PNG")
+        yield replace(answer, explanation=str(path))
+
+
+def as_table(answered: Iterable[Answer], files: Sequence[str]) -> Iterator[str]:
+    """Lines to be read by people: what cannot be printed in a name is escaped."""
+    width = min(60, max(map(len, files)))
+    for answer in answered:
+        found = "  ".join(f"{name} {100 * p:.1f} %" for name, p in answer.ranked)
+        line = f"{answer.file:{width}s}  {'unsure: ' if answer.unsure else ''}{found}"
+        if answer.explanation:
+            line += f"  {answer.explanation}"
+        yield printable(line)
+
+
+def printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def as_json(answered: Iterable[Answer], files: Sequence[str]) -> Iterator[str]:  # noqa: ARG001  as the others
+    """An object a line. A name that is not UTF-8 has its odd bytes as Python's os.fsdecode gives them."""
+    for answer in answered:
+        best, p = answer.ranked[0]
+        row = {"file": answer.file, "class": best, "probability": round(p, 6), "unsure": answer.unsure}
+        row["top"] = [{"class": name, "probability": round(p, 6)} for name, p in answer.ranked]
+        yield json.dumps(row | ({"explanation": answer.explanation} if answer.explanation else {}))
+
+
+def as_csv(answered: Iterable[Answer], files: Sequence[str]) -> Iterator[str]:  # noqa: ARG001  as the others
+    """A header, then a row a picture; further classes in columns class_2, probability_2 and so on."""
+    head = True
+    for answer in answered:
+        row: dict[str, object] = {"file": answer.file}
+        for rank, (name, p) in enumerate(answer.ranked, 1):
+            number = f"_{rank}" if rank > 1 else ""
+            row |= {f"class{number}": name, f"probability{number}": f"{p:.6f}"}
+            row |= {"unsure": str(answer.unsure).lower()} if rank == 1 else {}
+        row |= {"explanation": answer.explanation} if answer.explanation else {}
+        for values in [[*row], row.values()] if head else [row.values()]:
+            line = io.StringIO()
+            csv.writer(line, lineterminator="\r\n").writerow(values)  # what is in the terminator is quoted in a name
+            yield line.getvalue()[:-2]
+        head = False
+
+
+FORMATS: dict[str, Callable[[Iterable[Answer], Sequence[str]], Iterator[str]]] = {
+    "table": as_table,
+    "json": as_json,
+    "csv": as_csv,
+}

@@ -1,0 +1,189 @@
+"""Albumentations policies: more training images from those there are, each draw seeded by copy and group."""
+
+import os
+import random
+import sys
+import warnings
+from collections.abc import Iterator
+from inspect import signature
+from typing import Any
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer version
+sys.modules["albumentations.pytorch"] = None  # type: ignore[assignment]  # it would load torch, in every worker
+
+import albumentations as A
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from imagetrail.base.errors import UserError
+from imagetrail.base.lookup import alternatives, choose
+from imagetrail.base.rng import derive, generator
+from imagetrail.base.samples import Images
+
+Policy = list[dict[str, dict[str, Any]]]  # one transform a line: its name, and its arguments
+HERE = "params.yaml: augment.policy:"
+
+PRESETS: dict[str, Policy] = {
+    "digits": [  # what is written: nothing may be mirrored
+        {
+            "Affine": {
+                "translate_percent": [-0.07, 0.07],
+                "scale": [0.9, 1.1],
+                "rotate": [-10, 10],
+                "shear": [-8, 8],
+                "p": 0.9,
+            }
+        },
+        {"ElasticTransform": {"alpha": 8, "sigma": 4, "p": 0.5}},
+    ],
+    "objects": [  # things that look the same from the other side, on a plain ground
+        {"HorizontalFlip": {"p": 0.5}},
+        {"Affine": {"translate_percent": [-0.08, 0.08], "scale": [0.9, 1.1], "rotate": [-10, 10], "p": 0.8}},
+        {"ElasticTransform": {"alpha": 8, "sigma": 4, "p": 0.3}},
+        {"RandomBrightnessContrast": {"brightness_limit": 0.15, "contrast_limit": 0.15, "p": 0.5}},
+    ],
+    "photos": [  # taken by a camera: the frame, the light and the focus differ
+        {"HorizontalFlip": {"p": 0.5}},
+        {
+            "Affine": {
+                "translate_percent": [-0.1, 0.1],
+                "scale": [0.85, 1.25],
+                "rotate": [-12, 12],
+                "border_mode": 4,
+                "p": 0.8,
+            }
+        },
+        {"RandomBrightnessContrast": {"brightness_limit": 0.25, "contrast_limit": 0.25, "p": 0.6}},
+        {
+            "OneOf": {
+                "transforms": [{"GaussianBlur": {"blur_limit": [3, 3]}}, {"GaussNoise": {"std_range": [0.02, 0.06]}}],
+                "p": 0.2,
+            }
+        },
+        {"CoarseDropout": {"hole_height_range": [0.1, 0.25], "hole_width_range": [0.1, 0.25], "fill": 128, "p": 0.2}},
+    ],
+}
+COMBINATIONS = {kind.__name__: kind for kind in (A.OneOf, A.RandomOrder, A.Sequential, A.SomeOf)}  # have `transforms`
+ABSTRACT = A.ImageOnlyTransform, A.DualTransform, A.Transform3D
+TRANSFORMS = {
+    name: kind
+    for name, kind in vars(A).items()
+    if isinstance(kind, type)
+    and issubclass(kind, A.ImageOnlyTransform | A.DualTransform)
+    and not issubclass(kind, A.Transform3D)
+    and kind not in ABSTRACT
+}
+REFUSALS = (ValueError, TypeError, RuntimeError, KeyError, ArithmeticError, cv2.error)  # of images that do not suit
+
+
+def resolve(policy: str | Policy) -> Policy:
+    """The policy itself where it is a preset's name; raises UserError for a name there is not."""
+    return choose(PRESETS, policy, f"preset in {HERE}") if isinstance(policy, str) else policy
+
+
+def build(policy: str | Policy, shape: tuple[int, ...]) -> A.Compose:
+    """The policy as one transform of images of `shape` (H, W, C).
+
+    Raises UserError for a wrong name or argument, and for a transform that needs colour, or changes the size or type.
+    """
+    policy = resolve(policy)
+    compose = A.Compose([_transform(name, arguments) for line in policy for name, arguments in line.items()])
+    for line in alone(policy):  # each once for certain: in the policy it may be left to chance
+        _try(line, shape)
+    return compose
+
+
+def alone(policy: Policy) -> Iterator[Policy]:
+    """Each transform in the policy, those in combinations too, as a policy of its own that leaves nothing to chance."""
+    for line in policy:
+        for name, arguments in line.items():
+            if name in COMBINATIONS:
+                yield from alone(_listed(name, arguments))
+            else:
+                yield [{name: arguments | {"p": 1.0}}]
+
+
+def _listed(name: str, arguments: dict[str, Any]) -> Policy:
+    """The policy inside a combination."""
+    inside = arguments.get("transforms")
+    if not isinstance(inside, list) or not inside or not all(_is_line(line) for line in inside):
+        raise UserError(f"{HERE} {name}: transforms must be a list of transforms, each a name with its arguments")
+    return inside
+
+
+def _is_line(line: object) -> bool:
+    return isinstance(line, dict) and all(isinstance(arguments, dict) for arguments in line.values())
+
+
+def _transform(name: str, arguments: dict[str, Any]) -> A.BasicTransform | A.BaseCompose:
+    kind = choose(TRANSFORMS | COMBINATIONS, name, f"transform in {HERE}")
+    valid = set(signature(kind).parameters if name in COMBINATIONS else kind.InitSchema.model_fields) | {"p"}
+    for argument in arguments:
+        if argument not in valid:
+            raise UserError(f"{HERE} {name}: unknown argument {argument!r}; {alternatives(argument, valid)}")
+    if name in COMBINATIONS:
+        inside = [_transform(*item) for line in _listed(name, arguments) for item in line.items()]
+        arguments = arguments | {"transforms": inside}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Albumentations only warns of what it cannot use, and goes on without it
+        try:
+            return kind(**arguments)
+        except (UserWarning, *REFUSALS) as error:
+            raise UserError(f"{HERE} {name}: {_said(error)}") from None
+
+
+def _try(line: Policy, shape: tuple[int, ...]) -> None:
+    ((name, arguments),) = line[0].items()
+    transform = _transform(name, arguments)
+    try:
+        new = transform(images=_grey(shape))["images"][0]
+    except REFUSALS as error:
+        if shape[2] == 1 and _suits(transform, (*shape[:2], 3)):
+            raise UserError(f"{HERE} {name} needs 3 channels, and the images have 1 (data.channels)") from None
+        raise UserError(f"{HERE} {name} cannot be applied to images of {_named(shape)}: {_said(error)}") from None
+    _check(f"{HERE} {name}", new, shape)
+
+
+def _suits(transform: A.BasicTransform, shape: tuple[int, ...]) -> bool:
+    try:
+        return bool(len(transform(images=_grey(shape))["images"]))
+    except REFUSALS:
+        return False
+
+
+def _grey(shape: tuple[int, ...]) -> Images:
+    return np.full((1, *shape), 128, np.uint8)
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _check(who: str, image: NDArray[Any], shape: tuple[int, ...]) -> None:
+    if image.shape != shape or image.dtype != np.uint8:
+        raise UserError(
+            f"{who} turns {_named(shape)} uint8 into {_named(image.shape)} {image.dtype}; size and type must stay"
+        )
+
+
+def _named(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))
+
+
+def draw(transform: A.Compose, images: Images, *, group: int, seed: int, copy: int, first: int = 0) -> Images:
+    """New versions of `images`, `group` of them after another by one draw of the parameters.
+
+    first: number of the first group among all of the copy; a draw depends on (seed, copy, number of the group) alone.
+    """
+    cv2.setNumThreads(1)  # for small images a second thread costs more than it brings
+    made = np.empty_like(images)
+    for number, start in enumerate(range(0, len(images), group), first):
+        # one stream for each draw: Compose(seed=...) would give all its transforms the same one
+        transform.set_random_state(
+            generator(seed, "augment", copy, number), random.Random(derive(seed, "augment-py", copy, number))
+        )
+        new = transform(images=images[start : start + group])["images"]
+        _check(HERE, new[0], images.shape[1:])
+        made[start : start + group] = new
+    return made

@@ -1,0 +1,139 @@
+"""Which way is better, and which cure for scarce data helps? Reads split, augmented, synthetic, best.yaml, writes compare.
+
+Every arm of a set is trained with the same seeds, on the same images in the same order, and judged on valid; the test
+split stays untouched.
+
+How a cure comes into the final training, or not: the search says how much, the comparison says whether. `tune` may
+search the shares of augmented, synthetic and related images. Here each cure is tried alone against real images alone,
+with the value that search or recipe gave it, or where that is off, with the one in `compare.cures.tried`. cures.yaml
+has every cure that was tried: its value if it helps, else 0 or false. `train` follows best.yaml, and over it cures.yaml.
+A cure that is not listed, or that no stage has prepared, is not tried and stays as it is.
+
+A training on a part of the images gets the augmented versions of just these. Synthetic images were drawn by a model of
+all images, which favours them there; with `images: null`, or a set no larger than `images`, nothing is favoured.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from imagetrail.base import paths, pipeline
+from imagetrail.base.files import replacing, write_csv, write_json
+from imagetrail.base.params import load
+from imagetrail.compute import parallel
+from imagetrail.metrics.scores import Floats
+from imagetrail.stages.compare.arms import ALL, CURES, REAL, Compare, Contest, made_out
+from imagetrail.stages.compare.ranking import EFFECTS, HELPS, OUTCOMES, Standing, cures_sentence, rank, sentence
+from imagetrail.tracking import live, store
+from imagetrail.training import checkpoints
+from imagetrail.training import data as experiment
+from imagetrail.training.data import Experiment
+from imagetrail.training.history import as_row, times
+from imagetrail.training.jobs import Job, train
+from imagetrail.training.loop import Epoch
+from imagetrail.training.recipe import Recipe
+
+Rows = list[dict[str, Any]]
+
+
+def run() -> dict[str, float]:
+    compare, seed = load(Compare, "compare"), load(int, "seed")
+    base, data = experiment.best_recipe(epochs=1), experiment.open_experiment()
+    contests = made_out(compare, base, "params.yaml: compare", prepared=lambda cure: _prepared(data, cure))
+    inputs = pipeline.inputs("compare")
+    facts = {"inputs": inputs, "compare": compare.model_dump(), "base": base.model_dump(), "seed": seed}
+    jobs = _jobs(contests, range(seed, seed + compare.seeds), inputs, checkpoints.folder("compare", facts))
+    rows: Rows = []
+    curves: Rows = []
+    with live.running("compare", {"seeds": compare.seeds}) as log:
+        for job, done in zip(jobs, parallel.map(train, jobs), strict=True):
+            history = done or _guessing(job.recipe, classes=len(data.train.classes))
+            for contest, arm in _arms_of(job, contests):
+                which = {"set": contest.name, "arm": arm, "seed": job.seed}
+                rows.append(which | {score: history[-1][score] for score in ("valid_top1", "valid_loss")})
+                curves += [which | epoch for epoch in history]
+                log.part(store.arm_part(rows[-1], job.recipe.model_dump(), history), times(job.history))
+                print(f"{contest.name}: {arm}, seed {job.seed}: {rows[-1]['valid_top1']:.2%}", flush=True)
+        ranking = judged(rows, contests, images=len(data.valid))
+        _write(rows, curves, contests, ranking)
+    print("\n".join(f"{row['set']}: {row['verdict']}" for row in ranking["sets"]))
+    return {"trainings": len(jobs)}
+
+
+def _prepared(data: Experiment, cure: str) -> bool:
+    there = {
+        "augmented": len(data.augmented) > 0,
+        "synthetic": len(data.synthetic) > 0,
+        "related": bool((data.related.labels < len(data.train.classes)).any()),
+        "pretrained": bool(data.pretrained),
+    }
+    return there.get(cure, True)
+
+
+def _jobs(contests: Sequence[Contest], seeds: Iterable[int], inputs: dict[str, str], state: Path) -> list[Job]:
+    """Every training once, seed by seed."""
+    different = dict.fromkeys((recipe, contest.images) for contest in contests for recipe in contest.arms.values())
+    return [Job(inputs, recipe, images, seed, recipe.epochs, state) for seed in seeds for recipe, images in different]
+
+
+def _arms_of(job: Job, contests: Sequence[Contest]) -> Iterator[tuple[Contest, str]]:
+    """The arms that a training counts for."""
+    for contest in contests:
+        for arm, recipe in contest.arms.items():
+            if (recipe, contest.images) == (job.recipe, job.images):
+                yield contest, arm
+
+
+def _guessing(recipe: Recipe, classes: int) -> list[dict[str, float]]:
+    """What a training that diverged has learned: nothing."""
+    return [as_row(Epoch(recipe.epochs, math.log(classes), math.log(classes), 1 / classes, recipe.lr))]
+
+
+def judged(rows: Rows, contests: Sequence[Contest], *, images: int) -> dict[str, Any]:
+    """ranking.json: a sentence a set, how each arm stands, and each cure as it goes into the final training.
+
+    images: how many a score is a share of.
+    """
+    sets: Rows = []
+    arms: Rows = []
+    proven: dict[str, Any] = {}
+    for contest in contests:
+        scores = {arm: _scores(rows, contest.name, arm) for arm in contest.arms}
+        seeds, length = len(scores[contest.reference]), {"epochs": contest.epochs, "images": contest.images}
+        words = EFFECTS if contest.name == CURES else OUTCOMES
+        standings = rank(scores, contest.reference, resolution=1 / images, words=words)
+        verdict = sentence(standings, seeds)
+        if contest.name == CURES:
+            proven = _proven(contest, standings)
+            verdict = cures_sentence(standings, proven, seeds)
+        sets.append({"set": contest.name, "reference": contest.reference, "verdict": verdict, "seeds": seeds, **length})
+        arms += [{"set": contest.name} | asdict(standing) for standing in standings]
+    verdict = " ".join(row["verdict"] for row in sets)
+    return {"metric": "valid_top1", "verdict": verdict, "proven": proven, "sets": sets, "arms": arms}
+
+
+def _scores(rows: Rows, name: str, arm: str) -> Floats:
+    return np.array([row["valid_top1"] for row in rows if (row["set"], row["arm"]) == (name, arm)])
+
+
+def _proven(contest: Contest, standings: Sequence[Standing]) -> dict[str, Any]:
+    """Each cure's value in the final training: the one tried if it helps, else off."""
+    helping = [standing.arm for standing in standings if standing.verdict == HELPS]
+    cures = [arm.removeprefix("+") for arm in contest.arms if arm not in (REAL, ALL)]
+    return {cure: getattr(contest.arms[f"+{cure}" if f"+{cure}" in helping else REAL], cure) for cure in cures}
+
+
+def _write(rows: Rows, curves: Rows, contests: Sequence[Contest], ranking: dict[str, Any]) -> None:
+    folder = paths.artifacts("compare")
+    write_csv(folder / "results.csv", rows)
+    write_csv(folder / "history.csv", curves)
+    recipes = {contest.name: {arm: recipe.model_dump() for arm, recipe in contest.arms.items()} for contest in contests}
+    write_json(folder / "recipes.json", recipes)
+    write_json(folder / "ranking.json", ranking)
+    with replacing(experiment.CURES) as temporary:
+        temporary.write_text(yaml.safe_dump(ranking["proven"]))

@@ -1,0 +1,186 @@
+"""The model as one ONNX file: uint8 pictures in, calibrated probabilities out, preprocessing inside."""
+
+import copy
+import json
+import logging
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnxruntime import quantization
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from torch import Tensor, nn
+
+from imagetrail.base.errors import UserError
+from imagetrail.base.files import replacing
+from imagetrail.base.params import Section
+from imagetrail.base.samples import Images, Samples
+from imagetrail.metrics.calibration import Calibration
+from imagetrail.models.classifier import Classifier
+from imagetrail.serving.onnx_model import INPUT, OUTPUTS, PRODUCER, Model
+
+AS_TRAINED = Calibration(temperature=1.0)
+
+
+class Deployed(nn.Module):
+    """N×H×W×C uint8 to N×K probabilities, and to what the last layer sees, N×D."""
+
+    def __init__(self, model: Classifier, calibration: Calibration) -> None:
+        super().__init__()
+        self.model, self.calibration = copy.deepcopy(model).cpu(), calibration
+        self.mean, self.std = (values.reshape(-1, 1, 1) for values in (self.model.mean, self.model.std))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        network = self.model.network
+        # as Classifier has it, but channels first: onnxruntime is slow to subtract along a last dimension of 1 or 3
+        normal = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
+        features: Tensor = network[:-1](normal)
+        logs = network[-1](features).log_softmax(1)
+        probabilities: Tensor = ((logs - self.calibration.bend * logs**2) / self.calibration.temperature).softmax(1)
+        return probabilities, features
+
+
+def to_onnx(
+    model: Classifier, path: Path, *, calibration: Calibration = AS_TRAINED, facts: Mapping[str, str] | None = None
+) -> None:
+    """Writes `model` in float32, for any batch size; `facts` join its metadata."""
+    spec = model.spec
+    example = torch.zeros(2, spec.image_size, spec.image_size, spec.channels, dtype=torch.uint8)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore", FutureWarning)  # of torch's own use of its own functions
+    program = torch.onnx.export(
+        Deployed(model, calibration).eval(),
+        (example,),
+        dynamo=True,
+        input_names=[INPUT],
+        output_names=list(OUTPUTS),
+        dynamic_shapes={"images": {0: torch.export.Dim("N")}},
+        verbose=False,
+    )
+    assert program is not None
+    own = {"classes": json.dumps(spec.classes), "model": spec.model}
+    own |= {name: str(value) for name, value in asdict(calibration).items()}
+    _write(program.model_proto, own | {"producer": PRODUCER, "version": version("imagetrail")} | dict(facts or {}), path)
+
+
+def quantise(float32: Path, calibration: Samples, path: Path) -> None:
+    """Writes an int8 version of a file: static, per channel, ranges taken from `calibration`.
+
+    The first convolution stays in float32: with one channel or three to sum over, it is slower in int8.
+    """
+    metadata = {entry.key: entry.value for entry in onnx.load(float32).metadata_props}
+    with replacing(path) as temporary:
+        prepared = temporary.with_suffix(".prepared")
+        logging.getLogger().setLevel(logging.ERROR)  # onnxruntime's quantiser logs advice to the root logger
+        try:
+            quant_pre_process(str(float32), str(prepared), skip_symbolic_shape=True)
+            first = [node.name for node in onnx.load(prepared).graph.node if node.op_type == "Conv"][:1]
+            quantization.quantize_static(
+                str(prepared),
+                str(temporary),
+                _Calibration(calibration),
+                quant_format=quantization.QuantFormat.QDQ,
+                per_channel=True,
+                op_types_to_quantize=["Conv", "Gemm", "MatMul"],
+                nodes_to_exclude=first,
+            )
+        finally:
+            prepared.unlink(missing_ok=True)
+        _write(onnx.load(temporary), metadata, temporary)
+
+
+def _write(proto: onnx.ModelProto, metadata: dict[str, str], path: Path) -> None:
+    for node in [*proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output]:
+        del node.metadata_props[:]  # the exporter leaves stack traces, with paths of this machine
+        node.doc_string = ""
+    del proto.metadata_props[:]
+    onnx.helper.set_model_props(proto, metadata)
+    onnx.checker.check_model(proto, full_check=True)
+    with replacing(path) as temporary:
+        temporary.write_bytes(proto.SerializeToString(deterministic=True))
+
+
+class _Calibration(quantization.CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, samples: Samples) -> None:
+        self.chunks = samples.chunks(250)
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        chunk = next(self.chunks, None)
+        return None if chunk is None else {INPUT: chunk}
+
+
+# ---- what a file is worth ----
+
+# In a process of its own: the model's answers to the bytes on standard input, by onnxruntime and numpy alone.
+ALONE = """
+import sys, numpy, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+images = numpy.frombuffer(sys.stdin.buffer.read(), "uint8").reshape(-1, *session.get_inputs()[0].shape[1:])
+sys.stdout.buffer.write(session.run(["probabilities"], {"images": images})[0].tobytes())
+"""
+
+
+def answers_alone(path: Path, images: Images) -> NDArray[np.float32]:
+    """Probabilities n×K from a clean process that has onnxruntime and numpy but nothing of imagetrail or torch.
+
+    Raises UserError if it cannot load the file.
+    """
+    command = [sys.executable, "-I", "-c", ALONE, str(path.resolve())]
+    done = subprocess.run(command, input=np.ascontiguousarray(images).tobytes(), capture_output=True, cwd="/")
+    if done.returncode:
+        told = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason told"]
+        raise UserError(f"{path} cannot be used by onnxruntime alone: {told[-1]}")
+    return np.frombuffer(done.stdout, np.float32).reshape(len(images), -1)
+
+
+def latency(model: Model, images: Images, *, most: int = 300, seconds: float = 0.5) -> tuple[float, float]:
+    """Median and 99th percentile of the milliseconds that a batch takes: of `most` runs, or as many as `seconds` allow."""
+    for _ in range(3):
+        model.run(images, batch_size=len(images))
+    taken: list[float] = []
+    while len(taken) < 10 or (len(taken) < most and sum(taken) < seconds):
+        before = time.perf_counter()
+        model.run(images, batch_size=len(images))
+        taken.append(time.perf_counter() - before)
+    return float(np.median(taken)) * 1000, float(np.percentile(taken, 99)) * 1000
+
+
+class Budget(Section):
+    """The `export.budget` section: what the shipped file may take; null is no bound."""
+
+    max_ms: float | None  # median of a single picture on one thread: what a clock says decides
+    max_mb: float | None  # 10⁶ bytes
+    max_loss: float | None  # share of the validation images, net, that float32 gets right and the file does not
+
+
+@dataclass(frozen=True)
+class File:
+    """What the budget looks at."""
+
+    name: str
+    bytes: int
+    ms: float
+    loss: float
+
+
+def choose(files: Sequence[File], budget: Budget) -> File:
+    """The smallest file within the budget; raises UserError if there is none."""
+
+    def within(file: File) -> bool:
+        pairs = ((file.ms, budget.max_ms), (file.bytes / 1e6, budget.max_mb), (file.loss, budget.max_loss))
+        return all(bound is None or value <= bound for value, bound in pairs)
+
+    fitting = [file for file in files if within(file)]
+    if not fitting:
+        told = "; ".join(f"{file.name} {file.bytes / 1e6:.2f} MB, {file.ms:.2f} ms, loss {file.loss:.2%}" for file in files)
+        raise UserError(f"params.yaml: export.budget: no file is within it: {told}")
+    return min(fitting, key=lambda file: file.bytes)

@@ -1,0 +1,50 @@
+"""Bring the pictures in. Reads the mirrors or the user's folder, writes data/raw, data/related and data/unknown."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from imagetrail.base import paths
+from imagetrail.base.errors import UserError
+from imagetrail.base.files import replacing, write_json
+from imagetrail.base.lookup import choose
+from imagetrail.base.params import load
+from imagetrail.data import datasets
+from imagetrail.data.datasets import DATASETS
+
+NAME_OR_NULL: Any = str | None  # mypy takes no union where a type is wanted
+
+
+def run() -> None:
+    dataset, own = load(str, "data.name"), load(Path, "data.path")
+    related, unknown = load(list[str], "pretrain.related"), load(NAME_OR_NULL, "evaluate.unknown")
+    unknowns = [unknown] if unknown else []
+    check_others(related, dataset, "pretrain.related")
+    check_others(unknowns, dataset, "evaluate.unknown")
+    source = _fetch(dataset, own, paths.RAW / dataset / "files")
+    source["related"] = _fetch_others(related, own, paths.RELATED_FILES)
+    source["unknown"] = _fetch_others(unknowns, own, paths.UNKNOWN)
+    write_json(paths.RAW / dataset / "SOURCE.json", source)
+
+
+def check_others(names: Sequence[str], dataset: str, key: str) -> None:
+    """Raises UserError for a data set named under `key` that does not exist, or is the very one or the user's own."""
+    if len(set(names)) < len(names):
+        raise UserError(f"params.yaml: {key}: a data set is named twice in {', '.join(names)}")
+    for name in names:
+        if name == dataset or not choose(DATASETS, name, f"data set in {key}").files:
+            raise UserError(f"params.yaml: {key}: {name!r} does not do; name a published data set other than {dataset!r}")
+
+
+def _fetch_others(names: Sequence[str], own: Path, folder: Path) -> list[dict[str, Any]]:
+    with replacing(folder) as temporary:
+        write_json(temporary / "datasets.json", list(names))  # an out must not be empty, even if no data set is named
+        return [_fetch(name, own, temporary / name) for name in names]
+
+
+def _fetch(name: str, own: Path, folder: Path) -> dict[str, Any]:
+    with replacing(folder) as temporary:
+        source = datasets.fetch(name, own, temporary)
+    used = sorted({uri.removesuffix(".gz").removesuffix(f"/{file}") for file, uri in source["used"].items()})
+    print(f"{name}: from {', '.join(used)}")
+    return source

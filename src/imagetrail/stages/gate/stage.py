@@ -1,0 +1,139 @@
+"""Decide whether the new model may ship. Reads champion and challenger, their test errors and test, writes artifacts/gate.
+
+The verdict is gate.decide's, a pure function; no torch. Only `gate.max_ms` has it read what a clock said. Once the
+challenger has become the champion, the decision that made it so stands, for the same test images and bounds.
+"""
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from imagetrail.base import paths, pipeline, samples
+from imagetrail.base.errors import UserError
+from imagetrail.base.files import replacing, write_json
+from imagetrail.base.params import load
+from imagetrail.base.samples import Samples, fingerprint
+from imagetrail.release import ledger
+from imagetrail.serving import onnx_model
+from imagetrail.stages.gate.decision import Candidate, Decision, Gate, decide
+
+EXPORT = paths.ARTIFACTS / "export"
+METRICS = paths.ARTIFACTS / "evaluate" / "metrics.json"
+FILES = ("decision.json", "disagreements.png")
+SHOWN = 24  # pictures on which the two disagree
+
+
+def run() -> None:
+    params, test = load(Gate, "gate"), samples.read(paths.TEST)
+    challenger, champion = _challenger(test, params), _champion(test)
+    with (paths.TEST / "images.npy").open("rb") as file:
+        terms = {"test": hashlib.file_digest(file, "sha256").hexdigest(), "bounds": params.model_dump()}
+    folder = paths.artifacts("gate")
+    if champion and champion.sha256 == challenger.sha256 and (kept := _kept(terms)):
+        for name in FILES:
+            with replacing(folder / name) as temporary:
+                shutil.copyfile(ledger.FOLDER / name, temporary)
+        print(f"the challenger is the champion, by this decision: {kept['decision']}: {kept['reason']}")
+        return
+    decision = decide(challenger, champion, test.labels, params, data=pipeline.data_version())
+    _draw(folder / "disagreements.png", decision.disagreements, challenger, champion, test)
+    write_json(folder / "decision.json", _as_json(decision, challenger, champion) | terms)
+    print(f"{decision.decision}: {decision.reason}")
+    for name, why in decision.skipped.items():
+        print(f"not checked: {name}: {why}")
+    if params.max_ms is not None:
+        print("the verdict depends on a clock: gate.max_ms is set")
+
+
+def _kept(terms: dict[str, Any]) -> dict[str, Any] | None:
+    """The decision that the champion was promoted by, if it was made on these terms."""
+    if not all((ledger.FOLDER / name).exists() for name in FILES):
+        return None
+    decision: dict[str, Any] = _json(ledger.FOLDER / "decision.json")
+    return decision if decision | terms == decision else None
+
+
+def _challenger(test: Samples, params: Gate) -> Candidate:
+    rows = _json(EXPORT / "export.json")
+    (row,) = [row for row in rows if row["chosen"]]
+    ms = _json(EXPORT / "timing.json")[f"{row['format']}_ms_batch1"] if params.max_ms is not None else None
+    return _candidate(EXPORT / row["file"], EXPORT, METRICS, test, ms=ms)
+
+
+def _champion(test: Samples) -> Candidate | None:
+    return _candidate(ledger.MODEL, ledger.FOLDER, ledger.FOLDER / "metrics.json", test) if ledger.present() else None
+
+
+def _candidate(file: Path, folder: Path, metrics: Path, test: Samples, *, ms: float | None = None) -> Candidate:
+    model = onnx_model.load(file)
+    fits = model.shape == test.images.shape[1:] and model.classes == test.classes
+    if not fits and folder == EXPORT:
+        raise UserError(f"{file} takes other pictures or knows other classes than {paths.TEST}; run `dvc repro`")
+    return Candidate(
+        sha256=model.sha256,
+        classes=model.classes,
+        shape=model.shape,
+        probabilities=model.predict(test.images) if fits else np.empty((0, len(model.classes))),
+        seen=_seen(folder / "trained_on.parquet", test),
+        data=model.metadata.get("data", ""),
+        corruption_error=_json(metrics).get("mean_corruption_error"),
+        megabytes=file.stat().st_size / 1e6,
+        ms=ms,
+    )
+
+
+def _seen(path: Path, test: Samples) -> NDArray[np.bool_]:
+    """Which test images a model was trained on, by name or by content: a picture may have come under another name."""
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run `dvc repro`, `dvc pull` or `dvc checkout`") from None
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}); run `dvc checkout`") from None
+    names = set(table["id"].to_pylist())
+    prints = set(table["fingerprint"].to_pylist()) if "fingerprint" in table.column_names else set()
+    pairs = zip(test.column("id"), test.images, strict=True)
+    return np.array([name in names or fingerprint(image) in prints for name, image in pairs])
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run `dvc repro`, `dvc pull` or `dvc checkout`") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is damaged ({error}); run `dvc repro` or `dvc checkout`") from None
+
+
+def _as_json(decision: Decision, challenger: Candidate, champion: Candidate | None) -> dict[str, Any]:
+    return {
+        "decision": decision.decision,
+        "reason": decision.reason,
+        "checks": [asdict(check) for check in decision.checks],
+        "skipped": decision.skipped,
+        "challenger": challenger.sha256,
+        "champion": champion.sha256 if champion else None,
+        "data": {"challenger": challenger.data, "champion": champion.data if champion else None},
+        **decision.figures,
+    }
+
+
+def _draw(path: Path, numbers: NDArray[np.int64], challenger: Candidate, champion: Candidate | None, test: Samples) -> None:
+    """At most SHOWN test images that only one of the two gets right, and what each says; + where the challenger is."""
+    from imagetrail.plots import charts  # matplotlib takes longer to load than all else of this stage
+
+    shown = numbers[np.linspace(0, len(numbers) - 1, min(SHOWN, len(numbers))).astype(int)]
+    captions = []
+    for number in shown:
+        new, old = (test.classes[model.probabilities[number].argmax()] for model in (challenger, champion) if model)
+        captions.append(f"{'+' if new == test.classes[test.labels[number]] else '–'} {new}\nnot {old}")
+    with replacing(path) as temporary:
+        charts.gallery(test.images[shown], captions, temporary)

@@ -1,0 +1,112 @@
+"""What is in a data set and what is wrong with it: counts, value ranges, duplicates, a look at every class."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from imagetrail.base.samples import fingerprint
+from imagetrail.data.datasets import Data
+from imagetrail.data.pictures import Pictures, Unreadable
+
+CELLS = 40  # pictures on a contact sheet
+
+
+@dataclass
+class Inspection:
+    """What one pass over all pictures finds."""
+
+    pictures: Pictures
+    unreadable: list[dict[str, str]] = field(default_factory=list)
+    groups: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))  # fingerprint -> pictures
+    sheets: dict[int, list[NDArray[np.uint8]]] = field(default_factory=lambda: defaultdict(list))
+    counts: Counter[tuple[str, int]] = field(default_factory=Counter)
+    total: float = 0.0
+    squares: float = 0.0
+    values: int = 0
+    low: int = 255
+    high: int = 0
+
+    def add(self, i: int, image: NDArray[np.uint8] | Unreadable) -> None:
+        if isinstance(image, Unreadable):
+            self.unreadable.append({"source": self.pictures.sources[i], "reason": str(image)})
+            return
+        label = int(self.pictures.labels[i])
+        self.groups[fingerprint(image)].append(i)
+        self.counts[self.pictures.splits[i], label] += 1
+        self.total += float(image.sum(dtype=np.float64))
+        self.squares += float(np.square(image, dtype=np.float64).sum())
+        self.values += image.size
+        self.low, self.high = min(self.low, int(image.min())), max(self.high, int(image.max()))
+        if len(self.sheets[label]) < CELLS:
+            self.sheets[label].append(image)
+
+
+def inspect(pictures: Pictures, data: Data) -> Inspection:
+    found = Inspection(pictures)
+    for i, image in enumerate(pictures.decoded(range(len(pictures)), data.shape)):
+        found.add(i, image)
+    return found
+
+
+def report(found: Inspection) -> dict[str, Any]:
+    """The findings as plain values."""
+    pictures = found.pictures
+    splits = sorted({split for split, _ in found.counts})
+    mean = found.total / max(found.values, 1)
+    return {
+        "classes": list(pictures.classes),
+        "images": sum(found.counts.values()),
+        "counts": {
+            split or "all": {name: found.counts[split, label] for label, name in enumerate(pictures.classes)}
+            for split in splits
+        },
+        "values": {
+            "low": found.low,
+            "high": found.high,
+            "mean": round(mean, 4),
+            "std": round(max(found.squares / max(found.values, 1) - mean**2, 0) ** 0.5, 4),
+        },
+        "duplicates": duplicates(found),
+        "unreadable": found.unreadable,
+        "ignored": list(pictures.ignored),
+    }
+
+
+def duplicates(found: Inspection) -> dict[str, Any]:
+    """Pictures equal in every pixel: how many more than one, across splits, and with labels that disagree."""
+    pictures = found.pictures
+    copies = [group for group in found.groups.values() if len(group) > 1]
+    across = [group for group in copies if len({pictures.splits[i] for i in group}) > 1]
+    clashing = [group for group in copies if len({int(pictures.labels[i]) for i in group}) > 1]
+    return {
+        "superfluous": sum(len(group) - 1 for group in copies),
+        "groups": len(copies),
+        "groups_across_splits": len(across),
+        "groups_with_different_labels": len(clashing),
+        "examples": [[pictures.sources[i] for i in group] for group in copies[:20]],
+    }
+
+
+def contact_sheet(
+    images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], columns: int = 10, gap: int = 2, *, titles: Sequence[str] = ()
+) -> Image.Image:
+    """The images side by side on white, small ones enlarged to about 56 pixels, each row with its title on the left."""
+    height, width, channels = images[0].shape
+    scale = max(1, round(56 / height))
+    rows = -(-len(images) // columns)
+    font = ImageFont.load_default(12)
+    margin = max((int(font.getlength(title)) + 10 for title in titles), default=0)
+    sheet = np.full((rows * (height * scale + gap), margin + columns * (width * scale + gap), channels), 255, np.uint8)
+    for i, image in enumerate(images):
+        top, left = i // columns * (height * scale + gap), margin + i % columns * (width * scale + gap)
+        sheet[top : top + height * scale, left : left + width * scale] = image.repeat(scale, 0).repeat(scale, 1)
+    picture = Image.fromarray(sheet[..., 0] if channels == 1 else sheet)
+    for row, title in enumerate(titles):
+        middle = row * (height * scale + gap) + height * scale // 2
+        ImageDraw.Draw(picture).text((4, middle), title, fill="black", font=font, anchor="lm")
+    return picture

@@ -1,0 +1,52 @@
+"""Learn from related domains first. Reads data/split/related and data/weights, writes artifacts/pretrain."""
+
+import safetensors.torch
+from pydantic import Field
+
+from imagetrail.base import paths, samples
+from imagetrail.base.files import replacing, write_json
+from imagetrail.base.params import Section, load
+from imagetrail.base.samples import Samples
+from imagetrail.stages.pretrain.weights import check, read
+from imagetrail.training import data, loop
+from imagetrail.training.batches import Mixture
+
+VALID = 0.05  # share of the related pictures that training is watched on
+
+
+class Pretrain(Section):
+    """The `pretrain` section."""
+
+    related: list[str]  # names of other data sets to learn from
+    weights: str | None = None  # to begin with: imagenet, or the name of a file in data/weights
+    epochs: int = Field(ge=1)  # on the related data sets
+
+
+def run() -> None:
+    params, seed = load(Pretrain, "pretrain"), load(int, "seed")
+    recipe = data.default_recipe(epochs=params.epochs)
+    if params.weights:
+        check(params.weights, recipe.model)
+    weights = read(params.weights) if params.weights else {}
+    facts: dict[str, object] = {"related": params.related, "weights": params.weights}
+    related = samples.read(paths.RELATED, columns=["label"])
+    if len(related):
+        train, valid = _parts(related)
+        begun = loop.start(recipe, train, seed=seed, pretrained=weights)
+        for epoch in loop.fit(begun, Mixture(train, repeat_to=recipe.repeat_to), valid):
+            print(f"epoch {epoch.number}: top-1 {epoch.valid_top1:.2%} on related images", flush=True)
+        weights = {name: tensor.contiguous().cpu() for name, tensor in begun.outcome.network.state_dict().items()}
+        facts |= {"images": len(train), "classes": len(set(train.labels)), "valid_top1": epoch.valid_top1}
+    folder = paths.artifacts("pretrain")
+    with replacing(folder / "weights.safetensors") as temporary:
+        temporary.write_bytes(safetensors.torch.save(weights))
+    write_json(folder / "metrics.json", facts)
+
+
+def _parts(related: Samples) -> tuple[Samples, Samples]:
+    """To learn from, and to watch that on: they are shuffled already."""
+    count = max(1, round(VALID * len(related)))
+    valid, train = (
+        Samples(related.images[part], related.index[part], related.classes) for part in (slice(count), slice(count, None))
+    )
+    return train, valid

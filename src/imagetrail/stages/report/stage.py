@@ -1,0 +1,114 @@
+"""Tell the whole story on one page. Reads artifacts, writes artifacts/report.
+
+No clock figure is on it, so that equal results make an equal page.
+"""
+
+import base64
+import io
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any, BinaryIO
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from imagetrail.base import paths
+from imagetrail.base.files import read_csv, replacing
+from imagetrail.base.params import load, read_yaml
+from imagetrail.plots import charts, search
+
+
+def run() -> None:
+    facts = _facts()
+    pictures = _files() | _drawn(facts)
+    environment = Environment(
+        loader=PackageLoader("imagetrail.stages.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=False,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": _percent, "thousands": _thousands, "short": _short, "points": _points}
+    folder = paths.artifacts("report")
+    for name, template in (("index.html", "report.html.j2"), ("report.md", "report.md.j2")):
+        with replacing(folder / name) as temporary:
+            temporary.write_text(environment.get_template(template).render(pictures=pictures, **facts) + "\n")
+    print(f"{(folder / 'index.html').resolve().as_uri()}")
+
+
+def _facts() -> dict[str, Any]:
+    """What the stages found, by the names that the templates use."""
+    here = paths.ARTIFACTS
+    found = {
+        name: json.loads((here / file).read_text())
+        for name, file in {
+            "data": "inspect/report.json",
+            "labels": "augment/labels.json",
+            "quality": "synthesise/quality.json",
+            "train": "train/metrics.json",
+            "recipe": "train/recipe.json",
+            "ranking": "compare/ranking.json",
+            "test": "evaluate/metrics.json",
+            "classes": "evaluate/classes.json",
+            "scores": "explain/scores.json",
+            "exported": "export/export.json",
+            "gate": "gate/decision.json",
+        }.items()
+    }
+    history = [{name: float(value) for name, value in row.items()} for row in read_csv(here / "train/history.csv")]
+    arms = found["ranking"]["arms"]
+    return found | {
+        "sets": {row["set"]: [arm for arm in arms if arm["set"] == row["set"]] for row in found["ranking"]["sets"]},
+        "slices": _weakest(read_csv(here / "evaluate/slices.csv"), found["test"]["n"]),
+        "activity": read_csv(here / "train/activity.csv"),
+        "dataset": load(str, "data.name"),
+        "best": read_yaml(here / "tune/best.yaml"),
+        "trials": search.read(here / "tune"),
+        "history": history,
+        "maps": [file.stem for file in sorted((here / "explain/maps").glob("*.png"))],
+        "sheets": [file.stem for file in sorted((here / "inspect/classes").glob("*.png"))],
+    }
+
+
+def _weakest(rows: list[dict[str, str]], images: int, count: int = 10) -> list[dict[str, str]]:
+    """The slices that the model is most often wrong on, without classes, which have a table of their own."""
+    parts = [row for row in rows if row["column"] != "class" and int(row["images"]) < images]
+    return sorted(parts, key=lambda row: float(row["top1"]))[:count]
+
+
+def _files() -> dict[str, str]:
+    """The pictures that other stages made."""
+    folders = ("augment", "evaluate", "explain/maps", "gate", "inspect/classes", "synthesise")
+    files = [file for folder in folders for file in sorted((paths.ARTIFACTS / folder).glob("*.png"))]
+    return {file.stem: base64.b64encode(file.read_bytes()).decode() for file in files}
+
+
+def _drawn(facts: dict[str, Any]) -> dict[str, str]:
+    """The pictures of figures: drawn here, so that a change of style repeats no training."""
+    return {
+        "history": _picture(lambda path: charts.history(facts["history"], path)),
+        **{name: _picture(draw) for name, draw in search.pictures(paths.artifacts("tune")).items()},
+        **{f"arms of {name}": _picture(partial(charts.intervals, arms)) for name, arms in facts["sets"].items()},
+    }
+
+
+def _picture(draw: Callable[[BinaryIO], None]) -> str:
+    buffer = io.BytesIO()
+    draw(buffer)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f} %"
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.2f}".replace("-", "−")
+
+
+def _thousands(value: int) -> str:
+    return f"{value:,}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

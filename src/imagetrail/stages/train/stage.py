@@ -1,0 +1,124 @@
+"""Train the model. Reads split, augmented, synthetic, best.yaml and cures.yaml, writes artifacts/train.
+
+torchrun may start it as several processes, on one machine or more; the first of them writes.
+"""
+
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import torch
+from pydantic import Field
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from imagetrail.base import paths, pipeline
+from imagetrail.base.files import write_csv, write_json
+from imagetrail.base.params import Section, load
+from imagetrail.base.samples import Samples
+from imagetrail.compute import distributed
+from imagetrail.models import classifier
+from imagetrail.stages.train.activity import Activity, activity
+from imagetrail.stages.train.interruption import deferred
+from imagetrail.tracking import live
+from imagetrail.tracking.live import Live
+from imagetrail.training import checkpoints
+from imagetrail.training.checkpoints import Keeper
+from imagetrail.training.data import open_experiment, proven_recipe
+from imagetrail.training.history import as_row, read_history
+from imagetrail.training.loop import Epoch, Step, Training, walk
+
+CHECKPOINT = "checkpoint.safetensors"
+WATCHED = 1000  # validation images that show what the activations do
+
+
+class Train(Section):
+    """The `train` section."""
+
+    epochs: int = Field(ge=1)
+
+
+def run() -> dict[str, float | str] | None:
+    params, seed = load(Train, "train"), load(int, "seed")
+    recipe = proven_recipe(epochs=params.epochs)
+    data = open_experiment(limited=False)
+    facts = {"inputs": pipeline.inputs("train"), "recipe": recipe.model_dump(), "seed": seed}
+    state = checkpoints.folder("train", facts)
+    with distributed.joined():
+        training = data.start(recipe, seed=seed, checkpoint=state / CHECKPOINT)
+        events = walk(training, data.mixture(recipe), data.valid)
+        if distributed.rank() > 0:
+            for _ in _until_stopped(events, lambda: None):
+                pass
+            return None
+        with live.running("train", recipe.model_dump()) as log:
+            rows, images = _train(events, training, state, log)
+            _write(training, rows, data.valid)
+        return {"images": images, "processes": distributed.ranks(), **training.machine.facts()}
+
+
+def _train(events: Iterator[Step | Epoch], training: Training, state: Path, log: Live) -> tuple[list[dict[str, float]], int]:
+    """Lets the training go on, and saves, logs and tells what happens; returns the history and how many images it took."""
+    rows, images = read_history(state / "history.csv")[: training.epoch], 0
+    keeper = Keeper(state / CHECKPOINT, training)
+    if training.epoch or training.step:
+        print(f"resuming after epoch {training.epoch}, step {training.step}", flush=True)
+    with _progress() as bar:
+        task = bar.add_task("epoch", total=training.recipe.epochs, completed=training.epoch)
+        for event in _until_stopped(events, keeper.save):
+            if isinstance(event, Step):
+                images += event.images
+                bar.update(task, completed=event.epoch - 1 + event.number / event.steps, images=images)
+                keeper.save_if_due()
+            else:
+                rows.append(as_row(event))
+                write_csv(state / "history.csv", rows)
+                keeper.save()
+                log.epoch(rows[-1])
+                bar.console.print(_line(event, training.recipe.epochs), highlight=False)
+    return rows, images
+
+
+def _until_stopped(events: Iterator[Step | Epoch], save: Callable[[], None]) -> Iterator[Step | Epoch]:
+    """The events; after a signal to any of the processes all of them end behind the same step, once that is saved."""
+    with deferred() as interruption:
+        for event in events:
+            yield event
+            if distributed.total(interruption.number is not None):
+                save()
+                interruption.number = interruption.number or signal.SIGTERM
+                return
+
+
+def _write(training: Training, rows: list[dict[str, float]], valid: Samples) -> None:
+    folder, recipe, model = paths.artifacts("train"), training.recipe, training.outcome
+    write_csv(folder / "history.csv", rows)
+    classifier.save(model, folder)
+    write_json(folder / "recipe.json", recipe.model_dump())
+    card = classifier.card(model)
+    write_json(folder / "metrics.json", {"valid_top1": rows[-1]["valid_top1"], "epochs": recipe.epochs, **card})
+    images, labels = torch.from_numpy(valid.images[:WATCHED].copy()), torch.from_numpy(valid.labels[:WATCHED].copy())
+    watched = activity(model.cpu(), images, labels)
+    columns = [column.name for column in fields(Activity)]
+    write_csv(folder / "activity.csv", [asdict(layer) for layer in watched], columns=columns)
+
+
+def _line(epoch: Epoch, epochs: int) -> str:
+    return (
+        f"epoch {epoch.number:3d}/{epochs}  loss {epoch.train_loss:.4f}  "
+        f"valid loss {epoch.valid_loss:.4f}  valid top-1 {epoch.valid_top1:.2%}"
+    )
+
+
+class _Speed(ProgressColumn):
+    """Images a second since this process began."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.fields.get('images', 0) / max(task.elapsed or 0, 1e-9):,.0f} images/s")
+
+
+def _progress() -> Progress:
+    """A bar on a terminal; elsewhere only the line an epoch."""
+    count = TextColumn("{task.completed:.1f}/{task.total}")
+    return Progress("training", BarColumn(), count, _Speed(), "left", TimeRemainingColumn(), transient=True)

@@ -1,0 +1,176 @@
+"""Find a good recipe. Reads train, augmented, synthetic and valid, writes artifacts/tune."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from imagetrail.base import paths, pipeline
+from imagetrail.base.errors import UserError
+from imagetrail.base.files import replacing, write_csv, write_json
+from imagetrail.base.params import load
+from imagetrail.compute import parallel
+from imagetrail.stages.tune.costs import costs
+from imagetrail.stages.tune.search import Leg, Report, Tune, search, settled
+from imagetrail.stages.tune.space import By, ends
+from imagetrail.stages.tune.study import Trial
+from imagetrail.tracking import live, store
+from imagetrail.training import checkpoints
+from imagetrail.training.data import Experiment, default_recipe, open_experiment
+from imagetrail.training.history import times
+from imagetrail.training.jobs import Job, train
+from imagetrail.training.recipe import Recipe
+
+SETTLED = ("model", "width")  # by pretrained weights
+SHARES = ("augmented", "synthetic", "related")  # of an epoch
+SHAPE = ("model", "activation", "initialisation", "width", "dropout")  # of a network, whose costs it decides
+FRONT = ("flops_forward", "parameters")
+
+
+def run() -> dict[str, float]:
+    section, seed = load(Tune, "tune"), load(int, "seed")
+    recipe = default_recipe(epochs=section.rungs[-1])
+    data = open_experiment()
+    tune = _searchable(section, recipe, data)
+    inputs = pipeline.inputs("tune")
+    facts = {"inputs": inputs, "tune": section.model_dump(), "recipe": recipe.model_dump(), "seed": seed}
+    state = checkpoints.folder("tune", facts)
+    _say_what_changed(state, facts)
+
+    def job(number: int, values: dict[str, Any], until: int) -> Job:
+        label = f"trial-{number:04d}-"
+        return Job(inputs, _recipe(recipe, values), tune.images, seed, until, state.absolute(), label)
+
+    def run_legs(legs: Sequence[Leg]) -> Iterator[Report]:
+        for rows in parallel.map(train, [job(leg.number, leg.values, leg.until) for leg in legs]):
+            yield Report(rows[-1]["valid_top1"], rows) if rows else Report(None)
+
+    price = _prices(data, recipe)
+    trials: list[Trial] = []
+    with live.running("tune", tune.model_dump(exclude={"space", "known", "limits"})) as log:
+        for trial in search(tune, run_legs, seed=seed, folder=state, costs=lambda values: price(values, tune.costs)):
+            trials.append(trial)
+            row = _row(trial, tune, recipe)
+            history = job(trial.number, trial.values, trial.trained).history
+            log.part(store.trial_part(row, recipe.model_dump(), trial.history), times(history))
+            print(_line(row), flush=True)
+        _write(trials, tune, recipe)
+        _write_front(trials, tune, price)
+    return {"epochs": sum(trial.epochs for trial in trials)}
+
+
+def _searchable(tune: Tune, recipe: Recipe, data: Experiment) -> Tune:
+    """The search with every choice checked, and without what earlier stages have settled."""
+    tune = settled(tune, recipe, "params.yaml: tune")
+    fixed = [name for name in SETTLED if name in tune.space and data.pretrained]
+    if fixed:
+        print(f"not searched, as the pretrained weights have settled it: {', '.join(fixed)}")
+    space = {
+        name: choices
+        for name, choices in tune.space.items()
+        if name not in fixed and not (isinstance(choices, By) and choices.by in fixed)
+    }
+    highest: dict[str, Any] = {name: max(ends(space[name])) for name in SHARES if name in space}
+    data.mixture(recipe.model_copy(update=highest))  # raises UserError where there are not the images for it
+    return tune.model_copy(update={"space": space})
+
+
+def _say_what_changed(state: Path, facts: dict[str, Any]) -> None:
+    """A search of other inputs or params than the last one is another study; that is not to go unnoticed."""
+    path, facts = state / "facts.json", json.loads(json.dumps(facts))
+    if path.exists():
+        return
+    others = sorted(state.parent.glob("*/facts.json"), key=lambda other: other.stat().st_mtime)
+    if others:
+        old = json.loads(others[-1].read_text())
+        changed = [f"tune.{name}" for name in facts["tune"] if facts["tune"][name] != old["tune"].get(name)]
+        changed += [name for name in ("inputs", "recipe", "seed") if facts[name] != old[name]]
+        kept = f"the last one is kept in {others[-1].parent}, and its trainings count where they are the same"
+        print(f"{', '.join(changed)} changed: a new study begins; {kept}", flush=True)
+    write_json(path, facts)
+
+
+def _recipe(recipe: Recipe, values: dict[str, Any]) -> Recipe:
+    return recipe.model_copy(update=values)  # typed before
+
+
+def _prices(data: Experiment, recipe: Recipe) -> Callable[[dict[str, Any], Sequence[str]], dict[str, float]]:
+    """What a trial's network costs; one of each shape is built, and none is trained."""
+    known: dict[tuple[Any, ...], dict[str, float]] = {}
+
+    def price(values: dict[str, Any], names: Sequence[str]) -> dict[str, float]:
+        if not names:
+            return {}
+        described = _recipe(recipe, values)
+        shape = tuple(getattr(described, name) for name in SHAPE)
+        found = known.setdefault(shape, {})
+        if missing := [name for name in names if name not in found]:
+            found |= costs(data.start(described, seed=0).model, missing)
+        return {name: found[name] for name in names}
+
+    return price
+
+
+def _row(trial: Trial, tune: Tune, recipe: Recipe) -> dict[str, Any]:
+    """A row of trials.csv. A field that the case left out has the recipe's value, with which it trained."""
+    return {
+        "number": trial.number,
+        "state": trial.state,
+        "epochs": trial.epochs,
+        "value": trial.scores.get(trial.epochs, ""),
+        **{name: trial.values.get(name, getattr(recipe, name)) for name in tune.space},
+    }
+
+
+def _line(row: dict[str, Any]) -> str:
+    values = ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in list(row.items())[4:]
+    )
+    score = f"{row['value']:.2%}" if row["value"] != "" else "no score"
+    return f"trial {row['number']:3d}  {score}  {row['state'].lower():8s} after {row['epochs']} epochs  {values}"
+
+
+def _write(trials: list[Trial], tune: Tune, recipe: Recipe) -> None:
+    finished = [trial for trial in trials if trial.state == "COMPLETE"]
+    if not finished:
+        raise UserError(_why_none(trials, tune))
+    best = max(finished, key=lambda trial: trial.scores[trial.epochs])
+    folder = paths.artifacts("tune")
+    rows = [_row(trial, tune, recipe) for trial in trials]
+    write_csv(folder / "trials.csv", rows)
+    write_csv(folder / "history.csv", [{"number": trial.number, **row} for trial in trials for row in trial.history])
+    with replacing(folder / "best.yaml") as temporary:
+        chosen = {name: rows[best.number][name] for name in tune.space}
+        temporary.write_text(yaml.safe_dump(chosen, sort_keys=True))
+    write_json(folder / "recipe.json", recipe.model_dump())
+
+
+def _why_none(trials: list[Trial], tune: Tune) -> str:
+    failed = sum(trial.state == "FAIL" for trial in trials)
+    beyond = sum(trial.state == "PRUNED" and not trial.scores for trial in trials)
+    said = [f"{failed} of {len(trials)} failed: narrow tune.space, for example to lower lr"] if failed else []
+    if beyond:
+        least = {cost: min(trial.costs[cost] for trial in trials) for cost in tune.limits}
+        bounds = [f"{cost} {limit:g} (the least was {least[cost]:g})" for cost, limit in tune.limits.items()]
+        said.append(f"{beyond} of {len(trials)} were beyond tune.limits: {', '.join(bounds)}")
+    return f"no trial finished; {'; '.join(said)}"
+
+
+def _write_front(
+    trials: list[Trial], tune: Tune, price: Callable[[dict[str, Any], Sequence[str]], dict[str, float]]
+) -> None:
+    """The finished trials than which none is both better and cheaper, the cheapest first."""
+    cost = tune.minimise or FRONT[0]
+    shown = list(dict.fromkeys([*FRONT, cost]))
+    rows = [
+        {"number": trial.number, "value": trial.scores[trial.epochs], **price(trial.values, shown)}
+        for trial in trials
+        if trial.state == "COMPLETE"
+    ]
+    front: list[dict[str, Any]] = []
+    for row in sorted(rows, key=lambda row: (row[cost], -row["value"])):
+        if not front or row["value"] > front[-1]["value"]:
+            front.append(row)
+    write_csv(paths.artifacts("tune") / "pareto.csv", front)

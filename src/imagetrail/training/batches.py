@@ -1,0 +1,171 @@
+"""The data path of training: Samples on disk become shuffled and mixed batches, in bounded memory."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from imagetrail.base.rng import generator
+from imagetrail.base.samples import Images, Samples
+
+# A set of pictures up to this size is shuffled as a whole. Of a larger one, blocks in random order fill a window, and
+# the window is shuffled. Constants, not a matter of the machine: they decide the order, and so the model.
+WINDOW = 256 << 20  # bytes
+BLOCK = 1 << 20  # bytes that lie together on disk
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Where an epoch's images come from. It has as many images as `real`, or a multiple of that, whatever the shares."""
+
+    real: Samples
+    others: tuple[tuple[Samples, float], ...] = ()  # (samples, share of an epoch); only of the classes of `real`
+    limit: int | None = None  # use the first so many of a seeded shuffle of the real images
+    repeat_to: int = 0  # a smaller set is repeated until an epoch has at least so many images
+
+    @property
+    def _used(self) -> int:
+        return min(self.limit or len(self.real), len(self.real))
+
+    def __len__(self) -> int:
+        return self._used * max(1, -(-self.repeat_to // self._used))
+
+    def epoch(
+        self, number: int, *, batch_size: int, seed: int, skip: int = 0, rank: int = 0, ranks: int = 1
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields (images n×H×W×C uint8, labels n int64) in an order that (seed, number) alone decides.
+
+        skip: so many batches are left out at the beginning, to go on where a training stopped.
+        rank, ranks: of each batch, read only the share of this process among so many.
+        """
+        rng = generator(seed, "order", number)
+        sources = [self.real, *(other for other, _ in self.others)]
+        numbers = [self._numbers(source, seed) for source in sources]
+        # shares are rounded down, so that shares of 1 in all fit
+        counts = [
+            int(share * len(self) + 1e-9) if len(some) else 0
+            for some, (_, share) in zip(numbers[1:], self.others, strict=True)
+        ]
+        counts.insert(0, len(self) - sum(counts))
+        plans = [_plan(some, count, source, rng) for some, count, source in zip(numbers, counts, sources, strict=True)]
+        where = rng.permutation(np.repeat(np.arange(len(sources), dtype=np.int8), counts))  # which source is next
+        mine = (np.arange(len(where)) % batch_size) % ranks == rank
+        readers = [
+            _Reader(source, plan[mine[where == i]]) for i, (source, plan) in enumerate(zip(sources, plans, strict=True))
+        ]
+        for start in range(0, len(where), batch_size):
+            if min(batch_size, len(where) - start) < 2 * ranks and len(where) > 1:  # batch normalisation needs two
+                return
+            batch = slice(start, start + batch_size)
+            chosen = where[batch][mine[batch]]
+            parts = np.bincount(chosen, minlength=len(readers))
+            if start < skip * batch_size:
+                for reader, count in zip(readers, parts, strict=True):
+                    reader.skip(int(count))
+            else:
+                yield _gather(readers, chosen, parts)
+
+    def _numbers(self, source: Samples, seed: int) -> NDArray[np.int64]:
+        """Which images of a source may be drawn."""
+        if source is self.real:
+            return self._drawn(seed)
+        usable = source.labels < len(self.real.classes)
+        if self._used < len(self.real):  # a new version of an image left out would bring that image back
+            ids, parents = self.real.index["id"].take(self._drawn(seed)), source.index["parent"]
+            usable &= pc.or_(pc.is_null(parents), pc.is_in(parents, ids.combine_chunks())).to_numpy()
+        return np.flatnonzero(usable)
+
+    def _drawn(self, seed: int) -> NDArray[np.int64]:
+        if self._used == len(self.real):
+            return np.arange(len(self.real))
+        return np.sort(generator(seed, "subset").permutation(len(self.real))[: self._used])
+
+
+def _plan(numbers: NDArray[np.int64], count: int, source: Samples, rng: np.random.Generator) -> NDArray[np.int64]:
+    """`count` of the numbers in the order of reading: each once before any comes again."""
+    rounds = [_shuffled(numbers, source, rng) for _ in range(-(-count // len(numbers)))] if count else []
+    return np.concatenate([*rounds, np.empty(0, np.int64)])[:count].astype(np.int64)
+
+
+def _shuffled(numbers: NDArray[np.int64], source: Samples, rng: np.random.Generator) -> NDArray[np.int64]:
+    if source.images.nbytes <= WINDOW:
+        return rng.permutation(numbers)
+    size = _image_bytes(source)
+    blocks = np.array_split(numbers, -(-len(numbers) * size // BLOCK))
+    order = np.concatenate([blocks[i] for i in rng.permutation(len(blocks))])
+    for start in range(0, len(order), WINDOW // size):
+        rng.shuffle(order[start : start + WINDOW // size])
+    return order
+
+
+def _image_bytes(source: Samples) -> int:
+    return int(np.prod(source.images.shape[1:]))
+
+
+class _Reader:
+    """Takes images in the order of a plan; of a large set it holds one window at a time."""
+
+    def __init__(self, samples: Samples, plan: NDArray[np.int64]) -> None:
+        self.samples, self.plan, self.at = samples, plan, 0
+        self.size = WINDOW // max(_image_bytes(samples), 1)
+        self.held = range(0)  # the part of the plan that is in the window
+        self.window, self.place = samples.images[:0], plan[:0]
+
+    def skip(self, count: int) -> None:
+        self.at += count
+
+    def take(self, count: int) -> tuple[Images, NDArray[np.int64]]:
+        parts, end = [], self.at + count
+        labels = self.samples.labels[self.plan[self.at : end]]
+        while self.at < end:
+            stop = end
+            if self.samples.images.nbytes <= WINDOW:
+                parts.append(self.samples.images[self.plan[self.at : stop]])
+            else:
+                self._load()
+                stop = min(end, self.held.stop)
+                parts.append(self.window[self.place[self.at - self.held.start : stop - self.held.start]])
+            self.at = stop
+        return (parts[0] if len(parts) == 1 else np.concatenate([*parts, self.window[:0]])), labels
+
+    def _load(self) -> None:
+        if self.at in self.held:
+            return
+        start = self.at // self.size * self.size
+        self.held = range(start, min(start + self.size, len(self.plan)))
+        numbers = self.plan[start : self.held.stop]
+        order = np.argsort(numbers, kind="stable")  # read from front to back
+        self.window = self.samples.images[:0]  # the old one goes before the new one comes
+        self.window = self.samples.gather(numbers[order])
+        self.place = np.argsort(order, kind="stable")
+
+
+def _gather(readers: list[_Reader], chosen: NDArray[np.int8], parts: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    taken = [reader.take(int(count)) for reader, count in zip(readers, parts, strict=True)]
+    if np.count_nonzero(parts) == 1:
+        images, labels = taken[int(parts.argmax())]
+        return torch.from_numpy(images), torch.from_numpy(labels)
+    images = np.empty((len(chosen), *taken[0][0].shape[1:]), np.uint8)
+    labels = np.empty(len(chosen), np.int64)
+    for number, (some, theirs) in enumerate(taken):
+        images[chosen == number], labels[chosen == number] = some, theirs
+    return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+def channel_statistics(samples: Samples, *, most: int = 20_000) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel in units of 0 … 255, of at most `most` images spread over the set."""
+    numbers = np.arange(0, len(samples), -(-len(samples) // most))
+    total = np.zeros(samples.images.shape[3])
+    squares, count = total.copy(), 0
+    for start in range(0, len(numbers), 256):
+        values = samples.gather(numbers[start : start + 256]).astype(np.float64)
+        total += values.sum((0, 1, 2))
+        squares += (values**2).sum((0, 1, 2))
+        count += values.size // values.shape[3]
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 1.0))  # at least one grey level, for a blank data set
+    return tuple(mean.round(4).tolist()), tuple(std.round(4).tolist())
