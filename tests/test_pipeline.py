@@ -18,13 +18,13 @@ import yaml
 from mlflow import MlflowClient  # noqa: TID251  tests look at what users see
 from PIL import Image
 
-from imagetrail.base import samples
+from imagetrail.base import hashing, samples
 from imagetrail.base.errors import UserError
 from imagetrail.base.samples import fingerprint
 from imagetrail.cli.main import STAGES
 from imagetrail.cli.params import check_all
 from imagetrail.metrics import scores as metrics
-from imagetrail.release import git_dvc, ledger
+from imagetrail.release import ledger
 from imagetrail.serving import onnx_model
 
 ROOT = Path(__file__).parent.parent
@@ -255,7 +255,7 @@ def test_every_command_that_the_readme_shows_for_a_model_runs(copy: Repo) -> Non
     said, features = onnx_model.load(poor).run(samples.read(copy.root / "data/split/valid").images)
     np.savez(poor.parent / "reference.npz", features=features, counts=np.bincount(said.argmax(1), minlength=10))
     copy.run("dvc", "add", "--quiet", str(ledger.FOLDER))
-    facts = {"model": git_dvc.sha256(poor), "data": "", "decision": "", "reason": "to begin with"}
+    facts = {"model": hashing.sha256(poor), "data": "", "decision": "", "reason": "to begin with"}
     ledger.append(copy.root, action="promote", champion=ledger.tracked(copy.root), **facts)
     copy.run("dvc", "repro", "--quiet")
 
@@ -271,7 +271,7 @@ def test_every_command_that_the_readme_shows_for_a_model_runs(copy: Repo) -> Non
     assert [command.split()[1] for command in commands] == [*["predict"] * 3, "drift", "promote", "rollback", "verify"]
     assert told[0].count("pictures/") == 5 and '"file": "-"' in told[1] and len(list((copy.root / "why").iterdir())) == 1
     assert "no drift" in told[3] and "number 2 of the ledger" in told[4] and "number 3 of the ledger" in told[5]
-    assert git_dvc.sha256(copy.root / ledger.MODEL) == ledger.read(copy.root)[0].model == ledger.read(copy.root)[2].model
+    assert hashing.sha256(copy.root / ledger.MODEL) == ledger.read(copy.root)[0].model == ledger.read(copy.root)[2].model
 
 
 def test_publish_twice_makes_no_new_run(repo: Repo) -> None:

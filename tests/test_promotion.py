@@ -14,6 +14,7 @@ import yaml
 from conftest import Workshop
 from mlflow import MlflowClient  # noqa: TID251  tests look at what users see
 
+from imagetrail.base import hashing
 from imagetrail.base.errors import UserError
 from imagetrail.release import git_dvc, ledger, promotion, verification
 from imagetrail.release.ledger import FILE, FOLDER, MODEL, POINTER
@@ -24,7 +25,7 @@ KILLED = 77
 def state(root: Path) -> tuple[list[tuple[str, str]], dict[str, Any] | None, dict[str, str]]:
     """What makes up the champion: the ledger, the pointer and the folder."""
     history = [(entry.action, entry.model) for entry in ledger.read(root)]
-    return history, ledger.tracked(root), git_dvc.contents(root / FOLDER)
+    return history, ledger.tracked(root), hashing.contents(root / FOLDER)
 
 
 def effects(root: Path, event: str, arguments: tuple[Any, ...]) -> bool:
@@ -61,7 +62,7 @@ def killed_at(step: int, root: Path, action: str) -> bool:
 def test_a_promotion_is_a_folder_a_pointer_and_a_line(workshop: Workshop) -> None:
     entry = promotion.promote(workshop.root)
     root = workshop.root
-    assert entry and entry.model == git_dvc.sha256(root / MODEL) == git_dvc.sha256(root / "artifacts/export/model.onnx")
+    assert entry and entry.model == hashing.sha256(root / MODEL) == hashing.sha256(root / "artifacts/export/model.onnx")
     assert {file.name for file in (root / FOLDER).iterdir()} == {
         "model.onnx", "metrics.json", "decision.json", "disagreements.png", "reference.npz", "trained_on.parquet",
         "origin.json",
@@ -75,7 +76,7 @@ def test_a_promotion_is_a_folder_a_pointer_and_a_line(workshop: Workshop) -> Non
     (line,) = (root / FILE).read_text().splitlines()
     told = json.loads(line)
     assert told["number"] == 1 and told["who"] == "Ada <ada@example.org>" and told["commit"] == origin["commit"]
-    assert told["decision"] == git_dvc.sha256(root / "artifacts/gate/decision.json") and told["reason"] is None
+    assert told["decision"] == hashing.sha256(root / "artifacts/gate/decision.json") and told["reason"] is None
     assert told["champion"] == yaml.safe_load((root / POINTER).read_text())["outs"][0] and len(told["seal"]) == 64
     assert verification.verify(root, root / ".dvc/cache") == []
 
@@ -206,7 +207,7 @@ def test_a_champion_that_no_ledger_names_is_refused_and_healed(workshop: Worksho
     with pytest.raises(UserError, match="not the champion that champion/ledger.jsonl names; `imagetrail rollback 1`"):
         promotion.promote(workshop.root)
     entry, new = promotion.rollback(workshop.root, 1)
-    assert not new and git_dvc.sha256(workshop.root / MODEL) == entry.model
+    assert not new and hashing.sha256(workshop.root / MODEL) == entry.model
     assert promotion.promote(workshop.root)
 
 
@@ -226,7 +227,7 @@ def test_rolling_back_goes_one_champion_further_each_time(workshop: Workshop) ->
         promotion.promote(workshop.root)
     for expected in (models[1], models[0]):
         entry, new = promotion.rollback(workshop.root)
-        assert new and entry.action == "rollback" and entry.model == expected == git_dvc.sha256(workshop.root / MODEL)
+        assert new and entry.action == "rollback" and entry.model == expected == hashing.sha256(workshop.root / MODEL)
     with pytest.raises(UserError, match="no champion before the present one"):
         promotion.rollback(workshop.root)
     entry, _ = promotion.rollback(workshop.root, 3)

@@ -23,6 +23,7 @@ from mlflow import MlflowClient  # noqa: TID251  tests look at what users see
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from imagetrail.base import hashing
 from imagetrail.release import git_dvc, ledger, pull_request
 
 ROOT = Path(__file__).parent.parent
@@ -116,7 +117,7 @@ class World:
         pq.write_table(pa.table({"id": pa.array([], pa.string())}), folder / "trained_on.parquet")
         self.do("dvc", "add", "--quiet", str(ledger.FOLDER))
         self.do("dvc", "push", "--quiet")
-        facts = {"model": git_dvc.sha256(model), "data": "", "decision": "", "reason": "to begin with"}
+        facts = {"model": hashing.sha256(model), "data": "", "decision": "", "reason": "to begin with"}
         ledger.append(self.team, action="promote", champion=ledger.tracked(self.team), **facts)
 
     def do(self, *command: str, at: Path | None = None, **more: str) -> str:

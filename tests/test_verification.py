@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import Workshop
 
+from imagetrail.base import hashing
 from imagetrail.base.errors import UserError
 from imagetrail.release import git_dvc, promotion, verification
 from imagetrail.release.ledger import FILE, MODEL, POINTER
@@ -195,7 +196,7 @@ def test_a_folder_has_the_hash_that_dvc_gives_it(tmp_path: Path) -> None:
         "print(build(odb, sys.argv[1], odb.fs, 'md5')[2].hash_info.value)"
     )
     done = os.popen(f'cd {tmp_path} && {sys.executable} -c "{code}" {tmp_path / "folder"}').read().split()
-    assert git_dvc.md5(tmp_path / "folder") == done[-1]
+    assert hashing.md5(tmp_path / "folder") == done[-1]
 
 
 def test_a_damaged_lock_file_is_one_line(copy: Workshop) -> None:

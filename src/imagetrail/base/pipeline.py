@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from imagetrail.base import paths
+from imagetrail.base import hashing, paths
 from imagetrail.base.errors import UserError
 from imagetrail.base.params import read_yaml
 
@@ -76,13 +76,20 @@ def version(locked: dict[str, Any]) -> str:
 
 
 def inputs(stage: str, root: Path = Path()) -> dict[str, str]:
-    """A content hash for each dependency of a stage: files are read, folders are taken from dvc.lock."""
-    known = {path: md5 for entry in lock(root).values() for path, md5 in results(entry).items()}
-    found = {}
-    for dep in stages(root)[stage].deps:
+    """A content hash for each dependency of a stage, "" for one that is missing.
+
+    Files and rooms of code are read; of a folder that a stage makes dvc.lock knows the hash.
+    """
+    made = {path: md5 for entry in lock(root).values() for path, md5 in results(entry).items()}
+    ignored = hashing.dvcignore(root)
+
+    def content(dep: str) -> str:
         path = root / dep
-        found[dep] = hashlib.md5(path.read_bytes()).hexdigest() if path.is_file() else known.get(dep, "")
-    return found
+        if path.is_dir() and dep in made:
+            return made[dep]
+        return hashing.md5(path, ignored=ignored) if path.exists() else ""
+
+    return {dep: content(dep) for dep in stages(root)[stage].deps}
 
 
 def data_version(root: Path = Path()) -> str:

@@ -1,14 +1,9 @@
 """Git and DVC as commands, and content hashed as DVC hashes it."""
 
 import getpass
-import hashlib
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 
 from imagetrail.base.errors import UserError
@@ -50,39 +45,3 @@ def cache_folder(root: Path) -> Path:
 def cached(cache: Path, md5: str) -> Path:
     """The file of the cache that holds this content; of a folder: its listing."""
     return cache / "files" / "md5" / md5[:2] / md5[2:]
-
-
-def sha256(path: Path) -> str:
-    return _digest(path, "sha256")
-
-
-def md5(path: Path) -> str:
-    """DVC's hash of a file or, with `.dir` at its end, of a folder."""
-    if not path.is_dir():
-        return _digest(path, "md5")
-    return listing_md5(contents(path))
-
-
-def contents(folder: Path) -> dict[str, str]:
-    """The MD5 of every file in a folder, by its path inside."""
-    files = sorted(Path(base, name) for base, _, names in os.walk(folder) for name in names)
-    return {file.relative_to(folder).as_posix(): found for file, found in hashed(files)}
-
-
-def listing_md5(files: Mapping[str, str]) -> str:
-    """DVC's hash of a folder with these contents: that of its listing."""
-    rows = [{"md5": files[name], "relpath": name} for name in sorted(files)]
-    return hashlib.md5(json.dumps(rows).encode()).hexdigest() + ".dir"
-
-
-def hashed(files: Iterable[Path]) -> Iterator[tuple[Path, str]]:
-    """Each file with its MD5; several are read at once, in pieces."""
-    waiting = iter(files)
-    with ThreadPoolExecutor() as pool:
-        while some := list(islice(waiting, 1000)):
-            yield from zip(some, pool.map(lambda file: _digest(file, "md5"), some), strict=True)
-
-
-def _digest(path: Path, method: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, method).hexdigest()

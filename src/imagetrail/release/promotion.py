@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from imagetrail.base import paths, pipeline
+from imagetrail.base import hashing, paths, pipeline
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import remove, replacing, write_json
 from imagetrail.release import git_dvc, ledger, verification
@@ -61,7 +61,7 @@ def promote(root: Path = Path(), *, reason: str | None = None) -> Entry | None:
         facts = {
             "model": challenger.model,
             "data": challenger.data,
-            "decision": git_dvc.sha256(root / FOLDER / decision.name),
+            "decision": hashing.sha256(root / FOLDER / decision.name),
         }
         return ledger.append(root, action="promote", champion=ledger.tracked(root), reason=reason, **facts)
 
@@ -110,7 +110,7 @@ def _challenger(root: Path) -> Challenger:
         raise UserError("there is no model to promote; run `dvc repro` first")
     verification.refuse_differences(root, outs)
     file = pipeline.challenger(root)
-    return Challenger(file, git_dvc.sha256(file), pipeline.data_version(root))
+    return Challenger(file, hashing.sha256(file), pipeline.data_version(root))
 
 
 def _begun(root: Path, last: Entry | None, challenger: Challenger) -> bool:
@@ -119,10 +119,10 @@ def _begun(root: Path, last: Entry | None, challenger: Challenger) -> bool:
     Raises UserError if the folder holds what the ledger knows nothing of.
     """
     model = root / ledger.MODEL
-    held = git_dvc.sha256(model) if model.exists() else None
+    held = hashing.sha256(model) if model.exists() else None
     if held == challenger.model and not (last and last.model == held):
         return True
-    as_told = not (root / FOLDER).exists() or (last and git_dvc.md5(root / FOLDER) == last.champion["md5"])
+    as_told = not (root / FOLDER).exists() or (last and hashing.md5(root / FOLDER) == last.champion["md5"])
     if as_told and ledger.tracked(root) == (last.champion if last else None):
         return False
     heal = (
@@ -179,4 +179,4 @@ def _whole(cache: Path, md5: str) -> bool:
         return False
     needed = [md5, *verification.listing(cache, md5).values()]
     files = {git_dvc.cached(cache, name): name.removesuffix(".dir") for name in needed}
-    return all(file.exists() for file in files) and all(found == files[file] for file, found in git_dvc.hashed(files))
+    return all(file.exists() for file in files) and all(found == files[file] for file, found in hashing.hashed(files))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from imagetrail.base import paths, pipeline
+from imagetrail.base import hashing, paths, pipeline
 from imagetrail.base.errors import UserError
 from imagetrail.base.params import check, read_yaml
 from imagetrail.release import git_dvc, ledger, run_cache
@@ -106,8 +106,8 @@ def _difference(root: Path, out: Out, cache: Path | None = None) -> Finding | No
         here = cache is None or git_dvc.cached(cache, out.md5).exists()
         heal = f"`dvc checkout {out.path}`" + ("" if here and cache else f" or `dvc pull {out.path}`")
         return Finding(out.path, f"is missing, which {out.source} names", f"run {heal}")
-    files = git_dvc.contents(path) if path.is_dir() else {}
-    if (git_dvc.listing_md5(files) if path.is_dir() else git_dvc.md5(path)) == out.md5:
+    files = hashing.contents(path) if path.is_dir() else {}
+    if (hashing.listing_md5(files) if path.is_dir() else hashing.md5(path)) == out.md5:
         return None
     known = listing(cache, out.md5) if cache else {}
     which = sorted(name for name in files.keys() | known.keys() if files.get(name) != known.get(name)) if known else []
@@ -121,7 +121,7 @@ def _objects(root: Path, cache: Path, wrong: dict[Out, Finding | None]) -> Itera
     users = {md5: out for out in wrong if out.cached for md5 in _needs(cache, out)}
     files = sorted((cache / "files" / "md5").glob("??/*"))
     here = {file: name for file in files if OBJECT.fullmatch(name := file.parent.name + file.name)}
-    for file, found in git_dvc.hashed(here):
+    for file, found in hashing.hashed(here):
         name = here[file]
         if found != name.removesuffix(".dir"):
             user = users.get(name)
@@ -181,7 +181,7 @@ def _champion(root: Path) -> Iterator[Finding]:
     heal = f"run `imagetrail rollback {last.number}`"
     if tracked != last.champion:
         yield Finding(str(ledger.POINTER), f"is not the champion of the ledger's line {last.number}", heal)
-    elif model.exists() and git_dvc.sha256(model) != last.model:
+    elif model.exists() and hashing.sha256(model) != last.model:
         yield Finding(str(ledger.MODEL), f"is not the model of the ledger's line {last.number}", heal)
 
 

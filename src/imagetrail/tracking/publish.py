@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from imagetrail.base import paths, pipeline
+from imagetrail.base import hashing, paths, pipeline
 from imagetrail.base.errors import UserError
 from imagetrail.plots import search
 from imagetrail.release import git_dvc, ledger, verification
@@ -67,7 +67,7 @@ def _publish(store: Store, locked: dict[str, Any], root: Path, busy: set[str]) -
         made += more
     if "export" in runs:
         path = pipeline.challenger(root)
-        model, said = git_dvc.sha256(path), _headline(root)
+        model, said = hashing.sha256(path), _headline(root)
         store.register(pipeline.dataset(root), model, path, alias="challenger", run=runs["export"], description=said)
     _champion(store, root)
     _show(store, runs, root)

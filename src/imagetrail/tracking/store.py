@@ -32,10 +32,9 @@ from mlflow.types import Schema, TensorSpec
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from imagetrail.base import pipeline
+from imagetrail.base import hashing, pipeline
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import replacing
-from imagetrail.release import git_dvc
 
 for _talkative in ("mlflow", "alembic"):
     logging.getLogger(_talkative).setLevel(logging.WARNING)
@@ -162,7 +161,7 @@ class Store:
             self.client.set_registered_model_alias(name, alias, number)
 
     def _log_model(self, run: str | None, name: str, model: str, path: Path) -> str:
-        if not path.exists() or git_dvc.sha256(path) != model:
+        if not path.exists() or hashing.sha256(path) != model:
             raise UserError(f"{path} is not the model {model[:12]}, which MLflow lacks; run `dvc pull {path}`")
         graph = onnx.load(path)
         mlflow.set_experiment(experiment_id=self.experiment)
