@@ -25,6 +25,7 @@ BUDGETS = {  # data set, times the Keras run, seeds, recipe
 
 
 def train(figure: str, seed: int) -> dict[str, float]:
+    from imagetrail.models import inference
     from imagetrail.training import loop
     from imagetrail.training.batches import Mixture
     from imagetrail.training.loop import Step
@@ -40,7 +41,7 @@ def train(figure: str, seed: int) -> dict[str, float]:
         if isinstance(event, Step):
             seconds = time.perf_counter() - before
     answers = [
-        loop.predict(begun.outcome, _moved(test, by), mirrored=mirrored).softmax(1).numpy()
+        inference.predict(begun.outcome, _moved(test, by), mirrored=mirrored).softmax(1).numpy()
         for by in ((0, 1, -1) if recipe.shift else (0,))
         for mirrored in ((False, True) if recipe.flip else (False,))
     ]

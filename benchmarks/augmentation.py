@@ -16,6 +16,7 @@ from harness import HERE, accuracy, figure, load, write
 
 from imagetrail.base import paths, samples
 from imagetrail.base.samples import Samples
+from imagetrail.models import inference
 from imagetrail.stages.augment.policy import PRESETS, build
 from imagetrail.stages.augment.stage import make
 from imagetrail.training import loop
@@ -67,7 +68,7 @@ def judged(seed: int, train: Samples, test: Samples, group: int) -> float:
     few = Samples(test.images[:100], test.index[:100], test.classes)
     for _ in loop.fit(begun, Mixture(train, ((new, recipe.augmented),), repeat_to=recipe.repeat_to), few):
         pass
-    return float((loop.predict(begun.outcome, test).argmax(1).numpy() == test.labels).mean())
+    return float((inference.predict(begun.outcome, test).argmax(1).numpy() == test.labels).mean())
 
 
 def accuracies() -> dict[str, object]:

@@ -20,7 +20,7 @@ from imagetrail.base import files
 from imagetrail.base.rng import generator
 from imagetrail.base.samples import Samples, make_index
 from imagetrail.data import datasets
-from imagetrail.models import classifier
+from imagetrail.models import classifier, inference
 from imagetrail.stages.augment import policy
 from imagetrail.stages.pretrain.weights import IMAGENET, read
 from imagetrail.stages.synthesise.synthesis import SYNTHESISERS
@@ -180,7 +180,7 @@ def learn(job: Job, train: Samples, others: list[Samples]) -> Iterator[np.ndarra
     change = replace(recipe.jitter, cutout=0, mixup=0.0, cutmix=0.0)
     for samples in parts(job.name, job.rehearsal)[1:]:
         views = [samples, *(_changed(samples, change, seed) for seed in range(VIEWS if jitter else 0))]
-        yield sum(loop.predict(begun.outcome, view).softmax(1).numpy() for view in views)
+        yield sum(inference.predict(begun.outcome, view).softmax(1).numpy() for view in views)
 
 
 def _changed(samples: Samples, jitter: Jitter, seed: int) -> Samples:

@@ -34,7 +34,8 @@ from imagetrail.base.params import check
 from imagetrail.base.samples import Samples, make_index
 from imagetrail.compute import parallel
 from imagetrail.models.activations import ACTIVATIONS
-from imagetrail.stages.tune.search import Leg, Report, Tune, search
+from imagetrail.stages.tune.params import Tune
+from imagetrail.stages.tune.search import Leg, Report, search
 from imagetrail.stages.tune.space import Space, typed
 from imagetrail.stages.tune.study import draw
 from imagetrail.tracking import store

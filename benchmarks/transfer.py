@@ -29,7 +29,8 @@ from imagetrail.base.rng import generator
 from imagetrail.base.samples import Samples, make_index
 from imagetrail.compute import parallel
 from imagetrail.data import datasets, pictures
-from imagetrail.models import classifier
+from imagetrail.models import classifier, inference
+from imagetrail.models.weights import load_weights
 from imagetrail.stages.pretrain.weights import IMAGENET, PACKAGE, read
 from imagetrail.training import loop
 from imagetrail.training.batches import Mixture
@@ -119,11 +120,11 @@ def top1(job: Job) -> float:
     """On the target's test set."""
     train, test = few(job.target, job.count, job.draw), data(job.target)[1]
     images = Mixture(train, ((data(job.mixed)[0], 0.5),) if job.mixed else (), repeat_to=FINE_TUNING.repeat_to)
-    weights = classifier.load_weights(job.weights) if job.weights else None
+    weights = load_weights(job.weights) if job.weights else None
     begun = loop.start(FINE_TUNING, train, seed=job.draw, pretrained=weights)
     for _ in loop.fit(begun, images, _few(test)):
         pass
-    return float((loop.predict(begun.outcome, test).argmax(1).numpy() == test.labels).mean())
+    return float((inference.predict(begun.outcome, test).argmax(1).numpy() == test.labels).mean())
 
 
 def probe(job: tuple[str, int]) -> dict[int, list[float]]:

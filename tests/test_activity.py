@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from imagetrail.models.activations import ACTIVATIONS
-from imagetrail.models.classifier import Classifier, Spec
+from imagetrail.models.classifier import Classifier
+from imagetrail.models.networks import Spec
 from imagetrail.stages.train.activity import activity
 
 PLAIN = {"model": "fast", "activation": "relu", "width": 0.25, "dropout": 0.5, "classes": tuple("abc"), "image_size": 12}

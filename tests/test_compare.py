@@ -17,17 +17,19 @@ import yaml
 from imagetrail.base import paths, samples
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import read_csv
+from imagetrail.base.paths import BEST, CURES, PRETRAINED
 from imagetrail.base.samples import Images, Samples
 from imagetrail.models.activations import ACTIVATIONS
 from imagetrail.stages.augment import stage as augment
-from imagetrail.stages.compare.arms import Compare, Contest, made_out
+from imagetrail.stages.compare.arms import Contest, made_out
+from imagetrail.stages.compare.params import Compare
 from imagetrail.stages.compare.stage import run
 from imagetrail.stages.fetch import stage as fetch
 from imagetrail.stages.inspect import stage as inspect
 from imagetrail.stages.split import stage as split
-from imagetrail.training.data import BEST, CURES, PRETRAINED, Experiment, proven_recipe
+from imagetrail.training.data import Experiment
 from imagetrail.training.jobs import Job, train
-from imagetrail.training.recipe import Recipe
+from imagetrail.training.recipe import Recipe, proven_recipe
 
 ROOT = Path(__file__).parent.parent
 RECIPE = {"model": "fast", "activation": "relu", "lr": 0.1, "batch_size": 64, "width": 0.5, "repeat_to": 10000}

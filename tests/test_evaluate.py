@@ -18,7 +18,7 @@ from imagetrail.base.files import read_csv
 from imagetrail.data import datasets
 from imagetrail.metrics import scores
 from imagetrail.metrics.calibration import Calibration
-from imagetrail.models import classifier
+from imagetrail.models import weights
 from imagetrail.stages.evaluate import slices
 from imagetrail.stages.evaluate.corruptions import CORRUPTIONS
 from imagetrail.stages.evaluate.stage import measure, run
@@ -70,7 +70,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         train, valid = samples.read(paths.TRAIN), samples.read(paths.VALID)
         begun = loop.start(RECIPE, train, seed=0)
         list(loop.fit(begun, Mixture(train, repeat_to=RECIPE.repeat_to), valid))
-        classifier.save(begun.outcome, paths.ARTIFACTS / "train")
+        weights.save(begun.outcome, paths.ARTIFACTS / "train")
         run()
         yield root
 

@@ -17,11 +17,14 @@ from imagetrail.base.errors import UserError
 from imagetrail.base.samples import Samples
 from imagetrail.metrics import calibration, scores
 from imagetrail.metrics.calibration import Calibration
-from imagetrail.models import classifier
-from imagetrail.models.classifier import MODELS, Classifier, Spec
+from imagetrail.models import inference
+from imagetrail.models.classifier import Classifier
+from imagetrail.models.networks import MODELS, Spec
+from imagetrail.models.weights import load, save
 from imagetrail.serving import onnx_model
 from imagetrail.stages.export import onnx_export, stage
-from imagetrail.stages.export.onnx_export import Budget, File
+from imagetrail.stages.export.onnx_export import File
+from imagetrail.stages.export.params import Budget
 from imagetrail.training import loop
 from imagetrail.training.batches import Mixture
 from imagetrail.training.loop import Training
@@ -160,7 +163,7 @@ def test_a_student_learns_from_its_teacher_and_not_from_labels(toy: Callable[...
     wrong = Samples(train.images, train.index.set_column(1, "label", [1 - train.labels]), train.classes)
     taught = learned(wrong, valid, teacher=teacher, label_smoothing=0.0).outcome
     misled = learned(wrong, valid).outcome
-    right = [scores.top1(loop.predict(model, valid).numpy(), valid.labels) for model in (taught, misled)]
+    right = [scores.top1(inference.predict(model, valid).numpy(), valid.labels) for model in (taught, misled)]
     assert right[0] > 0.9 and right[1] < 0.1
 
 
@@ -177,7 +180,7 @@ def prepare(root: Path, toy: Callable[..., Samples], *, epochs: int = 4) -> None
     """A repository in which everything up to `train` has run."""
     train, valid, _ = (toy(f"data/split/{part}", seed=seed) for seed, part in enumerate(("train", "valid", "test")))
     toy("data/split/related", seed=3, count=10)
-    classifier.save(learned(train, valid, epochs=epochs).outcome, root / "artifacts/train")
+    save(learned(train, valid, epochs=epochs).outcome, root / "artifacts/train")
     (root / "artifacts/train/recipe.json").write_text(json.dumps(RECIPE))
     locked = {"split": {"outs": [{"path": "data/split/train", "md5": "abc.dir"}]}}
     (root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": locked}))
@@ -216,7 +219,7 @@ def test_the_stage_ships_one_file_and_says_what_each_is_worth(
     assert len(known) == len(set(known["fingerprint"].to_pylist())) == 64 + 64 + 10
 
     valid = samples.read(tmp_path / "data/split/valid")
-    found = loop.predict(classifier.load(tmp_path / "artifacts/train"), valid, exact=True).double().numpy()
+    found = inference.predict(load(tmp_path / "artifacts/train"), valid, exact=True).double().numpy()
     expected = calibration.fit(found, valid.labels)
     opened = onnx_model.load(out / "model.onnx")
     assert (opened.metadata["temperature"], opened.metadata["bend"]) == (str(expected.temperature), str(expected.bend))

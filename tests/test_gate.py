@@ -21,11 +21,12 @@ from torch import nn
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.samples import Samples, fingerprint
-from imagetrail.metrics import scores
+from imagetrail.metrics import significance
 from imagetrail.serving import onnx_model
 from imagetrail.stages.gate import decision as gate
 from imagetrail.stages.gate import stage
-from imagetrail.stages.gate.decision import Candidate, Decision, Gate
+from imagetrail.stages.gate.decision import Candidate, Decision
+from imagetrail.stages.gate.params import Gate
 
 BOUNDS: dict[str, Any] = {
     "min_top1": 0.5,
@@ -111,7 +112,7 @@ def test_the_minimal_effect_is_found_four_times_in_five() -> None:
     for _ in range(1000):
         only_ours = rng.binomial(80, (1 + effect * COUNT / 80) / 2)  # of 80 images that they judge differently
         ours, theirs = np.arange(COUNT) < only_ours, (only_ours <= np.arange(COUNT)) & (np.arange(COUNT) < 80)
-        found += scores.mcnemar(ours, theirs)[2] < 0.05
+        found += significance.mcnemar(ours, theirs)[2] < 0.05
     assert 0.76 < found / 1000 < 0.84
 
 
@@ -132,7 +133,7 @@ def test_classes_are_corrected_for_their_number() -> None:
     champion, challenger = model(range(40)), model(range(40, 60))
     rows = decide(challenger, champion).figures["by_class"]
     assert all(row["p_holm"] >= row["p"] for row in rows)
-    assert max(row["p_holm"] for row in rows) == pytest.approx(max(scores.holm([row["p"] for row in rows])))
+    assert max(row["p_holm"] for row in rows) == pytest.approx(max(significance.holm([row["p"] for row in rows])))
 
 
 def test_a_class_of_few_images_is_told_what_it_can_show() -> None:
@@ -425,7 +426,7 @@ def pair(only_ours: int, only_theirs: int, images: int) -> tuple[NDArray[np.bool
 def test_mcnemar_never_errs_more_often_than_alpha() -> None:
     """Exact, for every number of images on which two equal models disagree."""
     for count in range(1, 80):
-        wrongly = [scores.mcnemar(*pair(ours, count - ours, 100))[2] < 0.05 for ours in range(count + 1)]
+        wrongly = [significance.mcnemar(*pair(ours, count - ours, 100))[2] < 0.05 for ours in range(count + 1)]
         assert stats.binom.pmf(range(count + 1), count, 0.5) @ np.array(wrongly) <= 0.05
 
 
@@ -434,7 +435,7 @@ def test_mcnemar_never_errs_more_often_than_alpha() -> None:
 )
 def test_a_class_that_does_lose_the_margin_passes_as_rarely_as_alpha_says(images: int, share: float, margin: float) -> None:
     drawn = np.random.default_rng(0).multinomial(images, [share, share + margin, 1 - 2 * share - margin], 10_000)
-    statistics = np.array([scores.tango(int(ours), int(theirs), images, -margin) for ours, theirs, _ in drawn])
+    statistics = np.array([significance.tango(int(ours), int(theirs), images, -margin) for ours, theirs, _ in drawn])
     assert (stats.norm.sf(statistics) < 0.05).mean() < 0.06
 
 
@@ -442,19 +443,24 @@ def test_a_paired_interval_covers_the_truth_and_is_no_point_where_two_agree() ->
     rng, covered = np.random.default_rng(0), 0
     for _ in range(400):
         only_ours, only_theirs, _ = rng.multinomial(500, [0.04, 0.02, 0.94])
-        difference, low, high = scores.paired_interval(*pair(only_ours, only_theirs, 500))
+        difference, low, high = significance.paired_interval(*pair(only_ours, only_theirs, 500))
         assert low <= difference <= high
         covered += low <= 0.02 <= high
     assert 0.92 < covered / 400 < 0.98
-    difference, low, high = scores.paired_interval(*pair(0, 0, 100))
+    difference, low, high = significance.paired_interval(*pair(0, 0, 100))
     assert difference == 0 and low == pytest.approx(-0.037, abs=0.001) and high == pytest.approx(0.037, abs=0.001)
 
 
 def test_the_sign_of_a_paired_difference_is_ours_less_theirs() -> None:
-    assert scores.paired_interval(*pair(3, 0, 3))[0] == 1 and scores.paired_interval(*pair(0, 3, 3))[0] == -1
-    assert scores.noninferiority(*pair(50, 0, 500), 0.01) < 1e-6 < 0.999 < scores.noninferiority(*pair(0, 50, 500), 0.01)
+    assert significance.paired_interval(*pair(3, 0, 3))[0] == 1 and significance.paired_interval(*pair(0, 3, 3))[0] == -1
+    assert (
+        significance.noninferiority(*pair(50, 0, 500), 0.01)
+        < 1e-6
+        < 0.999
+        < significance.noninferiority(*pair(0, 50, 500), 0.01)
+    )
 
 
 def test_the_minimal_effect_shrinks_with_more_images_and_exists_where_two_agree() -> None:
-    effects = [scores.minimal_effect(images // 20, images, 0.05) for images in (200, 2000, 20_000)]
-    assert effects == sorted(effects, reverse=True) and 0 < scores.minimal_effect(0, 1000, 0.05) < 0.01
+    effects = [significance.minimal_effect(images // 20, images, 0.05) for images in (200, 2000, 20_000)]
+    assert effects == sorted(effects, reverse=True) and 0 < significance.minimal_effect(0, 1000, 0.05) < 0.01

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from imagetrail.models import activations, classifier
+from imagetrail.models import activations, classifier, weights
 from imagetrail.models.activations import ACTIVATIONS
-from imagetrail.models.classifier import INITIALISATIONS, MODELS, Classifier, Spec
+from imagetrail.models.classifier import INITIALISATIONS, Classifier
+from imagetrail.models.networks import MODELS, Spec
 
 SPEC = Spec(
     model="article",
@@ -66,9 +67,9 @@ def test_every_model_takes_every_size_and_colour(name: str, size: int, channels:
 @pytest.mark.parametrize("name", MODELS)
 def test_a_saved_model_is_rebuilt_with_the_same_answers(name: str, tmp_path: Path) -> None:
     model = Classifier(replace(SPEC, model=name, activation="silu", dropout=0.5)).eval()
-    classifier.save(model, tmp_path)
+    weights.save(model, tmp_path)
     images = torch.randint(0, 256, (3, 28, 28, 1), dtype=torch.uint8)
-    assert torch.equal(classifier.load(tmp_path)(images), model(images))
+    assert torch.equal(weights.load(tmp_path)(images), model(images))
 
 
 def test_keras_initialisation_is_uniform_by_both_fans_with_zero_biases() -> None:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from imagetrail.base.samples import Samples
+from imagetrail.models.inference import predict
 from imagetrail.training import batches, checkpoints
 from imagetrail.training.batches import Mixture
-from imagetrail.training.loop import Epoch, Step, Training, predict, start, walk
+from imagetrail.training.loop import Epoch, Step, Training, start, walk
 from imagetrail.training.optimisers import OPTIMISERS, SCHEDULES, Muon
 from imagetrail.training.recipe import Recipe
 

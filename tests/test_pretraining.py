@@ -19,9 +19,11 @@ from sklearn.linear_model import LogisticRegression
 from imagetrail.base import paths, samples
 from imagetrail.base.errors import UserError
 from imagetrail.base.samples import Samples, fingerprint
-from imagetrail.models import classifier
-from imagetrail.models.classifier import Classifier, Spec, load_trunk
-from imagetrail.stages.fetch import stage as fetch
+from imagetrail.models import inference
+from imagetrail.models.classifier import Classifier
+from imagetrail.models.networks import Spec
+from imagetrail.models.weights import load_trunk, load_weights, save
+from imagetrail.stages.fetch import params as fetch
 from imagetrail.stages.inspect import stage as inspect
 from imagetrail.stages.pretrain import stage as pretrain
 from imagetrail.stages.pretrain import weights as pretrained
@@ -127,7 +129,7 @@ def test_a_mixture_takes_its_share_of_related_images_and_only_of_our_classes(fol
 
 
 def test_pretraining_leaves_weights_that_a_training_begins_with_unless_its_recipe_says_no(folder: Path) -> None:
-    split, weights = parts(folder), classifier.load_weights(folder / "artifacts/pretrain/weights.safetensors")
+    split, weights = parts(folder), load_weights(folder / "artifacts/pretrain/weights.safetensors")
     data = Experiment(split["train"], *[split["train"]] * 2, split["related"], split["valid"], weights)
     with_, without = (data.start(recipe(pretrained=yes), seed=1).model.network.state_dict() for yes in (True, False))
     assert torch.equal(with_["0.weight"], weights["0.weight"]) and not torch.equal(without["0.weight"], weights["0.weight"])
@@ -144,7 +146,7 @@ def test_no_related_data_set_leaves_an_empty_folder_and_no_weights(
     pretrain.run()
     related = samples.read(paths.RELATED)
     assert len(related) == 0 and related.classes == tuple(OURS)
-    assert classifier.load_weights(paths.ARTIFACTS / "pretrain" / "weights.safetensors") == {}
+    assert load_weights(paths.ARTIFACTS / "pretrain" / "weights.safetensors") == {}
 
 
 def test_a_data_set_named_twice_is_refused() -> None:
@@ -164,7 +166,7 @@ def few(make: Make, images: np.ndarray, labels: np.ndarray, count: int) -> tuple
 
 
 def top1(begun: loop.Training, samples: Samples) -> float:
-    return float((loop.predict(begun.outcome, samples).argmax(1).numpy() == samples.labels).mean())
+    return float((inference.predict(begun.outcome, samples).argmax(1).numpy() == samples.labels).mean())
 
 
 def test_digits_of_other_writers_help_where_there_are_three_a_class(make_samples: Make) -> None:
@@ -209,7 +211,7 @@ def test_a_trunk_of_larger_pictures_fits_smaller_ones_but_not_the_other_way_roun
 def test_weights_come_from_a_file_of_another_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     model = Classifier(spec())
-    classifier.save(model, paths.WEIGHTS)
+    save(model, paths.WEIGHTS)
     found = pretrained.read("model.safetensors")
     assert load_trunk(Classifier(spec()), found) > 0
     assert all(torch.equal(found[name], tensor) for name, tensor in model.network.state_dict().items())
@@ -231,7 +233,7 @@ def test_weights_of_another_width_are_one_clear_line(make_samples: Make, tmp_pat
     train, _ = few(make_samples, images, labels, 3)
     safetensors.torch.save_file(trunk_of(start(recipe(width=0.5), train, seed=0).model), tmp_path / "wide.safetensors")
     with pytest.raises(UserError, match=r"0\.weight is \[16, 1, 3, 3\] there and \[8, 1, 3, 3\] here") as told:
-        start(recipe(), train, seed=0, pretrained=classifier.load_weights(tmp_path / "wide.safetensors"))
+        start(recipe(), train, seed=0, pretrained=load_weights(tmp_path / "wide.safetensors"))
     assert "\n" not in str(told.value)
 
 
@@ -262,7 +264,7 @@ def _features(model: Classifier, part: Samples) -> np.ndarray:
     """What the head of the network sees."""
     caught: list[torch.Tensor] = []
     hook = model.network[-1].register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0].float()))
-    loop.predict(model, part, exact=True)
+    inference.predict(model, part, exact=True)
     hook.remove()
     return torch.cat(caught).numpy()
 

@@ -9,7 +9,8 @@ import pytest
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.params import check
-from imagetrail.stages.tune.search import Leg, Report, Tune, search, settled
+from imagetrail.stages.tune.params import Tune, settled
+from imagetrail.stages.tune.search import Leg, Report, search
 from imagetrail.stages.tune.space import By, Range, Space, typed
 from imagetrail.stages.tune.study import PRUNERS, SAMPLERS, Trial
 from imagetrail.training.recipe import Recipe

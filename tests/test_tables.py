@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from imagetrail.base.errors import UserError
-from imagetrail.models import activations, classifier
+from imagetrail.models import activations, classifier, weights
 from imagetrail.models.activations import ACTIVATIONS
-from imagetrail.models.classifier import MODELS, Classifier, Spec
+from imagetrail.models.classifier import Classifier
+from imagetrail.models.networks import MODELS, Spec
 from imagetrail.training import optimisers
 from imagetrail.training.optimisers import OPTIMISERS
 
@@ -62,8 +63,8 @@ def test_a_model_gives_a_logit_a_class_and_survives_saving(tmp_path: Path, name:
     model = Classifier(spec(name, size=size, channels=channels, activation="prelu", dropout=0.5))  # prelu has weights
     batch = images(5, size=size, channels=channels)
     model.train()(batch)  # moves the running statistics of batch normalisation
-    classifier.save(model, tmp_path)
-    loaded = classifier.load(tmp_path)
+    weights.save(model, tmp_path)
+    loaded = weights.load(tmp_path)
     with torch.no_grad():
         logits = model.eval()(batch)
         assert logits.shape == (5, 3) and logits.isfinite().all()
@@ -124,7 +125,7 @@ def test_a_picture_too_small_for_the_article_is_refused() -> None:
 def test_a_pretrained_trunk_replaces_all_but_the_last_layer(name: str) -> None:
     old, new = Classifier(spec(name, classes=5)), Classifier(spec(name))
     before = {key: value.clone() for key, value in new.network.state_dict().items()}
-    count = classifier.load_trunk(new, old.network.state_dict())
+    count = weights.load_trunk(new, old.network.state_dict())
     last = list(before)[-1].split(".")[0]
     assert count == sum(not key.startswith(f"{last}.") for key in before) < len(before)
     for number, (key, value) in enumerate(new.network.state_dict().items()):
@@ -136,7 +137,7 @@ def test_a_pretrained_trunk_replaces_all_but_the_last_layer(name: str) -> None:
 )
 def test_a_trunk_of_another_shape_is_refused(other: Spec) -> None:
     with pytest.raises(UserError, match="pretrained weights are of another model"):
-        classifier.load_trunk(Classifier(spec("fast")), Classifier(other).network.state_dict())
+        weights.load_trunk(Classifier(spec("fast")), Classifier(other).network.state_dict())
 
 
 # ---- optimisers ----

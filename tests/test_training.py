@@ -9,9 +9,10 @@ import torch
 from imagetrail.base.errors import UserError
 from imagetrail.base.rng import derive, generator
 from imagetrail.base.samples import Samples
+from imagetrail.models.inference import predict
 from imagetrail.training import checkpoints, loop
 from imagetrail.training.batches import Mixture, channel_statistics
-from imagetrail.training.loop import Diverged, Epoch, Training, fit, predict, start
+from imagetrail.training.loop import Diverged, Epoch, Training, fit, start
 from imagetrail.training.optimisers import OPTIMISERS
 from imagetrail.training.recipe import Recipe
 

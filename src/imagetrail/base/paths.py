@@ -12,6 +12,9 @@ RELATED = SPLIT / "related"  # the pictures of RELATED_FILES, none of which is i
 AUGMENTED = Path("data/augmented")
 SYNTHETIC = Path("data/synthetic")
 ARTIFACTS = Path("artifacts")  # <stage>/
+BEST = ARTIFACTS / "tune" / "best.yaml"  # what the search found
+CURES = ARTIFACTS / "compare" / "cures.yaml"  # what of it goes into the final training
+PRETRAINED = ARTIFACTS / "pretrain" / "weights.safetensors"
 CHAMPION = Path("champion")
 
 

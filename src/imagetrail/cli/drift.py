@@ -22,8 +22,8 @@ def drift(
     """
     from imagetrail.base.errors import UserError
     from imagetrail.base.files import replacing, write_json
+    from imagetrail.plots import sheets
     from imagetrail.serving import drift, inputs, onnx_model, prediction
-    from imagetrail.stages.inspect import inspection
 
     warnings.filterwarnings("ignore", module="PIL")
     if not folder.is_dir():
@@ -40,7 +40,7 @@ def drift(
     unusual = drift.most_unusual(seen)
     sheet = [image for batch in inputs.batches([file for file, _ in unusual], opened.shape) for image in batch.images]
     with replacing(out / "unusual.png") as temporary:
-        inspection.contact_sheet(sheet).save(temporary, "PNG")
+        sheets.contact_sheet(sheet).save(temporary, "PNG")
     pictures = [{"file": file, "distance": distance} for file, distance in unusual]
     balance = {
         name: {"new": int(new), "reference": int(old)}

@@ -2,11 +2,9 @@
 
 import atexit
 import gc
-import importlib
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -17,6 +15,7 @@ import typer
 from imagetrail.base.errors import UserError
 from imagetrail.cli.drift import drift
 from imagetrail.cli.predict import predict
+from imagetrail.cli.stage import _Interrupted, _run_stage
 
 STAGES = {
     "fetch": "Bring the pictures in, verified.",
@@ -60,10 +59,6 @@ def main() -> None:
         _fail(STOPPED, 130)
 
 
-class _Interrupted(Exception):
-    """Ctrl-C in a stage, under another name: Typer would end on KeyboardInterrupt without a word."""
-
-
 def _terminated(number: int, _: FrameType | None) -> None:
     signal.signal(number, signal.SIG_IGN)  # another one must not interrupt what is now cleaned up
     _fail(STOPPED, 128 + number)
@@ -80,35 +75,6 @@ def _end_with_parent() -> None:
 def _fail(text: str, code: int) -> None:
     print(text, file=sys.stderr)
     sys.exit(code)
-
-
-def _run_stage(name: str) -> None:
-    """Runs a stage and notes what it took in its timing.json."""
-    from imagetrail.base import paths
-    from imagetrail.base.files import write_json
-
-    try:
-        module = importlib.import_module(f"imagetrail.stages.{name}.stage")
-        started, before = time.time(), time.perf_counter()
-        facts: dict[str, float | str] = module.run() or {}
-    except KeyboardInterrupt:
-        raise _Interrupted from None
-    seconds = time.perf_counter() - before
-    if os.environ.get("RANK", "0") != "0":  # of several processes that torchrun has started, the first one writes
-        return
-    if images := facts.pop("images", None):
-        facts["images_per_second"] = float(images) / seconds
-    timing = {"started": started, "seconds": seconds, "peak_rss_bytes": _peak_memory(), **facts}
-    rounded = {key: round(value, 3) if isinstance(value, float) else value for key, value in timing.items()}
-    write_json(paths.artifacts(name) / "timing.json", rounded)
-
-
-def _peak_memory() -> int:
-    """Bytes that this process, or the largest of its children, has held at most."""
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return unit * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
 def _command(name: str) -> Callable[[], None]:

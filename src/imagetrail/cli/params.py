@@ -10,23 +10,23 @@ from imagetrail.base.lookup import alternatives
 from imagetrail.base.params import load, read_yaml
 from imagetrail.data.datasets import Data
 from imagetrail.release import ledger
+from imagetrail.stages.augment.params import Augment
 from imagetrail.stages.augment.policy import build
-from imagetrail.stages.augment.stage import Augment
-from imagetrail.stages.compare.arms import Compare, made_out
-from imagetrail.stages.evaluate.stage import Evaluate
-from imagetrail.stages.explain.stage import Explain
-from imagetrail.stages.export.stage import Export
-from imagetrail.stages.fetch.stage import check_others
-from imagetrail.stages.gate.decision import Gate
-from imagetrail.stages.inspect.stage import Inspect
+from imagetrail.stages.compare.arms import made_out
+from imagetrail.stages.compare.params import Compare
+from imagetrail.stages.evaluate.params import Evaluate
+from imagetrail.stages.explain.params import Explain
+from imagetrail.stages.export.params import Export
+from imagetrail.stages.fetch.params import check_others
+from imagetrail.stages.gate.params import Gate
+from imagetrail.stages.inspect.params import Inspect
 from imagetrail.stages.pretrain import weights
-from imagetrail.stages.pretrain.stage import Pretrain
-from imagetrail.stages.split.stage import Split
-from imagetrail.stages.synthesise.stage import Synthesise
-from imagetrail.stages.train.stage import Train
-from imagetrail.stages.tune.search import Tune, settled
-from imagetrail.training.data import default_recipe
-from imagetrail.training.recipe import Recipe
+from imagetrail.stages.pretrain.params import Pretrain
+from imagetrail.stages.split.params import Split
+from imagetrail.stages.synthesise.params import Synthesise
+from imagetrail.stages.train.params import Train
+from imagetrail.stages.tune.params import Tune, settled
+from imagetrail.training.recipe import Recipe, default_recipe
 
 SECTIONS: dict[str, Any] = {
     "seed": int,

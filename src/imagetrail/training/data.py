@@ -3,23 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from imagetrail.base import paths, samples
-from imagetrail.base.errors import UserError
-from imagetrail.base.params import check, load, read_yaml
 from imagetrail.base.samples import Samples
-from imagetrail.models.classifier import load_weights
+from imagetrail.models.weights import load_weights
 from imagetrail.training import checkpoints, loop
 from imagetrail.training.batches import Mixture
 from imagetrail.training.loop import Epoch, Training
 from imagetrail.training.recipe import Recipe
-
-BEST = paths.ARTIFACTS / "tune" / "best.yaml"
-CURES = paths.ARTIFACTS / "compare" / "cures.yaml"
-PRETRAINED = paths.ARTIFACTS / "pretrain" / "weights.safetensors"
 
 
 @dataclass(frozen=True)
@@ -54,30 +47,4 @@ def open_experiment(*, limited: bool = True) -> Experiment:
         samples.read(folder, columns=columns)
         for folder in (paths.TRAIN, paths.AUGMENTED, paths.SYNTHETIC, paths.RELATED, paths.VALID)
     )
-    return Experiment(train, augmented, synthetic, related, valid, pretrained=load_weights(PRETRAINED))
-
-
-def default_recipe(*, epochs: int, path: Path = Path("params.yaml")) -> Recipe:
-    """The recipe of params.yaml, for a training of so many epochs: how long is each stage's own affair."""
-    values = load(dict[str, Any], "recipe", path)
-    if "epochs" in values:
-        raise UserError(f"{path}: recipe.epochs: each stage has its own: train.epochs, pretrain.epochs, tune.rungs, compare")
-    return check(Recipe, values | {"epochs": epochs}, f"{path}: recipe")
-
-
-def best_recipe(*, epochs: int) -> Recipe:
-    """The recipe of params.yaml with what the search found."""
-    return override(default_recipe(epochs=epochs), read_yaml(BEST), str(BEST))
-
-
-def proven_recipe(*, epochs: int) -> Recipe:
-    """That recipe with every cure for scarce data that `compare` tried as it proved: at the value tried, or off."""
-    return override(best_recipe(epochs=epochs), read_yaml(CURES), str(CURES))
-
-
-def override(recipe: Recipe, values: dict[str, Any], where: str) -> Recipe:
-    """The recipe with some fields replaced; raises UserError, beginning with `where`, for a wrong field or value."""
-    unknown = [name for name in values if name not in Recipe.model_fields]
-    if unknown:
-        raise UserError(f"{where}: recipe has no field {', '.join(unknown)}; choose from {', '.join(Recipe.model_fields)}")
-    return check(Recipe, recipe.model_dump() | values, where)
+    return Experiment(train, augmented, synthetic, related, valid, pretrained=load_weights(paths.PRETRAINED))

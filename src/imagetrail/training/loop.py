@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +13,10 @@ from imagetrail.base.rng import derive
 from imagetrail.base.samples import Samples
 from imagetrail.compute import distributed
 from imagetrail.compute.device import this_machine
-from imagetrail.models.classifier import Classifier, Spec, load_trunk
+from imagetrail.models.classifier import Classifier
+from imagetrail.models.inference import predict
+from imagetrail.models.networks import Spec
+from imagetrail.models.weights import load_trunk
 from imagetrail.training import optimisers
 from imagetrail.training.batches import Mixture, channel_statistics
 from imagetrail.training.recipe import Recipe
@@ -233,22 +235,3 @@ def _epoch(training: Training, valid: Samples, number: int, lr: float) -> Epoch:
     valid_loss, valid_top1 = distributed.shared(judged)
     training.epoch, training.step, training.loss, training.images = number, 0, 0.0, 0
     return Epoch(number, train_loss, valid_loss, valid_top1, lr)
-
-
-@torch.no_grad()
-def predict(
-    model: Classifier, samples: Samples, *, batch_size: int = 1000, exact: bool = False, mirrored: bool = False
-) -> Tensor:
-    """Logits N×K float32 on the CPU.
-
-    exact: with the precision of the exported model; otherwise with that of training.
-    mirrored: of the images flipped left to right.
-    """
-    machine = this_machine()
-    model = model.to(machine.device).eval()
-    logits = []
-    for chunk in samples.chunks(batch_size):
-        images = torch.from_numpy(chunk.copy())
-        with nullcontext() if exact else machine.autocast():
-            logits.append(model((images.flip(2) if mirrored else images).to(machine.device)).float().cpu())
-    return torch.cat(logits)

@@ -1,14 +1,18 @@
 """The recipe of a training."""
 
 from dataclasses import fields
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from imagetrail.base import paths
+from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import one_of
-from imagetrail.base.params import Section
+from imagetrail.base.params import Section, check, load, read_yaml
 from imagetrail.models.activations import ACTIVATIONS
-from imagetrail.models.classifier import INITIALISATIONS, MODELS
+from imagetrail.models.classifier import INITIALISATIONS
+from imagetrail.models.networks import MODELS
 from imagetrail.training import optimisers
 from imagetrail.training.transforms import Jitter
 
@@ -53,3 +57,29 @@ class Recipe(Section):
     @property
     def jitter(self) -> Jitter:
         return Jitter(**{field.name: getattr(self, field.name) for field in fields(Jitter)})
+
+
+def default_recipe(*, epochs: int, path: Path = Path("params.yaml")) -> Recipe:
+    """The recipe of params.yaml, for a training of so many epochs: how long is each stage's own affair."""
+    values = load(dict[str, Any], "recipe", path)
+    if "epochs" in values:
+        raise UserError(f"{path}: recipe.epochs: each stage has its own: train.epochs, pretrain.epochs, tune.rungs, compare")
+    return check(Recipe, values | {"epochs": epochs}, f"{path}: recipe")
+
+
+def best_recipe(*, epochs: int) -> Recipe:
+    """The recipe of params.yaml with what the search found."""
+    return override(default_recipe(epochs=epochs), read_yaml(paths.BEST), str(paths.BEST))
+
+
+def proven_recipe(*, epochs: int) -> Recipe:
+    """That recipe with every cure for scarce data that `compare` tried as it proved: at the value tried, or off."""
+    return override(best_recipe(epochs=epochs), read_yaml(paths.CURES), str(paths.CURES))
+
+
+def override(recipe: Recipe, values: dict[str, Any], where: str) -> Recipe:
+    """The recipe with some fields replaced; raises UserError, beginning with `where`, for a wrong field or value."""
+    unknown = [name for name in values if name not in Recipe.model_fields]
+    if unknown:
+        raise UserError(f"{where}: recipe has no field {', '.join(unknown)}; choose from {', '.join(Recipe.model_fields)}")
+    return check(Recipe, recipe.model_dump() | values, where)

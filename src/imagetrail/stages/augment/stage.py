@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import Field
 
 from imagetrail.base import paths, samples
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import replacing, write_json
-from imagetrail.base.params import Section, load
+from imagetrail.base.params import load
 from imagetrail.base.rng import generator
 from imagetrail.base.samples import Images, Samples
 from imagetrail.compute import parallel
+from imagetrail.plots import sheets
 from imagetrail.stages.augment import policy as augment
 from imagetrail.stages.augment.label_preservation import preservation
+from imagetrail.stages.augment.params import Augment
 from imagetrail.stages.augment.policy import Policy
-from imagetrail.stages.inspect import inspection
 
 CHUNK = 4096  # images a worker takes at a time, about
 SHOWN = 10  # images on the contact sheet, each in a column
@@ -31,14 +31,6 @@ DRAWS = 1000  # a copy has as many, or one for each image: a small set gets its 
 MOST_BLANK = 0.05  # share of images that may come out blank before the stage gives up
 
 Row = dict[str, Any]  # of labels.json
-
-
-class Augment(Section):
-    """The `augment` section."""
-
-    copies: int = Field(ge=0)  # new images for each training image
-    group: int = Field(ge=1)  # images that share a draw of the parameters; 1: each has its own, several times slower
-    policy: str | Policy  # a name in PRESETS, or transforms
 
 
 @dataclass(frozen=True)
@@ -166,7 +158,7 @@ def _show(path: Path, policy: Policy, train: Samples, orders: list[NDArray[np.in
         rows.append(("all together", samples.read(paths.AUGMENTED).gather(np.argsort(orders[0])[chosen])))
     titles, shown = zip(*rows, strict=True)
     with replacing(path) as temporary:
-        inspection.contact_sheet(np.concatenate(shown), len(images), titles=titles).save(temporary, "png")
+        sheets.contact_sheet(np.concatenate(shown), len(images), titles=titles).save(temporary, "png")
 
 
 def _spread(labels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -10,7 +10,9 @@ from functools import cache
 
 import numpy as np
 
-from imagetrail.metrics.scores import Floats, holm, mean_interval
+from imagetrail.metrics.intervals import mean_interval
+from imagetrail.metrics.scores import Floats
+from imagetrail.metrics.significance import holm
 
 ALPHA, POWER = 0.05, 0.8
 OUTCOMES = ("win", "tie", "loss")

@@ -27,23 +27,23 @@ from imagetrail.base.files import replacing, write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.compute import parallel
 from imagetrail.metrics.scores import Floats
-from imagetrail.stages.compare.arms import ALL, CURES, REAL, Compare, Contest, made_out
+from imagetrail.stages.compare.arms import Contest, made_out
+from imagetrail.stages.compare.params import ALL, CURES, REAL, Compare
 from imagetrail.stages.compare.ranking import EFFECTS, HELPS, OUTCOMES, Standing, cures_sentence, rank, sentence
 from imagetrail.tracking import live, store
 from imagetrail.training import checkpoints
-from imagetrail.training import data as experiment
-from imagetrail.training.data import Experiment
+from imagetrail.training.data import Experiment, open_experiment
 from imagetrail.training.history import as_row, times
 from imagetrail.training.jobs import Job, train
 from imagetrail.training.loop import Epoch
-from imagetrail.training.recipe import Recipe
+from imagetrail.training.recipe import Recipe, best_recipe
 
 Rows = list[dict[str, Any]]
 
 
 def run() -> dict[str, float]:
     compare, seed = load(Compare, "compare"), load(int, "seed")
-    base, data = experiment.best_recipe(epochs=1), experiment.open_experiment()
+    base, data = best_recipe(epochs=1), open_experiment()
     contests = made_out(compare, base, "params.yaml: compare", prepared=lambda cure: _prepared(data, cure))
     inputs = pipeline.inputs("compare")
     facts = {"inputs": inputs, "compare": compare.model_dump(), "base": base.model_dump(), "seed": seed}
@@ -135,5 +135,5 @@ def _write(rows: Rows, curves: Rows, contests: Sequence[Contest], ranking: dict[
     recipes = {contest.name: {arm: recipe.model_dump() for arm, recipe in contest.arms.items()} for contest in contests}
     write_json(folder / "recipes.json", recipes)
     write_json(folder / "ranking.json", ranking)
-    with replacing(experiment.CURES) as temporary:
+    with replacing(paths.CURES) as temporary:
         temporary.write_text(yaml.safe_dump(ranking["proven"]))

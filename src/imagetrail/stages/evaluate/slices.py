@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import alternatives
 from imagetrail.base.samples import Samples
-from imagetrail.metrics import scores
+from imagetrail.metrics import intervals, scores
 from imagetrail.metrics.scores import Floats
 
 
@@ -44,7 +44,7 @@ def judge(groups: Mapping[str, Sequence[str]], right: NDArray[np.bool_]) -> list
     for column, values in groups.items():
         names, which, counts = np.unique(np.array(values), return_inverse=True, return_counts=True)
         hits = np.bincount(which, right).astype(np.int64)
-        for name, count, *shares in zip(names, counts, hits / counts, *scores.wilson(hits, counts), strict=True):
+        for name, count, *shares in zip(names, counts, hits / counts, *intervals.wilson(hits, counts), strict=True):
             top1, low, high = (round(float(share), 6) for share in shares)
             rows.append({"column": column, "value": str(name), "images": int(count), "top1": top1, "low": low, "high": high})
     return rows
@@ -58,7 +58,7 @@ def by_class(probabilities: Floats, test: Samples) -> list[dict[str, Any]]:
         {"class": name, "images": int(count)} for name, count in zip(test.classes, labelled, strict=True)
     ]
     for name, count in (("precision", predicted), ("recall", labelled)):
-        low, high = scores.wilson(right, count)
+        low, high = intervals.wilson(right, count)
         for row, *values in zip(rows, right / np.maximum(count, 1), low, high, strict=True):
             row |= {f"{name}{end}": round(float(value), 6) for end, value in zip(("", "_low", "_high"), values, strict=True)}
     return rows

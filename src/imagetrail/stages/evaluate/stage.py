@@ -5,29 +5,26 @@ Reads the model, valid (for calibration), test and data/unknown, writes artifact
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import Field
 
 from imagetrail.base import paths, samples
 from imagetrail.base.files import replacing, write_csv, write_json
-from imagetrail.base.lookup import one_of
-from imagetrail.base.params import Section, load
+from imagetrail.base.params import load
 from imagetrail.base.rng import generator
 from imagetrail.base.samples import Images, Samples
 from imagetrail.data import datasets
-from imagetrail.data.datasets import DATASETS
-from imagetrail.metrics import calibration, scores
+from imagetrail.metrics import calibration, intervals, scores
 from imagetrail.metrics.scores import Floats
-from imagetrail.models import classifier
+from imagetrail.models import classifier, inference, weights
 from imagetrail.plots import charts
 from imagetrail.stages.evaluate import slices
 from imagetrail.stages.evaluate.corruptions import CORRUPTIONS, STRENGTHS
-from imagetrail.training import loop
+from imagetrail.stages.evaluate.params import Evaluate
 
 MISTAKES = 40  # shown, the most confident first
 UNKNOWN = 2000  # pictures of another data set, at most
@@ -36,19 +33,9 @@ TINY = 1e-38  # in place of a probability of 0, whose logarithm would be infinit
 Answer = Callable[[Images], Floats]  # N×H×W×C uint8 to N×K calibrated probabilities
 
 
-class Evaluate(Section):
-    """The `evaluate` section."""
-
-    bootstrap: int = Field(ge=100)  # draws for an interval
-    mirrored: bool  # also judge the mean of the answers to a picture and to its mirror image
-    corrupted: int = Field(ge=1)  # test images that the corruptions are tried on, at most
-    slices: list[str]  # columns of the test set's index whose values are judged apart, as class and source are
-    unknown: Annotated[str, one_of(DATASETS, "data set")] | None  # a data set to be told from test; null: none
-
-
 def run() -> dict[str, float]:
     params, seed = load(Evaluate, "evaluate"), load(int, "seed")
-    model = classifier.load(paths.ARTIFACTS / "train")
+    model = weights.load(paths.ARTIFACTS / "train")
     valid, test = samples.read(paths.VALID), samples.read(paths.TEST)
     groups = slices.groups(test, params.slices)
     calibrate = calibration.fit(_logits(model, valid.images), valid.labels)
@@ -68,7 +55,7 @@ def run() -> dict[str, float]:
     if params.unknown:
         names = ("unknown_auroc", "unknown_auroc_low", "unknown_auroc_high")
         unknown = answer(_unknown(params.unknown, test.images.shape[1:], seed))
-        found |= dict(zip(names, scores.auroc(calibrated.max(1), unknown.max(1)), strict=True))
+        found |= dict(zip(names, intervals.auroc(calibrated.max(1), unknown.max(1)), strict=True))
     folder = paths.artifacts("evaluate")
     write_json(folder / "metrics.json", {name: round(value, 6) for name, value in found.items()})
     write_json(folder / "classes.json", slices.by_class(probabilities, test))
@@ -82,7 +69,7 @@ def run() -> dict[str, float]:
 
 def _logits(model: classifier.Classifier, images: Images, *, mirrored: bool = False) -> Floats:
     bare = Samples(images, samples.INDEX.empty_table(), model.spec.classes)
-    logits: Floats = loop.predict(model, bare, exact=True, mirrored=mirrored).double().numpy()
+    logits: Floats = inference.predict(model, bare, exact=True, mirrored=mirrored).double().numpy()
     return logits
 
 
@@ -93,10 +80,10 @@ def measure(
     k = min(5, probabilities.shape[1] - 1)
     judged = {name: (metric, probabilities) for name, metric in (scores.METRICS | {"topk": scores.top(k)}).items()}
     judged |= {f"{name}_calibrated": (scores.METRICS[name], calibrated) for name in ("log_loss", "brier", "ece")}
-    intervals = scores.bootstrap(judged, labels, generator(seed, "bootstrap"), draws=draws)
+    ends = intervals.bootstrap(judged, labels, generator(seed, "bootstrap"), draws=draws)
     found: dict[str, float] = {"n": len(labels), "k": k}
     for name, (metric, values) in judged.items():
-        low, high = intervals[name]
+        low, high = ends[name]
         found |= {name: metric(values, labels), f"{name}_low": low, f"{name}_high": high}
     return found | {"aurc": 1 - float(scores.coverage(calibrated, labels)[1].mean())}
 
@@ -117,7 +104,7 @@ def _robustness(answer: Answer, test: Samples, params: Evaluate, seed: int) -> d
             corrupted = CORRUPTIONS[name](images, strength, generator(seed, "corrupt", name, strength, start))
             right[part, i] = answer(corrupted).argmax(1) == labels[part]
             examples += [corrupted[0]] if start == 0 else []
-    top1, (low, high) = right.mean(0), scores.wilson(right.sum(0), np.full(len(kinds), len(chosen)))
+    top1, (low, high) = right.mean(0), intervals.wilson(right.sum(0), np.full(len(kinds), len(chosen)))
     figures = np.stack([top1, low, high], 1).round(6).tolist()
     rows = [
         {"corruption": name, "strength": strength, **dict(zip(("top1", "low", "high"), shares, strict=True))}
@@ -129,7 +116,7 @@ def _robustness(answer: Answer, test: Samples, params: Evaluate, seed: int) -> d
     with replacing(folder / "robustness.png") as temporary:
         charts.gallery(examples, captions, temporary, columns=len(CORRUPTIONS))
     wrong = 1 - right.mean(1, keepdims=True)
-    ends = scores.interval(scores.resampled(wrong, generator(seed, "bootstrap"), draws=params.bootstrap))
+    ends = intervals.interval(intervals.resampled(wrong, generator(seed, "bootstrap"), draws=params.bootstrap))
     names = ("mean_corruption_error", "mean_corruption_error_low", "mean_corruption_error_high")
     return {"top1_clean_subset": clean / len(chosen), **dict(zip(names, (float(wrong.mean()), *ends), strict=True))}
 

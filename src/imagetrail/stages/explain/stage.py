@@ -3,28 +3,21 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 
 from imagetrail.base import paths, samples
 from imagetrail.base.files import replacing, write_json
-from imagetrail.base.params import Section, load
+from imagetrail.base.params import load
 from imagetrail.base.samples import Samples
-from imagetrail.models import classifier
+from imagetrail.models import weights
 from imagetrail.models.classifier import Classifier
 from imagetrail.plots import charts
 from imagetrail.stages.explain import attribution
-
-
-class Explain(Section):
-    """The `explain` section."""
-
-    per_class: int = Field(ge=1)  # test pictures explained for each class
-    share: float = Field(gt=0, lt=1)  # of the pixels erased in the check
+from imagetrail.stages.explain.params import Explain
 
 
 def run() -> dict[str, float]:
     params = load(Explain, "explain")
-    model, test = classifier.load(paths.ARTIFACTS / "train"), samples.read(paths.TEST)
+    model, test = weights.load(paths.ARTIFACTS / "train"), samples.read(paths.TEST)
     chosen = np.concatenate([np.flatnonzero(test.labels == label)[: params.per_class] for label in range(len(test.classes))])
     images = torch.from_numpy(test.images[chosen])
     with torch.no_grad():

@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import replacing
-from imagetrail.base.params import Section
 from imagetrail.base.samples import Images, Samples
 from imagetrail.metrics.calibration import Calibration
 from imagetrail.models.classifier import Classifier
 from imagetrail.serving.onnx_model import INPUT, OUTPUTS, PRODUCER, Model
+from imagetrail.stages.export.params import Budget
 
 AS_TRAINED = Calibration(temperature=1.0)
 
@@ -152,14 +152,6 @@ def latency(model: Model, images: Images, *, most: int = 300, seconds: float = 0
         model.run(images, batch_size=len(images))
         taken.append(time.perf_counter() - before)
     return float(np.median(taken)) * 1000, float(np.percentile(taken, 99)) * 1000
-
-
-class Budget(Section):
-    """The `export.budget` section: what the shipped file may take; null is no bound."""
-
-    max_ms: float | None  # median of a single picture on one thread: what a clock says decides
-    max_mb: float | None  # 10⁶ bytes
-    max_loss: float | None  # share of the validation images, net, that float32 gets right and the file does not
 
 
 @dataclass(frozen=True)

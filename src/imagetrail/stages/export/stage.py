@@ -10,22 +10,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import Field
 
 from imagetrail.base import paths, pipeline, samples
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import remove, replacing, write_json
-from imagetrail.base.params import Section, check, load, read_yaml
+from imagetrail.base.params import check, load, read_yaml
 from imagetrail.base.rng import derive, generator
 from imagetrail.base.samples import Samples, fingerprint
 from imagetrail.data import datasets
-from imagetrail.metrics import calibration, scores
-from imagetrail.models import classifier
+from imagetrail.metrics import calibration, scores, significance
+from imagetrail.models import inference, weights
 from imagetrail.models.classifier import Classifier
 from imagetrail.serving import onnx_model
 from imagetrail.serving.onnx_model import Model
 from imagetrail.stages.export import onnx_export
-from imagetrail.stages.export.onnx_export import Budget, File
+from imagetrail.stages.export.onnx_export import File
+from imagetrail.stages.export.params import Budget, Export, Student
 from imagetrail.training import loop
 from imagetrail.training.batches import Mixture
 from imagetrail.training.history import as_row
@@ -36,28 +36,12 @@ QUERIED = 500  # validation images on which a file must agree with what it was m
 REFERENCE = 2000  # validation images whose features are kept
 
 
-class Student(Section):
-    """The `export.student` section: the same kind of network, narrower, taught by the model's answers."""
-
-    width: float = Field(gt=0, lt=16)
-    epochs: int = Field(ge=1)
-
-
-class Export(Section):
-    """The `export` section."""
-
-    tolerance: float = Field(gt=0)  # largest difference in probability between ONNX and torch
-    calibration: int = Field(ge=1)  # training images that set the ranges of int8
-    student: Student | None
-    budget: Budget
-
-
 def run() -> dict[str, float]:
     params, seed = load(Export, "export"), load(int, "seed")
     facts = {"data": pipeline.data_version() or "unknown", "licence": datasets.DATASETS[load(str, "data.name")].licence}
     train, valid, test = (samples.read(folder) for folder in (paths.TRAIN, paths.VALID, paths.TEST))
     folder = paths.artifacts("export")
-    model = classifier.load(paths.ARTIFACTS / "train")
+    model = weights.load(paths.ARTIFACTS / "train")
     files = {"float32": folder / "model.onnx", "int8": folder / "model.int8.onnx"}
     told = _write(model, files["float32"], files["int8"], facts, params, seed)
     expected = {"float32": told, "int8": told}
@@ -90,7 +74,7 @@ def _write(
     Returns what the trained model says of the first QUERIED images of valid.
     """
     train, valid = samples.read(paths.TRAIN), samples.read(paths.VALID)
-    logits = loop.predict(model, valid, exact=True).double().numpy()
+    logits = inference.predict(model, valid, exact=True).double().numpy()
     calibrate = calibration.fit(logits, valid.labels)  # as evaluate has it
     onnx_export.to_onnx(model, float32, calibration=calibrate, facts=facts)
     told = calibrate(logits[:QUERIED])
@@ -144,7 +128,7 @@ def _judge(
             opened[kind].predict(valid.images).argmax(1) == valid.labels,
             probabilities.argmax(1) == test.labels,
         )
-        difference, low, high = scores.paired_interval(right[kind][1], right["float32"][1])
+        difference, low, high = significance.paired_interval(right[kind][1], right["float32"][1])
         figures = {
             **{name: scores.METRICS[name](probabilities, test.labels) for name in ("top1", "log_loss")},
             "top1_difference": difference,

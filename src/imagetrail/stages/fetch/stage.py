@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from imagetrail.base import paths
-from imagetrail.base.errors import UserError
 from imagetrail.base.files import replacing, write_json
-from imagetrail.base.lookup import choose
 from imagetrail.base.params import load
 from imagetrail.data import datasets
-from imagetrail.data.datasets import DATASETS
+from imagetrail.stages.fetch.params import check_others
 
 NAME_OR_NULL: Any = str | None  # mypy takes no union where a type is wanted
 
@@ -25,15 +23,6 @@ def run() -> None:
     source["related"] = _fetch_others(related, own, paths.RELATED_FILES)
     source["unknown"] = _fetch_others(unknowns, own, paths.UNKNOWN)
     write_json(paths.RAW / dataset / "SOURCE.json", source)
-
-
-def check_others(names: Sequence[str], dataset: str, key: str) -> None:
-    """Raises UserError for a data set named under `key` that does not exist, or is the very one or the user's own."""
-    if len(set(names)) < len(names):
-        raise UserError(f"params.yaml: {key}: a data set is named twice in {', '.join(names)}")
-    for name in names:
-        if name == dataset or not choose(DATASETS, name, f"data set in {key}").files:
-            raise UserError(f"params.yaml: {key}: {name!r} does not do; name a published data set other than {dataset!r}")
 
 
 def _fetch_others(names: Sequence[str], own: Path, folder: Path) -> list[dict[str, Any]]:

@@ -11,26 +11,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
-from imagetrail.base.params import Section
-from imagetrail.metrics import scores
+from imagetrail.metrics import intervals, scores, significance
 from imagetrail.metrics.scores import Floats, Labels
+from imagetrail.stages.gate.params import Gate
 
 PROMOTE, HOLD, REJECT = "PROMOTE", "HOLD", "REJECT"
 UNPROVEN = ("challenger_is_better", "no_class_loses")  # checks that more images could turn; to fail another is a fault
-
-
-class Gate(Section):
-    """The `gate` section; null is no bound."""
-
-    min_top1: float = Field(ge=0, le=1)  # what the lower end of any model's 95 % interval must reach
-    alpha: float = Field(gt=0, lt=0.5)  # error rate of each test against a champion
-    margin: float | None = Field(gt=0, lt=1)  # of accuracy, that no class may lose
-    max_ece: float | None = Field(gt=0, le=1)  # expected calibration error
-    max_robustness_loss: float | None = Field(ge=0, le=1)  # mean corruption error above the champion's
-    max_mb: float | None = Field(gt=0)  # 10⁶ bytes
-    max_ms: float | None = Field(gt=0)  # median of a picture on one thread, by the clock of the machine that exported it
 
 
 @dataclass(frozen=True)
@@ -136,9 +123,9 @@ def _against(
     challenger: Candidate, champion: Candidate, right: NDArray[np.bool_], baseline: NDArray[np.bool_], params: Gate
 ) -> Iterator[Check]:
     """What is asked of a challenger as a whole."""
-    worse = scores.mcnemar(baseline, right)[2]
+    worse = significance.mcnemar(baseline, right)[2]
     yield Check("challenger_is_no_worse", worse >= params.alpha, worse, params.alpha, "it is shown to be worse")
-    better = scores.mcnemar(right, baseline)[2]
+    better = significance.mcnemar(right, baseline)[2]
     yield Check("challenger_is_better", better < params.alpha, better, params.alpha, "it is not shown to be better")
     bound, ours, theirs = params.max_robustness_loss, challenger.corruption_error, champion.corruption_error
     if bound is not None and ours is not None and theirs is not None:
@@ -170,9 +157,9 @@ def _by_class(
     for label, name in enumerate(names):
         ours, theirs = right[labels == label], baseline[labels == label]
         difference = float(ours.mean() - theirs.mean()) if len(ours) else 0.0
-        p = 1.0 if params.margin is None else scores.noninferiority(ours, theirs, params.margin)
+        p = 1.0 if params.margin is None else significance.noninferiority(ours, theirs, params.margin)
         rows.append({"class": name, "images": len(ours), "difference": round(difference, 6), "p": p})
-    corrected = scores.holm([row["p"] for row in rows])
+    corrected = significance.holm([row["p"] for row in rows])
     return [row | {"p_holm": p} for row, p in zip(rows, corrected, strict=True)]
 
 
@@ -184,9 +171,9 @@ def _figures(name: str, probabilities: Floats, labels: Labels) -> dict[str, floa
 
 
 def _difference(right: NDArray[np.bool_], baseline: NDArray[np.bool_], alpha: float) -> dict[str, float]:
-    only_new, only_old, p = scores.mcnemar(right, baseline)
-    difference, low, high = scores.paired_interval(right, baseline)
-    effect = scores.minimal_effect(only_new + only_old, len(right), alpha)
+    only_new, only_old, p = significance.mcnemar(right, baseline)
+    difference, low, high = significance.paired_interval(right, baseline)
+    effect = significance.minimal_effect(only_new + only_old, len(right), alpha)
     named = {
         "top1_difference": difference,
         "top1_difference_low": low,
@@ -198,7 +185,7 @@ def _difference(right: NDArray[np.bool_], baseline: NDArray[np.bool_], alpha: fl
 
 
 def _accuracy_interval(right: NDArray[np.bool_]) -> tuple[float, float]:
-    low, high = scores.wilson(np.array(right.sum()), np.array(len(right)))
+    low, high = intervals.wilson(np.array(right.sum()), np.array(len(right)))
     return float(low), float(high)
 
 

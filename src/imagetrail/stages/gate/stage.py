@@ -23,7 +23,8 @@ from imagetrail.base.params import load
 from imagetrail.base.samples import Samples, fingerprint
 from imagetrail.release import ledger
 from imagetrail.serving import onnx_model
-from imagetrail.stages.gate.decision import Candidate, Decision, Gate, decide
+from imagetrail.stages.gate.decision import Candidate, Decision, decide
+from imagetrail.stages.gate.params import Gate
 
 EXPORT = paths.ARTIFACTS / "export"
 METRICS = paths.ARTIFACTS / "evaluate" / "metrics.json"

@@ -1,13 +1,11 @@
 """What is in a data set and what is wrong with it: counts, value ranges, duplicates, a look at every class."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 from imagetrail.base.samples import fingerprint
 from imagetrail.data.datasets import Data
@@ -90,23 +88,3 @@ def duplicates(found: Inspection) -> dict[str, Any]:
         "groups_with_different_labels": len(clashing),
         "examples": [[pictures.sources[i] for i in group] for group in copies[:20]],
     }
-
-
-def contact_sheet(
-    images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], columns: int = 10, gap: int = 2, *, titles: Sequence[str] = ()
-) -> Image.Image:
-    """The images side by side on white, small ones enlarged to about 56 pixels, each row with its title on the left."""
-    height, width, channels = images[0].shape
-    scale = max(1, round(56 / height))
-    rows = -(-len(images) // columns)
-    font = ImageFont.load_default(12)
-    margin = max((int(font.getlength(title)) + 10 for title in titles), default=0)
-    sheet = np.full((rows * (height * scale + gap), margin + columns * (width * scale + gap), channels), 255, np.uint8)
-    for i, image in enumerate(images):
-        top, left = i // columns * (height * scale + gap), margin + i % columns * (width * scale + gap)
-        sheet[top : top + height * scale, left : left + width * scale] = image.repeat(scale, 0).repeat(scale, 1)
-    picture = Image.fromarray(sheet[..., 0] if channels == 1 else sheet)
-    for row, title in enumerate(titles):
-        middle = row * (height * scale + gap) + height * scale // 2
-        ImageDraw.Draw(picture).text((4, middle), title, fill="black", font=font, anchor="lm")
-    return picture

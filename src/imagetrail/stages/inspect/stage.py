@@ -2,25 +2,18 @@
 
 import re
 
-from pydantic import Field
-
 from imagetrail.base import paths
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import replacing, write_json
-from imagetrail.base.params import Section, load
+from imagetrail.base.params import load
 from imagetrail.data import datasets
 from imagetrail.data.datasets import Data
+from imagetrail.plots.sheets import contact_sheet
 from imagetrail.stages.inspect import inspection
 from imagetrail.stages.inspect.inspection import Inspection
+from imagetrail.stages.inspect.params import Inspect
 
 SHOWN = 5  # faults named on the terminal; the report has all
-
-
-class Inspect(Section):
-    """The `inspect` section: what is still acceptable."""
-
-    max_unreadable: float = Field(ge=0, le=1)  # share of the pictures
-    min_per_class: int = Field(ge=3)  # readable pictures; train, valid and test need one each
 
 
 def run() -> None:
@@ -36,7 +29,7 @@ def run() -> None:
         sheets.mkdir()
         for label, images in sorted(found.sheets.items()):
             name = re.sub(r"\W+", "-", pictures.classes[label])
-            inspection.contact_sheet(images).save(sheets / f"{label:03d}-{name}.png")
+            contact_sheet(images).save(sheets / f"{label:03d}-{name}.png")
     write_json(folder / "report.json", report)
     copies = report["duplicates"]["superfluous"]
     print(f"{report['images']} pictures in {len(pictures.classes)} classes, {copies} exact duplicates")

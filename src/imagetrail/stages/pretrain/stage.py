@@ -1,30 +1,23 @@
 """Learn from related domains first. Reads data/split/related and data/weights, writes artifacts/pretrain."""
 
 import safetensors.torch
-from pydantic import Field
 
 from imagetrail.base import paths, samples
 from imagetrail.base.files import replacing, write_json
-from imagetrail.base.params import Section, load
+from imagetrail.base.params import load
 from imagetrail.base.samples import Samples
+from imagetrail.stages.pretrain.params import Pretrain
 from imagetrail.stages.pretrain.weights import check, read
-from imagetrail.training import data, loop
+from imagetrail.training import loop
 from imagetrail.training.batches import Mixture
+from imagetrail.training.recipe import default_recipe
 
 VALID = 0.05  # share of the related pictures that training is watched on
 
 
-class Pretrain(Section):
-    """The `pretrain` section."""
-
-    related: list[str]  # names of other data sets to learn from
-    weights: str | None = None  # to begin with: imagenet, or the name of a file in data/weights
-    epochs: int = Field(ge=1)  # on the related data sets
-
-
 def run() -> None:
     params, seed = load(Pretrain, "pretrain"), load(int, "seed")
-    recipe = data.default_recipe(epochs=params.epochs)
+    recipe = default_recipe(epochs=params.epochs)
     if params.weights:
         check(params.weights, recipe.model)
     weights = read(params.weights) if params.weights else {}

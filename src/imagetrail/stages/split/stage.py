@@ -11,23 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field
 
 from imagetrail.base import paths, samples
-from imagetrail.base.params import Section, load
+from imagetrail.base.params import load
 from imagetrail.base.rng import generator
 from imagetrail.base.samples import Samples, fingerprint
 from imagetrail.data import datasets
 from imagetrail.data.datasets import Data
 from imagetrail.data.pictures import Pictures
-
-
-class Split(Section):
-    """The `split` section: shares of the pictures."""
-
-    valid: float = Field(gt=0, lt=0.5)  # of the pictures that are not in test
-    test: float = Field(gt=0, lt=0.5)  # where no test set is published
-    per_class: int | None = Field(default=None, ge=1)  # keep at most so many training images a class; null: all
+from imagetrail.stages.split.params import Split
 
 
 def run() -> None:

@@ -1,30 +1,20 @@
 """Draw new images of every class. Reads data/split/train, writes data/synthetic and artifacts/synthesise."""
 
 from collections.abc import Sequence
-from typing import Annotated
 
 import numpy as np
 from PIL import Image
-from pydantic import Field
 
 from imagetrail.base import paths, samples
 from imagetrail.base.files import replacing, write_json
-from imagetrail.base.lookup import one_of
-from imagetrail.base.params import Section, load
+from imagetrail.base.params import load
 from imagetrail.base.samples import Images
-from imagetrail.stages.inspect import inspection
+from imagetrail.plots import sheets
 from imagetrail.stages.synthesise import synthesis
+from imagetrail.stages.synthesise.params import Synthesise
 from imagetrail.stages.synthesise.synthesis import Drawn
 
 SHOWN = 10  # images a class on the contact sheet
-
-
-class Synthesise(Section):
-    """The `synthesise` section."""
-
-    method: Annotated[str, one_of(synthesis.SYNTHESISERS, "synthesise.method")]
-    per_class: int = Field(ge=0)  # images wanted of each class
-    epochs: int = Field(ge=1)  # of the generator's training, where it has one
 
 
 def run() -> dict[str, float]:
@@ -55,7 +45,7 @@ def _sheet(drawn: Sequence[Images]) -> Image.Image:
     """A row a class, white where there are fewer images."""
     white = np.full((SHOWN, *drawn[0].shape[1:]), 255, np.uint8)
     rows = [np.concatenate([images[:SHOWN], white])[:SHOWN] for images in drawn]
-    return inspection.contact_sheet(list(np.concatenate(rows)), columns=SHOWN)
+    return sheets.contact_sheet(list(np.concatenate(rows)), columns=SHOWN)
 
 
 def _said(drawn: Sequence[Drawn], classes: Sequence[str], wanted: int) -> str:

@@ -13,6 +13,7 @@ from imagetrail.base import samples
 from imagetrail.base.rng import derive, generator
 from imagetrail.base.samples import Images, Samples
 from imagetrail.metrics import scores
+from imagetrail.models import inference
 from imagetrail.models.layers import Flatten
 from imagetrail.stages.synthesise import cvae, fidelity, flow, warp
 from imagetrail.stages.synthesise.fidelity import Memory
@@ -198,7 +199,7 @@ def _classifier(images: Samples, recipe: Recipe, *, seed: int, limit: int = LEAR
 def _probabilities(judge: Training, images: Samples) -> scores.Floats:
     if not len(images):
         return np.empty((0, len(images.classes)))
-    return scores.softmax(loop.predict(judge.outcome, images).double().numpy())
+    return scores.softmax(inference.predict(judge.outcome, images).double().numpy())
 
 
 @torch.no_grad()
@@ -207,7 +208,7 @@ def _features(judge: Training, images: Samples) -> scores.Floats:
     caught: list[torch.Tensor] = []
     flatten = next(layer for layer in judge.outcome.network if isinstance(layer, Flatten))
     hook = flatten.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0].float().mean((2, 3)).cpu()))
-    loop.predict(judge.outcome, images)
+    inference.predict(judge.outcome, images)
     hook.remove()
     features: scores.Floats = torch.cat(caught).double().numpy()
     return features

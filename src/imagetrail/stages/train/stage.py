@@ -9,34 +9,29 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
-from pydantic import Field
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from imagetrail.base import paths, pipeline
 from imagetrail.base.files import write_csv, write_json
-from imagetrail.base.params import Section, load
+from imagetrail.base.params import load
 from imagetrail.base.samples import Samples
 from imagetrail.compute import distributed
-from imagetrail.models import classifier
+from imagetrail.models import classifier, weights
 from imagetrail.stages.train.activity import Activity, activity
 from imagetrail.stages.train.interruption import deferred
+from imagetrail.stages.train.params import Train
 from imagetrail.tracking import live
 from imagetrail.tracking.live import Live
 from imagetrail.training import checkpoints
 from imagetrail.training.checkpoints import Keeper
-from imagetrail.training.data import open_experiment, proven_recipe
+from imagetrail.training.data import open_experiment
 from imagetrail.training.history import as_row, read_history
 from imagetrail.training.loop import Epoch, Step, Training, walk
+from imagetrail.training.recipe import proven_recipe
 
 CHECKPOINT = "checkpoint.safetensors"
 WATCHED = 1000  # validation images that show what the activations do
-
-
-class Train(Section):
-    """The `train` section."""
-
-    epochs: int = Field(ge=1)
 
 
 def run() -> dict[str, float | str] | None:
@@ -94,7 +89,7 @@ def _until_stopped(events: Iterator[Step | Epoch], save: Callable[[], None]) -> 
 def _write(training: Training, rows: list[dict[str, float]], valid: Samples) -> None:
     folder, recipe, model = paths.artifacts("train"), training.recipe, training.outcome
     write_csv(folder / "history.csv", rows)
-    classifier.save(model, folder)
+    weights.save(model, folder)
     write_json(folder / "recipe.json", recipe.model_dump())
     card = classifier.card(model)
     write_json(folder / "metrics.json", {"valid_top1": rows[-1]["valid_top1"], "epochs": recipe.epochs, **card})

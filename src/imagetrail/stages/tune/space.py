@@ -8,8 +8,7 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import alternatives
 from imagetrail.base.params import Section
-from imagetrail.training.data import override
-from imagetrail.training.recipe import Recipe
+from imagetrail.training.recipe import Recipe, override
 
 
 class Range(Section):

@@ -13,15 +13,16 @@ from imagetrail.base.files import replacing, write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.compute import parallel
 from imagetrail.stages.tune.costs import costs
-from imagetrail.stages.tune.search import Leg, Report, Tune, search, settled
+from imagetrail.stages.tune.params import Tune, settled
+from imagetrail.stages.tune.search import Leg, Report, search
 from imagetrail.stages.tune.space import By, ends
 from imagetrail.stages.tune.study import Trial
 from imagetrail.tracking import live, store
 from imagetrail.training import checkpoints
-from imagetrail.training.data import Experiment, default_recipe, open_experiment
+from imagetrail.training.data import Experiment, open_experiment
 from imagetrail.training.history import times
 from imagetrail.training.jobs import Job, train
-from imagetrail.training.recipe import Recipe
+from imagetrail.training.recipe import Recipe, default_recipe
 
 SETTLED = ("model", "width")  # by pretrained weights
 SHARES = ("augmented", "synthetic", "related")  # of an epoch

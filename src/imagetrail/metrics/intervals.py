@@ -1,0 +1,76 @@
+"""How far a figure may be off: 95 % intervals of scores."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagetrail.metrics.scores import Floats, Labels, Metric, Z
+
+
+def bootstrap(
+    judged: Mapping[str, tuple[Metric, Floats]], labels: Labels, rng: np.random.Generator, *, draws: int
+) -> dict[str, tuple[float, float]]:
+    """Percentile 95 % interval of each metric, on its probabilities, over the same resampled images.
+
+    Resampling adds to a calibration error, never takes away: its interval errs on the high side and may not hold the value.
+    """
+    parts = {name: metric.parts(probabilities, labels) for name, (metric, probabilities) in judged.items()}
+    means = resampled(np.hstack(list(parts.values())), rng, draws=draws)
+    ends = np.cumsum([part.shape[1] for part in parts.values()])
+    return {
+        name: interval(metric.value(mine))
+        for (name, (metric, _)), mine in zip(judged.items(), np.split(means, ends[:-1], axis=1), strict=True)
+    }
+
+
+def resampled(parts: Floats, rng: np.random.Generator, *, draws: int) -> Floats:
+    """The means of N×P parts over `draws` resamples of N images, draws×P: a product with how often each was drawn."""
+    count, many = len(parts), 64  # resamples at a time, to bound the memory
+    means = np.empty((draws, parts.shape[1]))
+    for start in range(0, draws, many):
+        rows = min(many, draws - start)
+        chosen = rng.integers(0, count, (rows, count)) + count * np.arange(rows)[:, None]
+        often = np.bincount(chosen.ravel(), minlength=rows * count).reshape(rows, count)
+        means[start : start + rows] = often.astype(np.float64) @ parts / count
+    return means
+
+
+def interval(values: Floats) -> tuple[float, float]:
+    """The middle 95 % of the values."""
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def wilson(right: NDArray[np.int64], count: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Wilson's 95 % interval of the share `right` / `count`, honest for few images too (doi:10.2307/2276774)."""
+    count = np.maximum(count, 1)
+    share, spread = right / count, Z**2 / count
+    middle = (share + spread / 2) / (1 + spread)
+    half = Z * np.sqrt(share * (1 - share) / count + spread / (4 * count)) / (1 + spread)
+    return np.maximum(middle - half, 0), np.minimum(middle + half, 1)
+
+
+def auroc(known: Floats, unknown: Floats) -> tuple[float, float, float]:
+    """Chance that a known image scores higher than an unknown one, and its 95 % interval (DeLong, doi:10.2307/2531595)."""
+    above, below = _beaten(known, unknown), _beaten(unknown, known)
+    half = Z * np.sqrt(above.var() / len(known) + below.var() / len(unknown))
+    value = float(above.mean())
+    return value, max(0.0, value - half), min(1.0, value + half)
+
+
+def _beaten(scores: Floats, others: Floats) -> Floats:
+    """Share of `others` below each score; a tie counts half."""
+    ranked = np.sort(others)
+    share: Floats = (np.searchsorted(ranked, scores, "left") + np.searchsorted(ranked, scores, "right")) / 2 / len(ranked)
+    return share
+
+
+def mean_interval(values: Floats) -> tuple[float, float]:
+    """Student-t 95 % interval of the mean of a few runs; a point if there is only one."""
+    if len(values) < 2 or np.ptp(values) == 0:
+        return float(values.mean()), float(values.mean())
+    from scipy import stats
+
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean() - half), float(values.mean() + half)

@@ -1,0 +1,76 @@
+"""Paired tests: is a difference between two models, or among many, more than chance?"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagetrail.metrics.scores import Z
+
+
+def mcnemar(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> tuple[int, int, float]:
+    """Images only ours gets right, images only theirs does, and the exact one-sided p that ours is no better."""
+    only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    if only_ours + only_theirs == 0:
+        return 0, 0, 1.0
+    from scipy import stats
+
+    p = stats.binomtest(only_ours, only_ours + only_theirs, 0.5, alternative="greater").pvalue
+    return only_ours, only_theirs, float(p)
+
+
+def tango(only_ours: int, only_theirs: int, images: int, difference: float) -> float:
+    """Tango's score statistic: how far a paired difference in accuracy is above `difference`, standard normal if it is that.
+
+    Tango, Statistics in Medicine 17, 1998. Unlike a normal approximation it holds where the two hardly ever disagree.
+    """
+    a, c = 2 * images, -only_theirs * difference * (1 - difference)
+    b = -only_ours - only_theirs + (2 * images - only_ours + only_theirs) * difference
+    share = (np.sqrt(max(b**2 - 4 * a * c, 0.0)) - b) / (2 * a)  # likeliest share of images that only theirs gets right
+    variance = images * (2 * share + difference * (1 - difference))
+    return float((only_ours - only_theirs - images * difference) / np.sqrt(max(variance, 1e-12)))
+
+
+def paired_interval(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """Ours minus theirs in accuracy on the same images, and its 95 % score interval (Tango)."""
+    from scipy import optimize
+
+    images, (only_ours, only_theirs, _) = len(ours), mcnemar(ours, theirs)
+    found = (only_ours - only_theirs) / images
+
+    def end(low: float, high: float, z: float) -> float:
+        return float(optimize.brentq(lambda d: tango(only_ours, only_theirs, images, d) - z, low, high))
+
+    return found, end(-1 + 1e-9, found, Z) if found > -1 else -1.0, end(found, 1 - 1e-9, -Z) if found < 1 else 1.0
+
+
+def noninferiority(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], margin: float) -> float:
+    """One-sided p that ours is worse by `margin` or more in accuracy (Tango's score test); 1 without images."""
+    if len(ours) == 0:
+        return 1.0
+    from scipy import stats
+
+    only_ours, only_theirs, _ = mcnemar(ours, theirs)
+    return float(stats.norm.sf(tango(only_ours, only_theirs, len(ours), -margin)))
+
+
+def minimal_effect(disagreements: int, images: int, alpha: float, power: float = 0.8) -> float:
+    """The smallest gain in accuracy that the exact McNemar test would have found with this power.
+
+    Given how many images the two models judge differently, or else as many as a finding takes if all favour ours.
+    """
+    from scipy import stats
+
+    count = max(disagreements, int(np.ceil(-np.log2(alpha))))
+    needed = int(stats.binom.isf(alpha, count, 0.5)) + 1  # the fewest for ours that are significant
+    share = float(stats.beta.ppf(power, needed, count - needed + 1))  # at which so many come up with this power
+    return min(1.0, (2 * share - 1) * count / images)
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """Holm's step-down correction for many comparisons, in the order given."""
+    order = np.argsort(p_values)
+    corrected = np.empty(len(p_values))
+    running = 0.0
+    for rank, i in enumerate(order):
+        running = max(running, (len(p_values) - rank) * p_values[i])
+        corrected[i] = min(running, 1.0)
+    return [float(p) for p in corrected]

@@ -1,0 +1,58 @@
+"""The section of params.yaml that is the compare stage's."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, model_validator
+
+from imagetrail.base.params import Section
+
+CURES, REAL, ALL = "cures", "real", "all"  # the set that judges cures, and its arms beside one for each: +<cure>
+
+
+def _named(name: str) -> str:
+    if not name.strip():
+        raise ValueError(f"a set or an arm needs a name, got {name!r}")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_named)]
+
+
+class Length(Section):
+    """How much each training of a set takes."""
+
+    epochs: int = Field(ge=1)
+    images: int | None = Field(ge=2)  # train on so many, drawn anew for each seed; null: all
+
+
+class Cures(Length):
+    """What may help where data are scarce: fields of the recipe that can be off, at 0 or false."""
+
+    tried: dict[str, bool | int | float]  # field: the value to try where search and recipe have it off
+
+
+class Set(Length):
+    """Arms to compare with one another."""
+
+    reference: str  # the arm that the others are compared to
+    arms: dict[Name, dict[str, Any]] = Field(min_length=2)  # name: fields of the recipe that differ from the reference's
+
+    @model_validator(mode="after")
+    def _reference_is_an_arm(self) -> "Set":
+        if self.reference not in self.arms:
+            raise ValueError(f"reference must be one of the arms {', '.join(self.arms)}, got {self.reference!r}")
+        return self
+
+
+class Compare(Section):
+    """The `compare` section."""
+
+    seeds: int = Field(ge=3)  # trainings an arm
+    cures: Cures
+    sets: dict[Name, Set] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _sets_have_names_of_their_own(self) -> "Compare":
+        if CURES in self.sets:
+            raise ValueError(f"sets: {CURES!r} is the set that compare.{CURES} makes; got another of that name")
+        return self

@@ -1,0 +1,12 @@
+"""The section of params.yaml that is the explain stage's."""
+
+from pydantic import Field
+
+from imagetrail.base.params import Section
+
+
+class Explain(Section):
+    """The `explain` section."""
+
+    per_class: int = Field(ge=1)  # test pictures explained for each class
+    share: float = Field(gt=0, lt=1)  # of the pixels erased in the check

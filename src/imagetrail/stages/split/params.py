@@ -1,0 +1,13 @@
+"""The section of params.yaml that is the split stage's."""
+
+from pydantic import Field
+
+from imagetrail.base.params import Section
+
+
+class Split(Section):
+    """The `split` section: shares of the pictures."""
+
+    valid: float = Field(gt=0, lt=0.5)  # of the pictures that are not in test
+    test: float = Field(gt=0, lt=0.5)  # where no test set is published
+    per_class: int | None = Field(default=None, ge=1)  # keep at most so many training images a class; null: all
