@@ -15,10 +15,7 @@ from imagetrail.cli.main import STAGES
 
 ROOT = Path(__file__).parent.parent
 SOURCE = "src/imagetrail/"
-OBSERVERS = {
-    "imagetrail.tracking.live",
-    "imagetrail.tracking.store",
-}  # alter no outs
+OBSERVER = "imagetrail.tracking"  # alters no out, so a change to it repeats nothing
 NO_TORCH = ["fetch", "inspect", "split", "augment", "gate", "report"]
 
 
@@ -27,40 +24,54 @@ def graph() -> grimp.ImportGraph:
     return grimp.build_graph("imagetrail", cache_dir=None)
 
 
-def closure(stage: str) -> set[str]:
+def closure(stage: str) -> set[Path]:
+    """The modules that a stage's code is made of."""
     seen: set[str] = set()
     todo = [f"imagetrail.stages.{stage}.stage"]
     while todo:
         module = todo.pop()
-        if module not in seen | OBSERVERS:
+        if module not in seen and not f"{module}.".startswith(f"{OBSERVER}."):
             seen.add(module)
             todo += graph().find_modules_directly_imported_by(module)
-    return {f"src/{module.replace('.', '/')}.py" for module in seen} - {f"{SOURCE}__init__.py"}
+    files = [ROOT / SOURCE / f"{module.removeprefix('imagetrail.').replace('.', '/')}.py" for module in seen]
+    return {file for file in files if file.exists()}  # the others are rooms themselves
+
+
+def room(module: Path) -> str:
+    """The folder that a stage depends on: a shared room, or the stage's own below `stages`."""
+    inside = module.relative_to(ROOT / SOURCE).parts
+    return SOURCE + "/".join(inside[: 2 if inside[0] == "stages" else 1])
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_deps_are_exactly_what_the_stage_imports(stage: str) -> None:
-    listed = {dep for dep in pipeline.stages(ROOT)[stage].deps if dep.startswith(SOURCE) and dep.endswith(".py")}
-    assert listed == closure(stage), "dvc.yaml: add or remove these deps"
+def test_rooms_are_exactly_those_that_the_stage_imports_from(stage: str) -> None:
+    listed = {dep for dep in pipeline.stages(ROOT)[stage].deps if dep.startswith(SOURCE)}
+    assert listed == {room(module) for module in closure(stage)}, "dvc.yaml: add or remove these rooms"
+
+
+def test_the_pipeline_names_few_rooms_and_no_file_of_code() -> None:
+    rooms = [dep for stage in pipeline.stages(ROOT).values() for dep in stage.deps if dep.startswith("src/")]
+    assert len(rooms) <= 70 and all((ROOT / room).is_dir() for room in rooms)
+
+
+def test_package_files_hold_no_code() -> None:
+    """They are in no closure, so an edit would repeat nothing."""
+    files = [file for file in (ROOT / SOURCE).rglob("__init__.py") if file.parent != ROOT / SOURCE]
+    assert files and not [file for file in files if file.read_text()]
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_params_are_exactly_what_the_stage_loads(stage: str) -> None:
-    modules = [ROOT / path for path in closure(stage)]
-    loaded = {
-        key
-        for path in modules
-        if path.name == "stage.py" or path.parts[-2:] == ("training", "data.py")
-        for key in _loads(path)
-    }
-    assert set(pipeline.stages(ROOT)[stage].params) == loaded
+    assert set(pipeline.stages(ROOT)[stage].params) == _loads(ROOT / SOURCE / f"stages/{stage}/stage.py")
 
 
 def _loads(path: Path) -> set[str]:
-    """The sections that a module asks `load` for."""
+    """The sections that a module asks `load` for, or those who make a recipe."""
     calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
-    named = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "load" and len(call.args) > 1]
-    return {call.args[1].value for call in named if isinstance(call.args[1], ast.Constant)}
+    named = [(call.func.id, call.args) for call in calls if isinstance(call.func, ast.Name)]
+    keys = [args[1] for name, args in named if name == "load" and len(args) > 1]
+    recipe = {"recipe"} & {name.split("_")[-1] for name, _ in named}
+    return {key.value for key in keys if isinstance(key, ast.Constant)} | recipe
 
 
 def test_every_stage_of_the_command_line_is_in_the_pipeline() -> None:

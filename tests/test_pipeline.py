@@ -18,7 +18,7 @@ import yaml
 from mlflow import MlflowClient  # noqa: TID251  tests look at what users see
 from PIL import Image
 
-from imagetrail.base import hashing, samples
+from imagetrail.base import hashing, paths, samples
 from imagetrail.base.errors import UserError
 from imagetrail.base.samples import fingerprint
 from imagetrail.cli.main import STAGES
@@ -249,12 +249,12 @@ def test_a_champion_is_compared_with_image_by_image_and_its_equal_is_held(copy: 
 
 def test_every_command_that_the_readme_shows_for_a_model_runs(copy: Repo) -> None:
     """`imagetrail verify --reproduce` runs in test_verification, `make retrain` in test_retraining."""
-    poor = tiny_onnx.write(copy.root / ledger.MODEL, tiny_onnx.noise([str(digit) for digit in range(10)]))
+    poor = tiny_onnx.write(copy.root / paths.CHAMPION_MODEL, tiny_onnx.noise([str(digit) for digit in range(10)]))
     shutil.copy(copy.root / "artifacts/evaluate/metrics.json", poor.parent)
     pq.write_table(pa.table({"id": pa.array([], pa.string())}), poor.parent / "trained_on.parquet")
     said, features = onnx_model.load(poor).run(samples.read(copy.root / "data/split/valid").images)
     np.savez(poor.parent / "reference.npz", features=features, counts=np.bincount(said.argmax(1), minlength=10))
-    copy.run("dvc", "add", "--quiet", str(ledger.FOLDER))
+    copy.run("dvc", "add", "--quiet", str(paths.CHAMPION_FOLDER))
     facts = {"model": hashing.sha256(poor), "data": "", "decision": "", "reason": "to begin with"}
     ledger.append(copy.root, action="promote", champion=ledger.tracked(copy.root), **facts)
     copy.run("dvc", "repro", "--quiet")
@@ -271,7 +271,11 @@ def test_every_command_that_the_readme_shows_for_a_model_runs(copy: Repo) -> Non
     assert [command.split()[1] for command in commands] == [*["predict"] * 3, "drift", "promote", "rollback", "verify"]
     assert told[0].count("pictures/") == 5 and '"file": "-"' in told[1] and len(list((copy.root / "why").iterdir())) == 1
     assert "no drift" in told[3] and "number 2 of the ledger" in told[4] and "number 3 of the ledger" in told[5]
-    assert hashing.sha256(copy.root / ledger.MODEL) == ledger.read(copy.root)[0].model == ledger.read(copy.root)[2].model
+    assert (
+        hashing.sha256(copy.root / paths.CHAMPION_MODEL)
+        == ledger.read(copy.root)[0].model
+        == ledger.read(copy.root)[2].model
+    )
 
 
 def test_publish_twice_makes_no_new_run(repo: Repo) -> None:

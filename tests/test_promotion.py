@@ -16,8 +16,8 @@ from mlflow import MlflowClient  # noqa: TID251  tests look at what users see
 
 from imagetrail.base import hashing
 from imagetrail.base.errors import UserError
+from imagetrail.base.paths import CHAMPION_FOLDER, CHAMPION_MODEL, CHAMPION_POINTER, LEDGER
 from imagetrail.release import git_dvc, ledger, promotion, verification
-from imagetrail.release.ledger import FILE, FOLDER, MODEL, POINTER
 
 KILLED = 77
 
@@ -25,7 +25,7 @@ KILLED = 77
 def state(root: Path) -> tuple[list[tuple[str, str]], dict[str, Any] | None, dict[str, str]]:
     """What makes up the champion: the ledger, the pointer and the folder."""
     history = [(entry.action, entry.model) for entry in ledger.read(root)]
-    return history, ledger.tracked(root), hashing.contents(root / FOLDER)
+    return history, ledger.tracked(root), hashing.contents(root / CHAMPION_FOLDER)
 
 
 def effects(root: Path, event: str, arguments: tuple[Any, ...]) -> bool:
@@ -62,22 +62,24 @@ def killed_at(step: int, root: Path, action: str) -> bool:
 def test_a_promotion_is_a_folder_a_pointer_and_a_line(workshop: Workshop) -> None:
     entry = promotion.promote(workshop.root)
     root = workshop.root
-    assert entry and entry.model == hashing.sha256(root / MODEL) == hashing.sha256(root / "artifacts/export/model.onnx")
-    assert {file.name for file in (root / FOLDER).iterdir()} == {
+    assert entry and entry.model == hashing.sha256(root / CHAMPION_MODEL) == hashing.sha256(
+        root / "artifacts/export/model.onnx"
+    )
+    assert {file.name for file in (root / CHAMPION_FOLDER).iterdir()} == {
         "model.onnx", "metrics.json", "decision.json", "disagreements.png", "reference.npz", "trained_on.parquet",
         "origin.json",
     }  # fmt: skip
     train = yaml.safe_load((root / "dvc.lock").read_text())["stages"]["split"]["outs"]
     assert entry.data == {out["path"]: out["md5"] for out in train}["data/split/train"]
-    origin = json.loads((root / FOLDER / "origin.json").read_text())
+    origin = json.loads((root / CHAMPION_FOLDER / "origin.json").read_text())
     assert origin == {"model": entry.model, "data": entry.data, "commit": git_dvc.head(root), "dataset": "toy"}
-    ids = pq.read_table(root / FOLDER / "trained_on.parquet")["id"].to_pylist()
+    ids = pq.read_table(root / CHAMPION_FOLDER / "trained_on.parquet")["id"].to_pylist()
     assert ids == [f"train{number}" for number in range(24)]
-    (line,) = (root / FILE).read_text().splitlines()
+    (line,) = (root / LEDGER).read_text().splitlines()
     told = json.loads(line)
     assert told["number"] == 1 and told["who"] == "Ada <ada@example.org>" and told["commit"] == origin["commit"]
     assert told["decision"] == hashing.sha256(root / "artifacts/gate/decision.json") and told["reason"] is None
-    assert told["champion"] == yaml.safe_load((root / POINTER).read_text())["outs"][0] and len(told["seal"]) == 64
+    assert told["champion"] == yaml.safe_load((root / CHAMPION_POINTER).read_text())["outs"][0] and len(told["seal"]) == 64
     assert verification.verify(root, root / ".dvc/cache") == []
 
 
@@ -125,7 +127,9 @@ def steps_survived(root: Path, action: str, *, until: Callable[[], bool]) -> int
 
 
 def challenger_is_in(root: Path) -> bool:
-    return (root / MODEL).exists() and (root / MODEL).read_bytes() == (root / "artifacts/export/model.onnx").read_bytes()
+    return (root / CHAMPION_MODEL).exists() and (root / CHAMPION_MODEL).read_bytes() == (
+        root / "artifacts/export/model.onnx"
+    ).read_bytes()
 
 
 def test_a_gate_that_ran_in_the_middle_of_a_promotion_does_not_stop_it(workshop: Workshop) -> None:
@@ -150,8 +154,8 @@ def test_killed_at_every_step_of_a_rollback_it_still_ends_as_one_that_was_not(wo
 
 def test_a_pointer_that_dvc_left_half_written_is_written_again(workshop: Workshop) -> None:
     promotion.promote(workshop.root)
-    (workshop.root / FILE).unlink()
-    (workshop.root / POINTER).write_text("outs:\n- md5")
+    (workshop.root / LEDGER).unlink()
+    (workshop.root / CHAMPION_POINTER).write_text("outs:\n- md5")
     entry = promotion.promote(workshop.root)
     assert entry and entry.number == 1 and ledger.tracked(workshop.root) == entry.champion
 
@@ -161,7 +165,7 @@ def test_without_the_word_promote_nothing_is_promoted(workshop: Workshop, verdic
     workshop.train(2, verdict)
     with pytest.raises(UserError, match=f"the gate says {verdict}: so it is; `imagetrail promote --force REASON`"):
         promotion.promote(workshop.root)
-    assert not (workshop.root / FOLDER).exists() and not (workshop.root / FILE).exists()
+    assert not (workshop.root / CHAMPION_FOLDER).exists() and not (workshop.root / LEDGER).exists()
 
 
 def test_force_keeps_its_reason(workshop: Workshop) -> None:
@@ -183,7 +187,7 @@ def test_a_decision_about_other_files_promotes_nothing(workshop: Workshop, tmp_p
         workshop.dvc("commit", "--force", "--quiet", "gate")
         with pytest.raises(UserError, match=f"decision.json is about another {name}"):
             promotion.promote(workshop.root)
-    assert not (workshop.root / FOLDER).exists()
+    assert not (workshop.root / CHAMPION_FOLDER).exists()
 
 
 def test_a_decision_made_against_an_earlier_champion_no_longer_counts(workshop: Workshop) -> None:
@@ -201,20 +205,22 @@ def test_a_decision_made_against_an_earlier_champion_no_longer_counts(workshop: 
 def test_a_champion_that_no_ledger_names_is_refused_and_healed(workshop: Workshop) -> None:
     promotion.promote(workshop.root)
     workshop.train(2)
-    before = (workshop.root / MODEL).stat()
-    (workshop.root / MODEL).write_bytes((workshop.root / MODEL).read_bytes()[::-1])
-    os.utime(workshop.root / MODEL, ns=(before.st_atime_ns, before.st_mtime_ns))  # DVC itself sees no change
+    before = (workshop.root / CHAMPION_MODEL).stat()
+    (workshop.root / CHAMPION_MODEL).write_bytes((workshop.root / CHAMPION_MODEL).read_bytes()[::-1])
+    os.utime(workshop.root / CHAMPION_MODEL, ns=(before.st_atime_ns, before.st_mtime_ns))  # DVC itself sees no change
     with pytest.raises(UserError, match="not the champion that champion/ledger.jsonl names; `imagetrail rollback 1`"):
         promotion.promote(workshop.root)
     entry, new = promotion.rollback(workshop.root, 1)
-    assert not new and hashing.sha256(workshop.root / MODEL) == entry.model
+    assert not new and hashing.sha256(workshop.root / CHAMPION_MODEL) == entry.model
     assert promotion.promote(workshop.root)
 
 
 def test_a_pointer_to_another_champion_is_refused(workshop: Workshop) -> None:
     promotion.promote(workshop.root)
     workshop.train(2)
-    (workshop.root / POINTER).write_text((workshop.root / POINTER).read_text().replace("md5: ", "md5: 0", 1))
+    (workshop.root / CHAMPION_POINTER).write_text(
+        (workshop.root / CHAMPION_POINTER).read_text().replace("md5: ", "md5: 0", 1)
+    )
     with pytest.raises(UserError, match="not the champion that champion/ledger.jsonl names"):
         promotion.promote(workshop.root)
 
@@ -227,7 +233,9 @@ def test_rolling_back_goes_one_champion_further_each_time(workshop: Workshop) ->
         promotion.promote(workshop.root)
     for expected in (models[1], models[0]):
         entry, new = promotion.rollback(workshop.root)
-        assert new and entry.action == "rollback" and entry.model == expected == hashing.sha256(workshop.root / MODEL)
+        assert (
+            new and entry.action == "rollback" and entry.model == expected == hashing.sha256(workshop.root / CHAMPION_MODEL)
+        )
     with pytest.raises(UserError, match="no champion before the present one"):
         promotion.rollback(workshop.root)
     entry, _ = promotion.rollback(workshop.root, 3)
@@ -273,14 +281,14 @@ def test_a_champion_that_the_cache_lost_is_not_rolled_back_to(workshop: Workshop
 )
 def test_a_ledger_edited_by_hand_is_refused_and_nothing_changes(workshop: Workshop, edit: Any, words: str) -> None:
     chain(workshop.root)
-    lines = (workshop.root / FILE).read_text().splitlines()
-    (workshop.root / FILE).write_text("\n".join(edit(lines)) + "\n", errors="surrogateescape")
-    before = (workshop.root / FILE).read_bytes()
+    lines = (workshop.root / LEDGER).read_text().splitlines()
+    (workshop.root / LEDGER).write_text("\n".join(edit(lines)) + "\n", errors="surrogateescape")
+    before = (workshop.root / LEDGER).read_bytes()
     for action in (promotion.promote, promotion.rollback):
         with pytest.raises(UserError) as caught:
             action(workshop.root)
         assert words in str(caught.value)
-    assert (workshop.root / FILE).read_bytes() == before and not (workshop.root / FOLDER).exists()
+    assert (workshop.root / LEDGER).read_bytes() == before and not (workshop.root / CHAMPION_FOLDER).exists()
 
 
 def chain(root: Path) -> None:

@@ -23,7 +23,7 @@ from mlflow import MlflowClient  # noqa: TID251  tests look at what users see
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from imagetrail.base import hashing
+from imagetrail.base import hashing, paths
 from imagetrail.release import git_dvc, ledger, pull_request
 
 ROOT = Path(__file__).parent.parent
@@ -111,11 +111,11 @@ class World:
         self._begin_with_a_poor_champion()
 
     def _begin_with_a_poor_champion(self) -> None:
-        folder = self.team / ledger.FOLDER
+        folder = self.team / paths.CHAMPION_FOLDER
         model = tiny_onnx.write(folder / "model.onnx", tiny_onnx.noise([str(digit) for digit in range(10)]))
         (folder / "metrics.json").write_text('{"top1": 0.1, "top1_low": 0.08, "top1_high": 0.13}')
         pq.write_table(pa.table({"id": pa.array([], pa.string())}), folder / "trained_on.parquet")
-        self.do("dvc", "add", "--quiet", str(ledger.FOLDER))
+        self.do("dvc", "add", "--quiet", str(paths.CHAMPION_FOLDER))
         self.do("dvc", "push", "--quiet")
         facts = {"model": hashing.sha256(model), "data": "", "decision": "", "reason": "to begin with"}
         ledger.append(self.team, action="promote", champion=ledger.tracked(self.team), **facts)

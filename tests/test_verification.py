@@ -13,8 +13,8 @@ from conftest import Workshop
 
 from imagetrail.base import hashing
 from imagetrail.base.errors import UserError
+from imagetrail.base.paths import CHAMPION_MODEL, CHAMPION_POINTER, LEDGER
 from imagetrail.release import git_dvc, promotion, verification
-from imagetrail.release.ledger import FILE, MODEL, POINTER
 
 Damage = Callable[[Path], None]
 
@@ -117,7 +117,7 @@ def test_what_dvc_itself_misses_is_found_and_healed(copy: Workshop) -> None:
 
 
 def test_a_damaged_model_of_the_champion_is_healed(copy: Workshop) -> None:
-    flipped(copy.root / MODEL)
+    flipped(copy.root / CHAMPION_MODEL)
     lines = verify(copy.root)
     assert "champion/model is not what champion/model.dvc says: model.onnx" in lines[0]
     heal(copy, lines[0])
@@ -171,7 +171,7 @@ def test_what_is_missing_is_told_with_the_command_that_brings_it(copy: Workshop)
 
 
 def test_a_champion_that_is_not_the_ledgers_is_told_and_healed(copy: Workshop) -> None:
-    first = copy.root / POINTER
+    first = copy.root / CHAMPION_POINTER
     present = first.read_text()
     promotion.rollback(copy.root)
     earlier = first.read_text()
@@ -181,7 +181,7 @@ def test_a_champion_that_is_not_the_ledgers_is_told_and_healed(copy: Workshop) -
     (line,) = [line for line in lines if "of the ledger's line" in line]
     heal(copy, line)
     assert verify(copy.root) == [] and first.read_text() == present
-    (copy.root / FILE).write_text((copy.root / FILE).read_text().replace("Ada", "Eve", 1))
+    (copy.root / LEDGER).write_text((copy.root / LEDGER).read_text().replace("Ada", "Eve", 1))
     (line,) = verify(copy.root)
     assert "the ledger was edited; bring it back with `git checkout" in line
 

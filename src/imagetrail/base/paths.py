@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from imagetrail.base.errors import UserError
+
 RAW = Path("data/raw")  # <dataset>/files/, <dataset>/SOURCE.json
 RELATED_FILES = Path("data/related")  # <dataset>/, the files of the data sets named in pretrain.related
 UNKNOWN = Path("data/unknown")  # <dataset>/, the files of the data set named in evaluate.unknown
@@ -16,6 +18,10 @@ BEST = ARTIFACTS / "tune" / "best.yaml"  # what the search found
 CURES = ARTIFACTS / "compare" / "cures.yaml"  # what of it goes into the final training
 PRETRAINED = ARTIFACTS / "pretrain" / "weights.safetensors"
 CHAMPION = Path("champion")
+LEDGER = CHAMPION / "ledger.jsonl"
+CHAMPION_FOLDER = CHAMPION / "model"  # DVC keeps it, the next file points at it
+CHAMPION_POINTER = CHAMPION / "model.dvc"
+CHAMPION_MODEL = CHAMPION_FOLDER / "model.onnx"
 
 
 def artifacts(stage: str) -> Path:
@@ -23,3 +29,11 @@ def artifacts(stage: str) -> Path:
     folder = ARTIFACTS / stage
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def champion_present(root: Path = Path()) -> bool:
+    """Whether there is a champion. Raises UserError if git names one that DVC has not brought here yet."""
+    if (root / CHAMPION_POINTER).exists() and not (root / CHAMPION_MODEL).exists():
+        wanted = f"which {CHAMPION_POINTER} names; run `dvc pull {CHAMPION_POINTER}`, then this again"
+        raise UserError(f"{CHAMPION_FOLDER} is not here, {wanted}")
+    return (root / CHAMPION_MODEL).exists()

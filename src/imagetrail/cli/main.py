@@ -15,7 +15,8 @@ import typer
 from imagetrail.base.errors import UserError
 from imagetrail.cli.drift import drift
 from imagetrail.cli.predict import predict
-from imagetrail.cli.stage import _Interrupted, _run_stage
+from imagetrail.cli.stage import Interrupted, run_stage
+from imagetrail.compute.processes import end_with_parent
 
 STAGES = {
     "fetch": "Bring the pictures in, verified.",
@@ -48,28 +49,21 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     atexit.register(gc.freeze)  # a last search for cycles among all that torch has loaded would take over a second
     signal.signal(signal.SIGTERM, _terminated)
-    _end_with_parent()
+    if {"DVC_STAGE", "TORCHELASTIC_RUN_ID"} & os.environ.keys():  # `dvc repro` or torchrun has started this
+        end_with_parent(signal.SIGTERM)
     try:
         app()
     except UserError as error:
         _fail("\n".join(f"error: {line}" if not line.startswith(" ") else line for line in str(error).splitlines()), 1)
     except OSError as error:
         _fail(f"error: {error.filename or 'input/output'}: {error.strerror or error}", 1)
-    except _Interrupted:
+    except Interrupted:
         _fail(STOPPED, 130)
 
 
 def _terminated(number: int, _: FrameType | None) -> None:
     signal.signal(number, signal.SIG_IGN)  # another one must not interrupt what is now cleaned up
     _fail(STOPPED, 128 + number)
-
-
-def _end_with_parent() -> None:
-    """On Linux, has the kernel stop this stage if `dvc repro` or torchrun is killed, lest it trains on beside the next."""
-    if sys.platform == "linux" and {"DVC_STAGE", "TORCHELASTIC_RUN_ID"} & os.environ.keys():
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def _fail(text: str, code: int) -> None:
@@ -79,7 +73,7 @@ def _fail(text: str, code: int) -> None:
 
 def _command(name: str) -> Callable[[], None]:
     def command() -> None:
-        _run_stage(name)
+        run_stage(name)
 
     return command
 

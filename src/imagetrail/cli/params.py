@@ -5,11 +5,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from imagetrail.base import paths
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import alternatives
 from imagetrail.base.params import load, read_yaml
 from imagetrail.data.datasets import Data
-from imagetrail.release import ledger
 from imagetrail.stages.augment.params import Augment
 from imagetrail.stages.augment.policy import build
 from imagetrail.stages.compare.arms import made_out
@@ -61,7 +61,7 @@ def check_all(path: Path = Path("params.yaml")) -> None:
     for name, kind in SECTIONS.items():
         faults += _fault(partial(load, kind, name, path))
     faults += _fault(partial(default_recipe, epochs=1, path=path))
-    faults += _fault(ledger.present)
+    faults += _fault(paths.champion_present)
     if not faults:  # what follows needs sections that are right in themselves
         for check in (_check_data, _check_arms, _check_space):
             faults += _fault(partial(check, path))

@@ -6,11 +6,11 @@ import sys
 import time
 
 
-class _Interrupted(Exception):
+class Interrupted(Exception):
     """Ctrl-C in a stage, under another name: Typer would end on KeyboardInterrupt without a word."""
 
 
-def _run_stage(name: str) -> None:
+def run_stage(name: str) -> None:
     """Runs a stage and notes what it took in its timing.json."""
     from imagetrail.base import paths
     from imagetrail.base.files import write_json
@@ -20,7 +20,7 @@ def _run_stage(name: str) -> None:
         started, before = time.time(), time.perf_counter()
         facts: dict[str, float | str] = module.run() or {}
     except KeyboardInterrupt:
-        raise _Interrupted from None
+        raise Interrupted from None
     seconds = time.perf_counter() - before
     if os.environ.get("RANK", "0") != "0":  # of several processes that torchrun has started, the first one writes
         return

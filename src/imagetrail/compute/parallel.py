@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
@@ -16,6 +15,7 @@ from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import choose
+from imagetrail.compute.processes import end_with_parent
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -51,8 +51,7 @@ def _local(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
         workers() or joblib.cpu_count(),
         timeout=None,  # an idle worker stays: others may train on for long
         env=ONE_THREAD,
-        initializer=_end_with,
-        initargs=(os.getpid(),),
+        initializer=partial(end_with_parent, signal.SIGKILL, parent=os.getpid()),
     )
     todo, done = list(items), 0
     try:
@@ -66,16 +65,6 @@ def _local(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
     finally:
         if done < len(todo):  # nobody waits for the rest any more; else the workers stay for the next call
             executor.shutdown(kill_workers=True)
-
-
-def _end_with(parent: int) -> None:
-    """On Linux, has the kernel kill this worker if its parent is killed, lest it trains on beside the next one's workers."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        if os.getppid() != parent:  # it was too late for that
-            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _ray(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:

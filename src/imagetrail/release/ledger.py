@@ -9,16 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from imagetrail.base import paths
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import replacing
 from imagetrail.base.params import Section, check, load
+from imagetrail.base.paths import CHAMPION_POINTER, LEDGER
 from imagetrail.release import git_dvc
-
-FILE = paths.CHAMPION / "ledger.jsonl"
-FOLDER = paths.CHAMPION / "model"  # DVC keeps it, the next file points at it
-POINTER = paths.CHAMPION / "model.dvc"
-MODEL = FOLDER / "model.onnx"
 
 
 class Entry(Section):
@@ -42,7 +37,7 @@ def read(root: Path = Path()) -> list[Entry]:
     entries: list[Entry] = []
     before = ""
     for number, line in enumerate(_lines(root), 1):
-        where = f"{FILE}: line {number}"
+        where = f"{LEDGER}: line {number}"
         try:
             value = json.loads(line)
         except ValueError:
@@ -68,31 +63,24 @@ def append(root: Path, **facts: Any) -> Entry:
         **facts,
     )
     sealed = entry.model_copy(update={"seal": _seal(entry, history[-1].seal if history else "")})
-    with replacing(root / FILE) as temporary:
+    with replacing(root / LEDGER) as temporary:
         lines = [*_lines(root), json.dumps(sealed.model_dump()).encode()]
         temporary.write_bytes(b"".join(line + b"\n" for line in lines))
     return sealed
 
 
-def present(root: Path = Path()) -> bool:
-    """Whether there is a champion. Raises UserError if git names one that DVC has not brought here yet."""
-    if (root / POINTER).exists() and not (root / MODEL).exists():
-        raise UserError(f"{FOLDER} is not here, which {POINTER} names; run `dvc pull {POINTER}`, then this again")
-    return (root / MODEL).exists()
-
-
 def tracked(root: Path) -> dict[str, Any] | None:
     """The `outs` entry of champion/model.dvc; None if there is none. Raises UserError if it is not one."""
-    if not (root / POINTER).exists():
+    if not (root / CHAMPION_POINTER).exists():
         return None
-    entries = load(list[dict[str, Any]], "outs", root / POINTER)
+    entries = load(list[dict[str, Any]], "outs", root / CHAMPION_POINTER)
     if len(entries) != 1:
-        raise UserError(f"{POINTER}: expected one entry in `outs`, not {len(entries)}")
+        raise UserError(f"{CHAMPION_POINTER}: expected one entry in `outs`, not {len(entries)}")
     return entries[0]
 
 
 def _lines(root: Path) -> list[bytes]:
-    return (root / FILE).read_bytes().removesuffix(b"\n").split(b"\n") if (root / FILE).exists() else []
+    return (root / LEDGER).read_bytes().removesuffix(b"\n").split(b"\n") if (root / LEDGER).exists() else []
 
 
 def _seal(entry: Entry, before: str) -> str:
@@ -100,4 +88,4 @@ def _seal(entry: Entry, before: str) -> str:
 
 
 def _edited(what: str) -> UserError:
-    return UserError(f"{what}: the ledger was edited; bring it back with `git checkout -- {FILE}`")
+    return UserError(f"{what}: the ledger was edited; bring it back with `git checkout -- {LEDGER}`")

@@ -17,8 +17,9 @@ import yaml
 from imagetrail.base import hashing, paths, pipeline
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import remove, replacing, write_json
+from imagetrail.base.paths import CHAMPION_FOLDER, CHAMPION_MODEL, CHAMPION_POINTER, LEDGER
 from imagetrail.release import git_dvc, ledger, verification
-from imagetrail.release.ledger import FOLDER, POINTER, Entry
+from imagetrail.release.ledger import Entry
 
 GATE, EXPORT = paths.ARTIFACTS / "gate", paths.ARTIFACTS / "export"
 COPIES = (
@@ -51,17 +52,17 @@ def promote(root: Path = Path(), *, reason: str | None = None) -> Entry | None:
         begun = _begun(root, last, challenger)
         if last and last.model == challenger.model:
             return None
-        decision = (FOLDER if begun else GATE) / "decision.json"
+        decision = (CHAMPION_FOLDER if begun else GATE) / "decision.json"
         if reason is None:
             _refuse_without_decision(root, decision, challenger, last)
         if not begun:
             _fill(root, challenger)
-        (root / POINTER).unlink(missing_ok=True)  # a broken-off `dvc add` may have left half of it
-        git_dvc.dvc(root, "add", "--quiet", str(FOLDER))
+        (root / CHAMPION_POINTER).unlink(missing_ok=True)  # a broken-off `dvc add` may have left half of it
+        git_dvc.dvc(root, "add", "--quiet", str(CHAMPION_FOLDER))
         facts = {
             "model": challenger.model,
             "data": challenger.data,
-            "decision": hashing.sha256(root / FOLDER / decision.name),
+            "decision": hashing.sha256(root / CHAMPION_FOLDER / decision.name),
         }
         return ledger.append(root, action="promote", champion=ledger.tracked(root), reason=reason, **facts)
 
@@ -81,10 +82,10 @@ def rollback(root: Path = Path(), number: int | None = None) -> tuple[Entry, boo
             raise UserError(
                 f"DVC's cache does not have line {target.number}'s champion whole; run `{fetch}`, then this again"
             )
-        with replacing(root / POINTER) as temporary:
+        with replacing(root / CHAMPION_POINTER) as temporary:
             temporary.write_text(yaml.safe_dump({"outs": [target.champion]}, sort_keys=False))
-        remove(root / FOLDER)  # DVC would trust the times of files that it knows
-        git_dvc.dvc(root, "checkout", "--quiet", "--force", str(POINTER))
+        remove(root / CHAMPION_FOLDER)  # DVC would trust the times of files that it knows
+        git_dvc.dvc(root, "checkout", "--quiet", "--force", str(CHAMPION_POINTER))
         if target.champion == history[-1].champion:
             return history[-1], False
         facts = target.model_dump(include={"model", "data", "decision", "champion"})
@@ -118,19 +119,19 @@ def _begun(root: Path, last: Entry | None, challenger: Challenger) -> bool:
 
     Raises UserError if the folder holds what the ledger knows nothing of.
     """
-    model = root / ledger.MODEL
+    model = root / CHAMPION_MODEL
     held = hashing.sha256(model) if model.exists() else None
     if held == challenger.model and not (last and last.model == held):
         return True
-    as_told = not (root / FOLDER).exists() or (last and hashing.md5(root / FOLDER) == last.champion["md5"])
+    as_told = not (root / CHAMPION_FOLDER).exists() or (last and hashing.md5(root / CHAMPION_FOLDER) == last.champion["md5"])
     if as_told and ledger.tracked(root) == (last.champion if last else None):
         return False
     heal = (
         f"`imagetrail rollback {last.number}` brings the ledger's champion back"
         if last
-        else f"remove {FOLDER} and {POINTER}"
+        else f"remove {CHAMPION_FOLDER} and {CHAMPION_POINTER}"
     )
-    raise UserError(f"{FOLDER} is not the champion that {ledger.FILE} names; {heal}")
+    raise UserError(f"{CHAMPION_FOLDER} is not the champion that {LEDGER} names; {heal}")
 
 
 def _refuse_without_decision(root: Path, file: Path, challenger: Challenger, last: Entry | None) -> None:
@@ -149,9 +150,9 @@ def _refuse_without_decision(root: Path, file: Path, challenger: Challenger, las
 def _fill(root: Path, challenger: Challenger) -> None:
     """champion/model/ with the challenger and all that is known of it, whole or not at all."""
     origin: dict[str, Any] = {"model": challenger.model, "data": challenger.data, "commit": git_dvc.head(root)}
-    with replacing(root / FOLDER) as folder:
+    with replacing(root / CHAMPION_FOLDER) as folder:
         folder.mkdir(parents=True)
-        shutil.copyfile(challenger.file, folder / ledger.MODEL.name)
+        shutil.copyfile(challenger.file, folder / CHAMPION_MODEL.name)
         for file in COPIES:
             shutil.copyfile(root / file, folder / file.name)
         write_json(folder / "origin.json", origin | {"dataset": pipeline.dataset(root)})

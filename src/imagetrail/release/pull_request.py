@@ -10,8 +10,8 @@ import yaml
 from imagetrail.base import pipeline
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import replacing
-from imagetrail.base.paths import ARTIFACTS, CHAMPION
-from imagetrail.release import git_dvc, ledger, promotion
+from imagetrail.base.paths import ARTIFACTS, CHAMPION, CHAMPION_FOLDER
+from imagetrail.release import git_dvc, promotion
 
 BRANCH, PICTURES, REJECTED = "retrain", "retrain-pictures", "retrain-rejected"  # all are written anew each time
 BODY = Path(".imagetrail/proposal.md")
@@ -101,7 +101,7 @@ def _set_branch(root: Path, name: str, tree: str | None, message: str, *parents:
 
 def _report(root: Path, *, pictures: str) -> str:
     """The report, after a table of champion and challenger, and before what it took."""
-    old, new = _metrics(root, ledger.FOLDER), _metrics(root, ARTIFACTS / "evaluate")
+    old, new = _metrics(root, CHAMPION_FOLDER), _metrics(root, ARTIFACTS / "evaluate")
     rows = [f"| {name} | {_interval(old, name)} | {_interval(new, name)} |" for name in FIGURES if name in new]
     text = (root / ARTIFACTS / "report" / "report.md").read_text()
     table = ["| on test, 95 % | champion, when promoted | challenger |", "|---|---|---|", *rows]

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from imagetrail.base import hashing, paths, pipeline
 from imagetrail.base.errors import UserError
 from imagetrail.base.params import check, read_yaml
+from imagetrail.base.paths import CHAMPION_MODEL, CHAMPION_POINTER
 from imagetrail.release import git_dvc, ledger, run_cache
 
 OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")
@@ -175,14 +176,14 @@ def _champion(root: Path) -> Iterator[Finding]:
         return
     if not history:
         if tracked:
-            yield Finding(str(ledger.POINTER), "is of no promotion in the ledger", "run `imagetrail promote`")
+            yield Finding(str(CHAMPION_POINTER), "is of no promotion in the ledger", "run `imagetrail promote`")
         return
-    last, model = history[-1], root / ledger.MODEL
+    last, model = history[-1], root / CHAMPION_MODEL
     heal = f"run `imagetrail rollback {last.number}`"
     if tracked != last.champion:
-        yield Finding(str(ledger.POINTER), f"is not the champion of the ledger's line {last.number}", heal)
+        yield Finding(str(CHAMPION_POINTER), f"is not the champion of the ledger's line {last.number}", heal)
     elif model.exists() and hashing.sha256(model) != last.model:
-        yield Finding(str(ledger.MODEL), f"is not the model of the ledger's line {last.number}", heal)
+        yield Finding(str(CHAMPION_MODEL), f"is not the model of the ledger's line {last.number}", heal)
 
 
 def _inside(root: Path, path: Path) -> str:

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from imagetrail.base import pipeline
+from imagetrail.base import paths, pipeline
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import replacing
-from imagetrail.release import ledger
 from imagetrail.serving import occlusion
 from imagetrail.serving.inputs import STDIN, Batch
 from imagetrail.serving.onnx_model import Model
@@ -34,8 +33,8 @@ def model_in_use(named: Path | None = None) -> Path:
     """The ONNX file to use: the one named, else the champion, else what export chose."""
     if named:
         return named
-    if ledger.present():
-        return ledger.MODEL
+    if paths.champion_present():
+        return paths.CHAMPION_MODEL
     try:
         return pipeline.challenger()
     except UserError as error:

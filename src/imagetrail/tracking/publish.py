@@ -8,6 +8,7 @@ from typing import Any
 
 from imagetrail.base import hashing, paths, pipeline
 from imagetrail.base.errors import UserError
+from imagetrail.base.paths import CHAMPION_MODEL
 from imagetrail.plots import search
 from imagetrail.release import git_dvc, ledger, verification
 from imagetrail.tracking import live, ui_views
@@ -52,7 +53,7 @@ def _reachable(root: Path) -> Iterator[None]:
 def _champion(store: Store, root: Path) -> None:
     for last in ledger.read(root)[-1:]:
         said = f"{last.action}d as number {last.number} by {last.who}, {last.when}"
-        store.register(pipeline.dataset(root), last.model, root / ledger.MODEL, alias="champion", description=said)
+        store.register(pipeline.dataset(root), last.model, root / CHAMPION_MODEL, alias="champion", description=said)
 
 
 def _publish(store: Store, locked: dict[str, Any], root: Path, busy: set[str]) -> tuple[str, int]:

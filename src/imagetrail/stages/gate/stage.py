@@ -20,8 +20,8 @@ from imagetrail.base import paths, pipeline, samples
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import replacing, write_json
 from imagetrail.base.params import load
+from imagetrail.base.paths import CHAMPION_FOLDER, CHAMPION_MODEL, champion_present
 from imagetrail.base.samples import Samples, fingerprint
-from imagetrail.release import ledger
 from imagetrail.serving import onnx_model
 from imagetrail.stages.gate.decision import Candidate, Decision, decide
 from imagetrail.stages.gate.params import Gate
@@ -41,7 +41,7 @@ def run() -> None:
     if champion and champion.sha256 == challenger.sha256 and (kept := _kept(terms)):
         for name in FILES:
             with replacing(folder / name) as temporary:
-                shutil.copyfile(ledger.FOLDER / name, temporary)
+                shutil.copyfile(CHAMPION_FOLDER / name, temporary)
         print(f"the challenger is the champion, by this decision: {kept['decision']}: {kept['reason']}")
         return
     decision = decide(challenger, champion, test.labels, params, data=pipeline.data_version())
@@ -56,9 +56,9 @@ def run() -> None:
 
 def _kept(terms: dict[str, Any]) -> dict[str, Any] | None:
     """The decision that the champion was promoted by, if it was made on these terms."""
-    if not all((ledger.FOLDER / name).exists() for name in FILES):
+    if not all((CHAMPION_FOLDER / name).exists() for name in FILES):
         return None
-    decision: dict[str, Any] = _json(ledger.FOLDER / "decision.json")
+    decision: dict[str, Any] = _json(CHAMPION_FOLDER / "decision.json")
     return decision if decision | terms == decision else None
 
 
@@ -70,7 +70,9 @@ def _challenger(test: Samples, params: Gate) -> Candidate:
 
 
 def _champion(test: Samples) -> Candidate | None:
-    return _candidate(ledger.MODEL, ledger.FOLDER, ledger.FOLDER / "metrics.json", test) if ledger.present() else None
+    return (
+        _candidate(CHAMPION_MODEL, CHAMPION_FOLDER, CHAMPION_FOLDER / "metrics.json", test) if champion_present() else None
+    )
 
 
 def _candidate(file: Path, folder: Path, metrics: Path, test: Samples, *, ms: float | None = None) -> Candidate:

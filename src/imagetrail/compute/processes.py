@@ -1,0 +1,19 @@
+"""Children end with their parent: what a kill of the parent leaves behind would go on beside what takes its place."""
+
+import os
+import signal
+import sys
+
+
+def end_with_parent(number: signal.Signals, *, parent: int | None = None) -> None:
+    """On Linux, has the kernel send this process the signal when its parent ends; elsewhere does nothing.
+
+    parent: its process id, where it may have ended already: then the signal comes at once.
+    """
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    ctypes.CDLL(None).prctl(1, number)  # PR_SET_PDEATHSIG
+    if parent is not None and os.getppid() != parent:
+        os.kill(os.getpid(), number)
