@@ -19,8 +19,18 @@ from imagetrail.base.samples import Samples
 CLOTHES = {"flip": True, "weight_decay": 0.05, "ema": 0.99}
 BUDGETS = {  # data set, times the Keras run, seeds, recipe
     "fashion-mnist-1x": ("fashion-mnist", 1.0, 5, {"model": "fast", "epochs": 9, **CLOTHES}),
-    "mnist-1x": ("mnist", 1.0, 5, {"model": "fast", "epochs": 8, "shift": 2, "weight_decay": 0.05, "ema": 0.99}),
-    "fashion-mnist-4.5x": ("fashion-mnist", 4.5, 5, {"model": "resnet", "epochs": 18, "shift": 1, **CLOTHES}),
+    "mnist-1x": (
+        "mnist",
+        1.0,
+        5,
+        {"model": "fast", "epochs": 8, "shift": 2, "weight_decay": 0.05, "ema": 0.99},
+    ),
+    "fashion-mnist-4.5x": (
+        "fashion-mnist",
+        4.5,
+        5,
+        {"model": "resnet", "epochs": 18, "shift": 1, **CLOTHES},
+    ),
 }
 
 
@@ -45,7 +55,10 @@ def train(figure: str, seed: int) -> dict[str, float]:
         for by in ((0, 1, -1) if recipe.shift else (0,))
         for mirrored in ((False, True) if recipe.flip else (False,))
     ]
-    plain, top1 = (float((answer.argmax(1) == test.labels).mean()) for answer in (answers[0], np.mean(answers, 0)))
+    plain, top1 = (
+        float((answer.argmax(1) == test.labels).mean())
+        for answer in (answers[0], np.mean(answers, 0))
+    )
     return {"seconds": seconds, "plain": plain, "top1": top1}
 
 
@@ -73,7 +86,10 @@ def main(chosen: list[str]) -> None:
         ours = []
         for seed in range(int(fewer or seeds)):
             ours.append(said_by([sys.executable, __file__, "--one", label, str(seed)]))
-            print(f"{label} seed {seed}: {ours[-1]['top1']:.2%} in {ours[-1]['seconds']:.0f} of {budget:.0f} s", flush=True)
+            print(
+                f"{label} seed {seed}: {ours[-1]['top1']:.2%} in {ours[-1]['seconds']:.0f} of {budget:.0f} s",
+                flush=True,
+            )
         figures[label] = accuracy(
             [run["top1"] for run in ours],
             [run["top1"] for run in peers[name]],

@@ -17,4 +17,8 @@ before = time.perf_counter()
 model.fit(x_train, y_train, epochs=10, batch_size=32, verbose=0)
 seconds = time.perf_counter() - before
 _, top1 = model.evaluate(x_test, y_test, verbose=0)
-print(json.dumps({"seconds": seconds, "top1": float(top1), "images_per_second": 10 * len(x_train) / seconds}))
+print(
+    json.dumps(
+        {"seconds": seconds, "top1": float(top1), "images_per_second": 10 * len(x_train) / seconds}
+    )
+)

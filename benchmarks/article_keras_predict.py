@@ -9,7 +9,9 @@ import numpy as np
 from tensorflow.keras.utils import set_random_seed
 
 set_random_seed(0)
-images = np.load(sys.argv[1])["x_test"].astype("float32") / 255  # scaled beforehand, to its advantage
+images = (
+    np.load(sys.argv[1])["x_test"].astype("float32") / 255
+)  # scaled beforehand, to its advantage
 repeats, singles = int(sys.argv[2]), int(sys.argv[3])
 model = article_network.build()
 

@@ -29,7 +29,15 @@ COPIES = 4  # of 60,000 images: what is timed
 LOOPED = 10_000  # images of the plain loop
 SEEDS = 5
 PER_CLASS, VERSIONS = 100, 20
-RECIPE = {"model": "fast", "activation": "relu", "width": 0.5, "epochs": 4, "lr": 0.1, "weight_decay": 0.05, "ema": 0.99}
+RECIPE = {
+    "model": "fast",
+    "activation": "relu",
+    "width": 0.5,
+    "epochs": 4,
+    "lr": 0.1,
+    "weight_decay": 0.05,
+    "ema": 0.99,
+}
 
 
 def speed() -> dict[str, object]:
@@ -48,12 +56,20 @@ def speed() -> dict[str, object]:
         before = time.perf_counter()
         make(train, policy, copies=COPIES, group=GROUP, seed=repeat)
         ours.append(COPIES * len(train) / (time.perf_counter() - before))
-    return figure(ours, peer, "images/s", more_is_better=True, first_60000_with_start_of_workers_seconds=start)
+    return figure(
+        ours, peer, "images/s", more_is_better=True, first_60000_with_start_of_workers_seconds=start
+    )
 
 
 def put(train: Samples) -> Samples:
     """The images where the stage looks for them."""
-    samples.write(paths.TRAIN, [train.images], train.index, classes=train.classes, shape=train.images.shape[1:])
+    samples.write(
+        paths.TRAIN,
+        [train.images],
+        train.index,
+        classes=train.classes,
+        shape=train.images.shape[1:],
+    )
     return samples.read(paths.TRAIN)
 
 
@@ -66,7 +82,9 @@ def judged(seed: int, train: Samples, test: Samples, group: int) -> float:
     recipe = Recipe(**RECIPE, augmented=0.8 if group else 0.0, repeat_to=10_000)
     begun = loop.start(recipe, train, seed=seed)
     few = Samples(test.images[:100], test.index[:100], test.classes)
-    for _ in loop.fit(begun, Mixture(train, ((new, recipe.augmented),), repeat_to=recipe.repeat_to), few):
+    for _ in loop.fit(
+        begun, Mixture(train, ((new, recipe.augmented),), repeat_to=recipe.repeat_to), few
+    ):
         pass
     return float((inference.predict(begun.outcome, test).argmax(1).numpy() == test.labels).mean())
 
@@ -76,11 +94,17 @@ def accuracies() -> dict[str, object]:
     top1: dict[int, list[float]] = {GROUP: [], 1: [], 0: []}
     for seed in range(SEEDS):
         order = np.random.default_rng(seed).permutation(len(whole))
-        chosen = np.concatenate([order[whole.labels[order] == label][:PER_CLASS] for label in range(10)])
+        chosen = np.concatenate(
+            [order[whole.labels[order] == label][:PER_CLASS] for label in range(10)]
+        )
         train = put(Samples(whole.images[chosen], whole.index.take(chosen), whole.classes))
         for group, found in top1.items():
             found.append(judged(seed, train, test, group))
-        print(f"seed {seed}: " + ", ".join(f"group {group}: {found[-1]:.2%}" for group, found in top1.items()), flush=True)
+        print(
+            f"seed {seed}: "
+            + ", ".join(f"group {group}: {found[-1]:.2%}" for group, found in top1.items()),
+            flush=True,
+        )
     return accuracy(top1[GROUP], top1[1], none=mean(top1[0]))
 
 

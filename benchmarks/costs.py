@@ -62,7 +62,9 @@ def main() -> None:
     for name, safe in (("resume_cost", checkpoints), ("tracking_cost", tracked)):
         ours, peer = [], []
         with tempfile.TemporaryDirectory() as folder:
-            train(safe, Path(folder))  # once unmeasured: the store is made, and files come into the page cache
+            train(
+                safe, Path(folder)
+            )  # once unmeasured: the store is made, and files come into the page cache
             for _ in range(REPEATS):
                 peer.append(train(nothing, Path(folder)))
                 ours.append(train(safe, Path(folder)))

@@ -36,7 +36,11 @@ CHOOSING = 2000  # of these, by which the best arm is chosen
 VIEWS = 4  # changed versions of a picture that are judged with it
 MIRRORED = 1000  # up to so many images, the probe learns from their mirror images too
 STEPS = {10: 300, 100: 1000, 1000: 500}
-SHARE = {10: 0.3, 100: 0.2, 1000: 0.1}  # of an epoch, that augmented, synthetic and related images have each
+SHARE = {
+    10: 0.3,
+    100: 0.2,
+    1000: 0.1,
+}  # of an epoch, that augmented, synthetic and related images have each
 MADE = {10: 1000, 100: 3000, 1000: 3000}  # augmented or synthetic images
 JITTER = {
     "mnist": {"shift": 2, "rotate": 12, "zoom": 0.12, "shear": 12, "elastic": 0.6},
@@ -83,7 +87,9 @@ def code() -> str:
         HERE / "article_keras_few.py",
         HERE / "article_network.py",
     ]
-    return hashlib.blake2b(b"".join(path.read_bytes() for path in modules), digest_size=6).hexdigest()
+    return hashlib.blake2b(
+        b"".join(path.read_bytes() for path in modules), digest_size=6
+    ).hexdigest()
 
 
 def _some(whole: Samples, chosen: np.ndarray) -> Samples:
@@ -93,14 +99,19 @@ def _some(whole: Samples, chosen: np.ndarray) -> Samples:
 def drawn(job: Job) -> Samples:
     pool = parts(job.name, job.rehearsal)[0]
     order = generator(job.draw, "draw", job.name, job.count).permutation(len(pool))
-    return _some(pool, np.concatenate([order[pool.labels[order] == label][: job.count] for label in range(10)]))
+    return _some(
+        pool,
+        np.concatenate([order[pool.labels[order] == label][: job.count] for label in range(10)]),
+    )
 
 
 def article(name: str, counts: tuple[int, ...], draws: int, rehearsal: bool) -> dict[str, float]:
     """Top-1 of the article's network, by `count-draw`."""
     judged = parts(name, rehearsal)[2]
     numbers = {
-        f"{count}-{draw}": np.array(drawn(Job(name, "article", count, draw, rehearsal)).column("id"), int)
+        f"{count}-{draw}": np.array(
+            drawn(Job(name, "article", count, draw, rehearsal)).column("id"), int
+        )
         for count, draw in product(counts, range(draws))
     }
     path = CACHE / f"few-{name}.npz"
@@ -117,7 +128,9 @@ def top1(job: Job) -> dict[str, float]:
         answers = probe(job, train, others)
     else:
         answers = learn(job, train, [*others, digits()] if by_related else others)
-    right = [answer.argmax(1) == samples.labels for answer, samples in zip(answers, judged, strict=True)]
+    right = [
+        answer.argmax(1) == samples.labels for answer, samples in zip(answers, judged, strict=True)
+    ]
     return {"valid": float(right[0].mean()), "test": float(right[1].mean())}
 
 
@@ -149,7 +162,9 @@ def digits() -> Samples:
         datasets.fetch("digits", HERE, CACHE / "digits")
     pictures = datasets.read("digits", CACHE / "digits")
     images = np.zeros((len(pictures), 28, 28, 1), np.uint8)
-    for image, small in zip(images, pictures.readable(range(len(pictures)), (8, 8, 1)), strict=True):
+    for image, small in zip(
+        images, pictures.readable(range(len(pictures)), (8, 8, 1)), strict=True
+    ):
         large = cv2.resize(small, (20, 20), interpolation=cv2.INTER_CUBIC).astype(float)
         image[4:24, 4:24, 0] = ((large - 64) * 2).clip(0, 255)
         mass = cv2.moments(image)
@@ -174,32 +189,49 @@ def learn(job: Job, train: Samples, others: list[Samples]) -> Iterator[np.ndarra
         jitter, steps = {}, steps // 2
     recipe = Recipe(**RECIPE, **jitter, repeat_to=steps * RECIPE["batch_size"])
     begun = loop.start(recipe, train, seed=job.draw)
-    mixed = Mixture(train, tuple((other, SHARE[job.count]) for other in others), repeat_to=recipe.repeat_to)
+    mixed = Mixture(
+        train, tuple((other, SHARE[job.count]) for other in others), repeat_to=recipe.repeat_to
+    )
     for _ in loop.fit(begun, mixed, _some(train, np.arange(10))):
         pass
     change = replace(recipe.jitter, cutout=0, mixup=0.0, cutmix=0.0)
     for samples in parts(job.name, job.rehearsal)[1:]:
-        views = [samples, *(_changed(samples, change, seed) for seed in range(VIEWS if jitter else 0))]
+        views = [
+            samples,
+            *(_changed(samples, change, seed) for seed in range(VIEWS if jitter else 0)),
+        ]
         yield sum(inference.predict(begun.outcome, view).softmax(1).numpy() for view in views)
 
 
 def _changed(samples: Samples, jitter: Jitter, seed: int) -> Samples:
-    changed = [jitter(torch.from_numpy(chunk), torch.empty(0), classes=0, seed=seed)[0] for chunk in samples.chunks(1000)]
+    changed = [
+        jitter(torch.from_numpy(chunk), torch.empty(0), classes=0, seed=seed)[0]
+        for chunk in samples.chunks(1000)
+    ]
     return Samples(torch.cat(changed).numpy(), samples.index, samples.classes)
 
 
 def probe(job: Job, train: Samples, others: list[Samples]) -> Iterator[np.ndarray]:
     """A new last layer for a network that knows ImageNet; it sees a picture and its mirror image."""
-    mirrored = [_made(train.images[:, :, ::-1], train.labels, "mirrored")] if len(train) <= MIRRORED else []
+    mirrored = (
+        [_made(train.images[:, :, ::-1], train.labels, "mirrored")]
+        if len(train) <= MIRRORED
+        else []
+    )
     sources = [train, *mirrored, *others]
     seen = np.concatenate([features(source.images) for source in sources])
     centre, spread = seen.mean(0), seen.std(0) + 0.01
     labels = np.concatenate([source.labels for source in sources])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # what more iterations would change is too little to see
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # what more iterations would change is too little to see
         head = LogisticRegression(C=0.01, max_iter=100).fit((seen - centre) / spread, labels)
     for part in (1, 2):
-        views = [np.load(keep_features(job.name, part, mirror, job.rehearsal)) for mirror in (False, True)]
+        views = [
+            np.load(keep_features(job.name, part, mirror, job.rehearsal))
+            for mirror in (False, True)
+        ]
         yield sum(head.predict_proba((view - centre) / spread) for view in views)
 
 
@@ -226,6 +258,8 @@ def features(images: np.ndarray) -> np.ndarray:
 
 @cache
 def trunk() -> classifier.Classifier:
-    recipe = Recipe(**(RECIPE | {"model": "efficientnet_lite0", "width": 1.0, "activation": "relu6"}))
+    recipe = Recipe(
+        **(RECIPE | {"model": "efficientnet_lite0", "width": 1.0, "activation": "relu6"})
+    )
     weights = read(IMAGENET)
     return loop.start(recipe, load("fashion-mnist")[0], seed=0, pretrained=weights).model.eval()

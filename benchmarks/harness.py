@@ -72,7 +72,14 @@ def said_by(command: Sequence[str]) -> dict[str, float]:
     return said | {"process_seconds": time.perf_counter() - before}
 
 
-def figure(ours: Sequence[float], peer: Sequence[float], unit: str, *, more_is_better: bool = False, **facts: Any) -> Figure:
+def figure(
+    ours: Sequence[float],
+    peer: Sequence[float],
+    unit: str,
+    *,
+    more_is_better: bool = False,
+    **facts: Any,
+) -> Figure:
     """Medians of both sides, and their ratio: above 1 where ours is better."""
     mine, theirs = statistics.median(ours), statistics.median(peer)
     ratio = mine / theirs if more_is_better else theirs / mine
@@ -113,7 +120,10 @@ def write(name: str, about: str, figures: dict[str, Figure]) -> None:
     result = {"about": about, "figures": figures, "machine": _machine(), "versions": versions}
     path.write_text(json.dumps(result, indent=2) + "\n")
     print(_table(name, result))
-    pages = [_table(path.stem, json.loads(path.read_text())) for path in sorted((HERE / "results").glob("*.json"))]
+    pages = [
+        _table(path.stem, json.loads(path.read_text()))
+        for path in sorted((HERE / "results").glob("*.json"))
+    ]
     said = "Written by `make bench`. Both sides in one run; medians (of accuracies, means), with the range of ours."
     (HERE / "README.md").write_text("\n\n".join(["# Benchmarks", said, *pages]) + "\n")
 

@@ -71,12 +71,16 @@ def ours(model: Model, test: Samples) -> dict[str, list[float]]:
 def eager(model: Classifier, test: Samples) -> dict[str, list[float]]:
     images = torch.from_numpy(test.images).float()
     return {
-        "images_per_second": rates(lambda: [model(batch).softmax(1) for batch in images.split(256)], len(test)),
+        "images_per_second": rates(
+            lambda: [model(batch).softmax(1) for batch in images.split(256)], len(test)
+        ),
         "ms_batch1": singles(lambda number: model(images[number : number + 1]).softmax(1)),
     }
 
 
-def exported(models: dict[str, Classifier], train: Samples, folder: Path) -> dict[tuple[str, str], Path]:
+def exported(
+    models: dict[str, Classifier], train: Samples, folder: Path
+) -> dict[tuple[str, str], Path]:
     """The files of each model, by (model, format)."""
     few = Samples(train.images[:CALIBRATION], train.index[:CALIBRATION], train.classes)
     paths = {(name, kind): folder / f"{name}.{kind}.onnx" for name in models for kind in FORMATS}
@@ -86,9 +90,13 @@ def exported(models: dict[str, Classifier], train: Samples, folder: Path) -> dic
     return paths
 
 
-def speed(files: dict[tuple[str, str], Model], models: dict[str, Classifier], test: Samples) -> dict[str, Figure]:
+def speed(
+    files: dict[tuple[str, str], Model], models: dict[str, Classifier], test: Samples
+) -> dict[str, Figure]:
     before = {key: ours(model, test) for key, model in files.items()}
-    peer = keras("article_keras_predict.py", str(arrays("fashion-mnist")), str(REPEATS), str(SINGLES))
+    peer = keras(
+        "article_keras_predict.py", str(arrays("fashion-mnist")), str(REPEATS), str(SINGLES)
+    )
     plain = {name: eager(model, test) for name, model in models.items()}
     after = {key: ours(model, test) for key, model in files.items()}
     both = {key: {name: before[key][name] + after[key][name] for name in UNITS} for key in files}
@@ -101,7 +109,11 @@ def speed(files: dict[tuple[str, str], Model], models: dict[str, Classifier], te
     rate, batch256 = "images_per_second", "images_per_second_batch256"
     figures = {name: against(("article", best), name, peer[name]) for name in UNITS}
     figures[batch256] = against(("article", best), rate, peer[batch256])
-    figures |= {f"{name}_{kind}": against(("article", kind), name, peer[name]) for kind in FORMATS for name in UNITS}
+    figures |= {
+        f"{name}_{kind}": against(("article", kind), name, peer[name])
+        for kind in FORMATS
+        for name in UNITS
+    }
     return figures | {
         f"{name}_{model}_{kind}_vs_torch": against((model, kind), name, plain[model][name])
         for model, kind in files
@@ -119,7 +131,10 @@ def main() -> None:
         figures |= speed(files, models, test)
         for name, key in (("fast", "int8"), ("article", "int8_article")):
             size = {kind: [paths[name, kind].stat().st_size] for kind in FORMATS}
-            right = {kind: [scores.top1(files[name, kind].predict(test.images), test.labels)] for kind in FORMATS}
+            right = {
+                kind: [scores.top1(files[name, kind].predict(test.images), test.labels)]
+                for kind in FORMATS
+            }
             figures[f"{key}_bytes"] = figure(size["int8"], size["float32"], "bytes")
             figures[f"{key}_top1"] = accuracy(right["int8"], right["float32"])
     write("inference", (__doc__ or "").strip(), figures)

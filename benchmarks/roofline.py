@@ -34,7 +34,9 @@ def peak(dtype) -> float:  # type: ignore[no-untyped-def]
     return best
 
 
-def training_rate(model: str, width: float, activation: str = "relu") -> tuple[list[float], dict[str, float]]:
+def training_rate(
+    model: str, width: float, activation: str = "relu"
+) -> tuple[list[float], dict[str, float]]:
     """Operations a second of each of many steps, and the share of time by kind of operation."""
     import numpy as np
     from torch.profiler import profile
@@ -49,7 +51,9 @@ def training_rate(model: str, width: float, activation: str = "relu") -> tuple[l
     labels = rng.integers(0, 10, count)
     ids = [str(number) for number in range(count)]
     index = make_index(ids=ids, labels=labels, origin="real", sources=ids)
-    pictures = Samples(rng.integers(0, 256, (count, 28, 28, 1), np.uint8), index, tuple("0123456789"))
+    pictures = Samples(
+        rng.integers(0, 256, (count, 28, 28, 1), np.uint8), index, tuple("0123456789")
+    )
     recipe = Recipe(model=model, activation=activation, width=width, epochs=1, lr=0.01, flip=True)
     begun = loop.start(recipe, pictures, seed=0)
     steps = loop.walk(begun, Mixture(pictures), pictures)
@@ -66,7 +70,14 @@ def training_rate(model: str, width: float, activation: str = "relu") -> tuple[l
             next(steps)
     spent = dict.fromkeys([*KINDS, "other"], 0.0)
     for event in profiled.key_averages():
-        kind = next((kind for kind, names in KINDS.items() if any(name in event.key.lower() for name in names)), "other")
+        kind = next(
+            (
+                kind
+                for kind, names in KINDS.items()
+                if any(name in event.key.lower() for name in names)
+            ),
+            "other",
+        )
         spent[kind] += event.self_cpu_time_total
     whole = sum(spent.values())
     return rates, {kind: round(time / whole, 3) for kind, time in spent.items()}

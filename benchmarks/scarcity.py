@@ -29,7 +29,9 @@ from imagetrail.base import files
 from imagetrail.compute import parallel
 
 Work = tuple[str, tuple[Any, ...]]  # a function of few, and its arguments
-Runs = dict[tuple[str, int, str], list[dict[str, float]]]  # of a data set, count and arm: a run a draw
+Runs = dict[
+    tuple[str, int, str], list[dict[str, float]]
+]  # of a data set, count and arm: a run a draw
 
 
 def done(work: Work) -> Any:
@@ -40,7 +42,9 @@ def done(work: Work) -> Any:
     if not path.exists():
         before = perf_counter()
         found = getattr(few, name)(*arguments)
-        files.write_json(path, {"work": repr(work), "found": found, "seconds": perf_counter() - before})
+        files.write_json(
+            path, {"work": repr(work), "found": found, "seconds": perf_counter() - before}
+        )
     return json.loads(path.read_text())
 
 
@@ -48,14 +52,18 @@ def main(counts: Sequence[int], draws: int, *, rehearsal: bool) -> None:
     for name in JITTER:
         arrays(name)  # fetched before several workers want it
     photos: list[Work] = [
-        ("keep_features", ("fashion-mnist", part, mirror, rehearsal)) for part, mirror in product((2, 1), (False, True))
+        ("keep_features", ("fashion-mnist", part, mirror, rehearsal))
+        for part, mirror in product((2, 1), (False, True))
     ]
     peers: list[Work] = [("article", (name, tuple(counts), draws, rehearsal)) for name in JITTER]
     jobs = [Job(*each, rehearsal) for each in product(JITTER, ARMS, reversed(counts), range(draws))]
     begun = perf_counter()
     *_, first, second = parallel.map(done, [*photos, *peers])
     articles = dict(zip(JITTER, (first["found"], second["found"]), strict=True))
-    print(f"features and the article's network: {perf_counter() - begun:.0f} s; {len(jobs)} trainings follow", flush=True)
+    print(
+        f"features and the article's network: {perf_counter() - begun:.0f} s; {len(jobs)} trainings follow",
+        flush=True,
+    )
     runs: Runs = {}
     works: list[Work] = [("top1", (job,)) for job in jobs]
     for number, (job, run) in enumerate(zip(jobs, parallel.map(done, works), strict=True), 1):
@@ -65,7 +73,12 @@ def main(counts: Sequence[int], draws: int, *, rehearsal: bool) -> None:
         print(f"{said}; {left:.0f} minutes to go", flush=True)
     figures = _figures(runs, articles)
     if rehearsal:
-        print("\n".join(f"{label}: {found['ours']:.2%} (article {found['peer']:.2%})" for label, found in figures.items()))
+        print(
+            "\n".join(
+                f"{label}: {found['ours']:.2%} (article {found['peer']:.2%})"
+                for label, found in figures.items()
+            )
+        )
     else:
         write(
             "scarcity",
@@ -93,17 +106,39 @@ def picture(runs: Runs, articles: dict[str, dict[str, float]], path: Path) -> No
     """Accuracy against images a class: a line an arm, with its standard deviation over the draws."""
     figure, panels = plt.subplots(1, len(JITTER), figsize=(11, 4.5), layout="constrained")
     for panel, name in zip(panels, JITTER, strict=True):
-        lines = {arm: {count: [run["test"] for run in runs.get((name, count, arm), [])] for count in COUNTS} for arm in ARMS}
-        peers = {count: [top1 for key, top1 in articles[name].items() if key.startswith(f"{count}-")] for count in COUNTS}
-        for number, (arm, found) in enumerate(({"the article's Keras network": peers} | lines).items()):
+        lines = {
+            arm: {
+                count: [run["test"] for run in runs.get((name, count, arm), [])] for count in COUNTS
+            }
+            for arm in ARMS
+        }
+        peers = {
+            count: [top1 for key, top1 in articles[name].items() if key.startswith(f"{count}-")]
+            for count in COUNTS
+        }
+        for number, (arm, found) in enumerate(
+            ({"the article's Keras network": peers} | lines).items()
+        ):
             points = {count: tops for count, tops in found.items() if tops}
             spread = [stdev(tops) if len(tops) > 1 else 0.0 for tops in points.values()]
             apart = [count * 1.03 ** (number - 3) for count in points]  # so that none hides another
-            style = {"linestyle": "--", "color": "black"} if number == 0 else {"color": f"C{number - 1}"}
-            panel.errorbar(
-                apart, [mean(tops) for tops in points.values()], spread, label=arm, marker=".", capsize=2, **style
+            style = (
+                {"linestyle": "--", "color": "black"}
+                if number == 0
+                else {"color": f"C{number - 1}"}
             )
-        panel.set(title=name, xscale="log", xlabel="labelled images a class", ylabel="top-1 on test")
+            panel.errorbar(
+                apart,
+                [mean(tops) for tops in points.values()],
+                spread,
+                label=arm,
+                marker=".",
+                capsize=2,
+                **style,
+            )
+        panel.set(
+            title=name, xscale="log", xlabel="labelled images a class", ylabel="top-1 on test"
+        )
         panel.set_xticks(COUNTS, [str(count) for count in COUNTS])
         panel.grid(alpha=0.3)
     panels[-1].legend()
@@ -113,8 +148,14 @@ def picture(runs: Runs, articles: dict[str, dict[str, float]], path: Path) -> No
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--counts", type=int, nargs="+", default=COUNTS, choices=COUNTS, help="images a class")
+    parser.add_argument(
+        "--counts", type=int, nargs="+", default=COUNTS, choices=COUNTS, help="images a class"
+    )
     parser.add_argument("--draws", type=int, default=5)
-    parser.add_argument("--rehearse", action="store_true", help="judge on held-out train images, and write no figures")
+    parser.add_argument(
+        "--rehearse",
+        action="store_true",
+        help="judge on held-out train images, and write no figures",
+    )
     given = parser.parse_args()
     main(given.counts, given.draws, rehearsal=given.rehearse)

@@ -118,7 +118,15 @@ def ours(seed: int, known: Sequence[dict[str, Any]] = (), budget: int = BUDGET) 
             except Diverged:
                 yield Report(None)
 
-    tune = Tune(trials=BUDGET, batch=4, rungs=RUNGS, epochs=budget, images=None, space=space(), known=list(known))
+    tune = Tune(
+        trials=BUDGET,
+        batch=4,
+        rungs=RUNGS,
+        epochs=budget,
+        images=None,
+        space=space(),
+        known=list(known),
+    )
     with tempfile.TemporaryDirectory() as folder:
         list(search(tune, run, seed=seed, folder=Path(folder)))
     return trainings.best[:budget]
@@ -133,13 +141,17 @@ def space() -> Space:
     return typed(check(Space, SPACE, "space"), RECIPE, "space")
 
 
-def plain(seed: int, sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner) -> list[float]:
+def plain(
+    seed: int, sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner
+) -> list[float]:
     trainings, searched = Trainings(seed), space()
 
     def objective(trial: optuna.Trial) -> float:
         score = 0.0
         try:
-            for number, score in enumerate(trainings.advance(trial.number, draw(trial, searched), EPOCHS), start=1):
+            for number, score in enumerate(
+                trainings.advance(trial.number, draw(trial, searched), EPOCHS), start=1
+            ):
                 trial.report(score, number)
                 if len(trainings.best) >= BUDGET:
                     trial.study.stop()
@@ -173,7 +185,9 @@ def one(job: tuple[str, int]) -> list[float]:
 
 def reached(best: Sequence[float], target: float) -> int:
     """The epochs it took to a score; one that has not got there counts as twice the budget."""
-    return next((number for number, score in enumerate(best, start=1) if score >= target), 2 * BUDGET)
+    return next(
+        (number for number, score in enumerate(best, start=1) if score >= target), 2 * BUDGET
+    )
 
 
 def searches() -> dict[str, Any]:
@@ -186,16 +200,24 @@ def searches() -> dict[str, Any]:
     scores = {side: [course[-1] for course in courses] for side, courses in best.items()}
     at = {
         side: {
-            number: mean(course[: number + 1][-1] for course in best[side]) for number in range(EPOCHS, BUDGET + 1, EPOCHS)
+            number: mean(course[: number + 1][-1] for course in best[side])
+            for number in range(EPOCHS, BUDGET + 1, EPOCHS)
         }
         for side in SIDES
     }
-    facts = {"default": epochs["default"], "random_own": epochs["random"], "best": scores, "mean_best_after": at}
+    facts = {
+        "default": epochs["default"],
+        "random_own": epochs["random"],
+        "best": scores,
+        "mean_best_after": at,
+    }
     peer = [float(BUDGET)] * REPEATS
     return {
         "epochs_to_random_best": figure(epochs["ours"], peer, "epochs", **facts),
         "epochs_to_random_best-aided": figure(epochs["aided"], peer, "epochs"),
-        "epochs_to_random_best-against-default": figure(epochs["ours"], epochs["default"], "epochs"),
+        "epochs_to_random_best-against-default": figure(
+            epochs["ours"], epochs["default"], "epochs"
+        ),
     }
 
 
@@ -210,13 +232,19 @@ def picture(best: dict[str, list[list[float]]]) -> None:
         "ours": "ours",
         "aided": "ours, known recipe first",
     }
-    for (side, name), colour in zip(names.items(), ("#999999", "#1f77b4", "#d62728", "#ff9896"), strict=True):
+    for (side, name), colour in zip(
+        names.items(), ("#999999", "#1f77b4", "#d62728", "#ff9896"), strict=True
+    ):
         shortest = min(map(len, best[side]))  # that of the aided is half as long
         courses = 100 * np.array([course[:shortest] for course in best[side]])
         epochs = range(1, courses.shape[1] + 1)
-        axes.fill_between(epochs, courses.min(0), courses.max(0), color=colour, alpha=0.12, linewidth=0)
+        axes.fill_between(
+            epochs, courses.min(0), courses.max(0), color=colour, alpha=0.12, linewidth=0
+        )
         axes.plot(epochs, np.median(courses, 0), color=colour, label=name)
-    axes.axvline(BUDGET / 5, color="black", linestyle=":", linewidth=1, label="a fifth of the budget")
+    axes.axvline(
+        BUDGET / 5, color="black", linestyle=":", linewidth=1, label="a fifth of the budget"
+    )
     low = np.median([course[EPOCHS // 3] for course in best["random"]])
     axes.set(
         xlabel="epochs spent",
@@ -271,8 +299,12 @@ def two_workers() -> dict[str, Any]:
             shutil.rmtree(root / ".imagetrail", ignore_errors=True)
             environment = os.environ | {"IMAGETRAIL_WORKERS": workers}
             command = [sys.executable, "-m", "imagetrail.cli", "tune"]
-            subprocess.run(command, cwd=root, env=environment, check=True, stdout=subprocess.DEVNULL)
-            seconds[workers].append(json.loads((root / "artifacts/tune/timing.json").read_text())["seconds"])
+            subprocess.run(
+                command, cwd=root, env=environment, check=True, stdout=subprocess.DEVNULL
+            )
+            seconds[workers].append(
+                json.loads((root / "artifacts/tune/timing.json").read_text())["seconds"]
+            )
             trials.add((root / "artifacts/tune/trials.csv").read_bytes())
     return {"two_workers": figure(seconds["2"], seconds["1"], "s", same_bytes=len(trials) == 1)}
 
@@ -289,7 +321,13 @@ def project(root: Path) -> None:
     none = Samples(train.images[:0], train.index[:0], train.classes)
     others = dict.fromkeys((paths.AUGMENTED, paths.SYNTHETIC, paths.RELATED), none)
     for folder, part in {paths.TRAIN: train, paths.VALID: valid, **others}.items():
-        samples.write(root / folder, [part.images], part.index, classes=part.classes, shape=part.images.shape[1:])
+        samples.write(
+            root / folder,
+            [part.images],
+            part.index,
+            classes=part.classes,
+            shape=part.images.shape[1:],
+        )
     (root / "artifacts/pretrain").mkdir(parents=True)
     safetensors.numpy.save_file({}, root / "artifacts/pretrain/weights.safetensors")
     store.open_store(root)  # here: it takes seconds to make MLflow's database
@@ -299,7 +337,12 @@ def short(job: tuple[str, str, int]) -> float:
     """The accuracy of an activation after a short training."""
     name, activation, seed = job
     train, valid = data(name, FEW)
-    changes = {"activation": activation, "epochs": SHORT, "batch_size": 128, "flip": name == "fashion-mnist"}
+    changes = {
+        "activation": activation,
+        "epochs": SHORT,
+        "batch_size": 128,
+        "flip": name == "fashion-mnist",
+    }
     recipe = RECIPE.model_copy(update=changes)
     *_, last = loop.fit(loop.start(recipe, train, seed=seed), Mixture(train), valid)
     return last.valid_top1
@@ -308,20 +351,32 @@ def short(job: tuple[str, str, int]) -> float:
 def activations() -> tuple[dict[str, Any], str]:
     """The best against relu, and a table of all."""
     names = ("fashion-mnist", "mnist")
-    jobs = [(name, activation, seed) for name in names for activation in ACTIVATIONS for seed in range(SEEDS)]
+    jobs = [
+        (name, activation, seed)
+        for name in names
+        for activation in ACTIVATIONS
+        for seed in range(SEEDS)
+    ]
     found = dict(zip(jobs, parallel.map(short, jobs), strict=True))
-    scores = {name: {kind: [found[name, kind, seed] for seed in range(SEEDS)] for kind in ACTIVATIONS} for name in names}
+    scores = {
+        name: {kind: [found[name, kind, seed] for seed in range(SEEDS)] for kind in ACTIVATIONS}
+        for name in names
+    }
     best = {name: max(ACTIVATIONS, key=lambda kind: mean(scores[name][kind])) for name in names}
     ranked = sorted(ACTIVATIONS, key=lambda kind: -mean(mean(scores[name][kind]) for name in names))
     rows = [
         f"| {kind} | "
-        + " | ".join(f"{mean(scores[name][kind]):.2%} ± {stdev(scores[name][kind]):.2%}" for name in names)
+        + " | ".join(
+            f"{mean(scores[name][kind]):.2%} ± {stdev(scores[name][kind]):.2%}" for name in names
+        )
         + " |"
         for kind in ranked
     ]
     table = "\n".join([f"| activation | {' | '.join(names)} |", "|---|---|---|", *rows])
     figures = {
-        f"activations-{name}": accuracy(scores[name][best[name]], scores[name]["relu"], best=best[name], all=scores[name])
+        f"activations-{name}": accuracy(
+            scores[name][best[name]], scores[name]["relu"], best=best[name], all=scores[name]
+        )
         for name in names
     }
     return figures, table

@@ -28,7 +28,9 @@ def measure(stage: str) -> dict[str, object]:
 
 
 def main() -> None:
-    write("startup", (__doc__ or "").strip(), {f"start_{stage}": measure(stage) for stage in STAGES})
+    write(
+        "startup", (__doc__ or "").strip(), {f"start_{stage}": measure(stage) for stage in STAGES}
+    )
 
 
 if __name__ == "__main__":

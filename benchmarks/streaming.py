@@ -28,10 +28,13 @@ def make(folder: Path, count: int) -> None:
     ids = [str(number) for number in range(count)]
     index = samples.make_index(ids=ids, labels=labels, origin="real", sources=ids)
     chunks = (
-        rng.integers(0, 256, (len(some), 64, 64, 3), np.uint8) // 2 + (12 * some)[:, None, None, None].astype(np.uint8)
+        rng.integers(0, 256, (len(some), 64, 64, 3), np.uint8) // 2
+        + (12 * some)[:, None, None, None].astype(np.uint8)
         for some in (labels[start : start + 4096] for start in range(0, count, 4096))
     )
-    samples.write(folder, chunks, index, classes=[str(number) for number in range(10)], shape=(64, 64, 3))
+    samples.write(
+        folder, chunks, index, classes=[str(number) for number in range(10)], shape=(64, 64, 3)
+    )
 
 
 def train(folder: Path) -> dict[str, float]:

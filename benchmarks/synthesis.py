@@ -24,10 +24,19 @@ def main() -> None:
             before = time.perf_counter()
             parts = synthesis.divide(train, seed=0)
             sieve = synthesis.build_sieve(parts, seed=0)
-            drawn = list(synthesis.synthesise(parts, sieve, method=method, per_class=PER_CLASS, epochs=EPOCHS, seed=0))
+            drawn = list(
+                synthesis.synthesise(
+                    parts, sieve, method=method, per_class=PER_CLASS, epochs=EPOCHS, seed=0
+                )
+            )
             seconds = time.perf_counter() - before
-            counts, judged = synthesis.counts(drawn, sieve), synthesis.judge(drawn, parts, sieve, seed=0)
-            figures[f"{name}-{method}"] = accuracy([judged["tstr_top1"]], [judged["trtr_top1"]], **counts, **judged)
+            counts, judged = (
+                synthesis.counts(drawn, sieve),
+                synthesis.judge(drawn, parts, sieve, seed=0),
+            )
+            figures[f"{name}-{method}"] = accuracy(
+                [judged["tstr_top1"]], [judged["trtr_top1"]], **counts, **judged
+            )
             figures[f"{name}-{method}-seconds"] = figure([seconds], [ALLOWED], "s")
             print(name, method, f"{seconds:.1f} s", counts, judged, flush=True)
     write("synthesis", (__doc__ or "").strip(), figures)

@@ -98,7 +98,9 @@ def few(name: str, count: int, draw: int) -> Samples:
     """So many images a class, or as many as there are."""
     train = data(name)[0]
     order = generator(draw, "draw", name).permutation(len(train))
-    chosen = np.concatenate([order[train.labels[order] == label][:count] for label in range(len(train.classes))])
+    chosen = np.concatenate(
+        [order[train.labels[order] == label][:count] for label in range(len(train.classes))]
+    )
     return _samples(train.images[chosen], train.labels[chosen])
 
 
@@ -108,7 +110,9 @@ def pretrain(job: tuple[str, Path]) -> None:
     begun = loop.start(PRETRAINING, train, seed=0)
     for _ in loop.fit(begun, Mixture(train, limit=20_000, repeat_to=20_000), _few(test)):
         pass
-    safetensors.torch.save_file({key: value.contiguous() for key, value in begun.outcome.network.state_dict().items()}, path)
+    safetensors.torch.save_file(
+        {key: value.contiguous() for key, value in begun.outcome.network.state_dict().items()}, path
+    )
 
 
 def _few(samples: Samples) -> Samples:
@@ -119,7 +123,9 @@ def _few(samples: Samples) -> Samples:
 def top1(job: Job) -> float:
     """On the target's test set."""
     train, test = few(job.target, job.count, job.draw), data(job.target)[1]
-    images = Mixture(train, ((data(job.mixed)[0], 0.5),) if job.mixed else (), repeat_to=FINE_TUNING.repeat_to)
+    images = Mixture(
+        train, ((data(job.mixed)[0], 0.5),) if job.mixed else (), repeat_to=FINE_TUNING.repeat_to
+    )
     weights = load_weights(job.weights) if job.weights else None
     begun = loop.start(FINE_TUNING, train, seed=job.draw, pretrained=weights)
     for _ in loop.fit(begun, images, _few(test)):
@@ -140,11 +146,15 @@ def probe(job: tuple[str, int]) -> dict[int, list[float]]:
     scores: dict[int, list[float]] = {}
     for count, draw in product(COUNTS, range(draws)):
         labels = most[draw].labels
-        first = np.concatenate([np.flatnonzero(labels == label)[:count] for label in range(len(test.classes))])
+        first = np.concatenate(
+            [np.flatnonzero(labels == label)[:count] for label in range(len(test.classes))]
+        )
         seen = known[draw][first]
         centre, spread = seen.mean(0), seen.std(0) + 1e-2
         head = LogisticRegression(C=0.01, max_iter=200).fit((seen - centre) / spread, labels[first])
-        scores.setdefault(count, []).append(float(head.score((shown - centre) / spread, test.labels)))
+        scores.setdefault(count, []).append(
+            float(head.score((shown - centre) / spread, test.labels))
+        )
     return scores
 
 
@@ -160,16 +170,28 @@ def features(model: classifier.Classifier, samples: Samples) -> np.ndarray:
 
 def main(draws: int, *names: str) -> None:
     """names: the data sets; all if none."""
-    chosen = names or ("mnist", "fashion-mnist", "digits", *(["elpv"] if find_spec("elpv_dataset") else []))
+    chosen = names or (
+        "mnist",
+        "fashion-mnist",
+        "digits",
+        *(["elpv"] if find_spec("elpv_dataset") else []),
+    )
     scores: dict[tuple[str, str, int], list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         trunks = {name: Path(folder) / f"{name}.safetensors" for name in chosen}
         list(parallel.map(pretrain, trunks.items()))
         ways = [("scratch", target, None, None) for target in chosen]
         ways += [
-            (f"{source}-to", target, path, None) for source, path in trunks.items() for target in chosen if source != target
+            (f"{source}-to", target, path, None)
+            for source, path in trunks.items()
+            for target in chosen
+            if source != target
         ]
-        ways += [(f"{SAME[target]}-into", target, None, SAME[target]) for target in chosen if SAME.get(target) in chosen]
+        ways += [
+            (f"{SAME[target]}-into", target, None, SAME[target])
+            for target in chosen
+            if SAME.get(target) in chosen
+        ]
         jobs = [Job(*way, count, draw) for way, count, draw in product(ways, COUNTS, range(draws))]
         for job, score in zip(jobs, parallel.map(top1, jobs), strict=True):
             scores.setdefault((job.way, job.target, job.count), []).append(score)
@@ -182,16 +204,23 @@ def main(draws: int, *names: str) -> None:
         if way != "scratch"
     }
     write(
-        "transfer", f"{(__doc__ or '').strip()}\n\n![Top-1 from each source to each target](results/transfer.png)", figures
+        "transfer",
+        f"{(__doc__ or '').strip()}\n\n![Top-1 from each source to each target](results/transfer.png)",
+        figures,
     )
     picture(scores, chosen, HERE / "results" / "transfer.png")
 
 
-def picture(scores: dict[tuple[str, str, int], list[float]], targets: Sequence[str], path: Path) -> None:
+def picture(
+    scores: dict[tuple[str, str, int], list[float]], targets: Sequence[str], path: Path
+) -> None:
     """A matrix a count: accuracies, coloured by what they gain or lose against scratch."""
     ways = list(dict.fromkeys(way for way, _, _ in scores))
     figure, panels = plt.subplots(
-        1, len(COUNTS), figsize=(4 + 2.2 * len(targets) * len(COUNTS), 1.5 + 0.5 * len(ways)), sharey=True
+        1,
+        len(COUNTS),
+        figsize=(4 + 2.2 * len(targets) * len(COUNTS), 1.5 + 0.5 * len(ways)),
+        sharey=True,
     )
     for panel, count in zip(panels, COUNTS, strict=True):
         gains = np.full((len(ways), len(targets)), np.nan)
@@ -199,10 +228,15 @@ def picture(scores: dict[tuple[str, str, int], list[float]], targets: Sequence[s
             if found := scores.get((way, target, count)):
                 gains[row, column] = mean(found) - mean(scores["scratch", target, count])
                 spread = stdev(found) if len(found) > 1 else 0.0
-                panel.text(column, row, f"{mean(found):.1%} ± {spread:.1%}", ha="center", va="center")
+                panel.text(
+                    column, row, f"{mean(found):.1%} ± {spread:.1%}", ha="center", va="center"
+                )
         panel.imshow(gains, cmap="RdYlGn", vmin=-0.1, vmax=0.1, aspect="auto", alpha=0.7)
         panel.set_xticks(range(len(targets)), targets)
-        panel.set_yticks(range(len(ways)), [way.removesuffix("-to").replace("-into", " mixed in") for way in ways])
+        panel.set_yticks(
+            range(len(ways)),
+            [way.removesuffix("-to").replace("-into", " mixed in") for way in ways],
+        )
         panel.set_title(f"{count} labelled images a class")
     figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
 

@@ -34,7 +34,12 @@ class Browser:
 
     def __init__(self, address: str, profile: str) -> None:
         arguments = [
-            f"--{flag}" for flag in [*FLAGS.split(), f"user-data-dir={profile}", f"window-size={SIZE[0]},{SIZE[1]}"]
+            f"--{flag}"
+            for flag in [
+                *FLAGS.split(),
+                f"user-data-dir={profile}",
+                f"window-size={SIZE[0]},{SIZE[1]}",
+            ]
         ]
         options = {"browserName": "chrome", "goog:chromeOptions": {"args": arguments}}
         self._session = f"{address}/session"
@@ -82,7 +87,9 @@ class Browser:
 
     def _call(self, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self._session + path, data, {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            self._session + path, data, {"Content-Type": "application/json"}
+        )
         try:
             return json.load(urllib.request.urlopen(request))["value"]
         except urllib.error.HTTPError as error:
@@ -114,7 +121,9 @@ def look(browser: Browser, runs: str) -> None:
     """`runs`: the address of the table of runs."""
     browser.open(runs)
     browser.wait("//*[text()='Run Name']")
-    browser.do("localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false')")  # it opens at the first visit only
+    browser.do(
+        "localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false')"
+    )  # it opens at the first visit only
     browser.open("about:blank")
 
     browser.open(f"{runs}&viewStateShareKey=pipelines")

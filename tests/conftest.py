@@ -36,7 +36,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def write_samples(
-    root: Path, name: str, images: Images, labels: Sequence[int], classes: Sequence[str] = ("left", "right")
+    root: Path,
+    name: str,
+    images: Images,
+    labels: Sequence[int],
+    classes: Sequence[str] = ("left", "right"),
 ) -> Samples:
     ids = [f"{name}{i}" for i in range(len(images))]
     index = samples.make_index(ids=ids, labels=labels, origin="real", sources=ids)
@@ -44,7 +48,15 @@ def write_samples(
     return samples.read(root / name)
 
 
-def write_toy(root: Path, name: str = "toy", *, count: int = 64, size: int = 8, channels: int = 1, seed: int = 0) -> Samples:
+def write_toy(
+    root: Path,
+    name: str = "toy",
+    *,
+    count: int = 64,
+    size: int = 8,
+    channels: int = 1,
+    seed: int = 0,
+) -> Samples:
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 100, (count, size, size, channels), np.uint8)
     labels = np.arange(count) % 2
@@ -69,7 +81,9 @@ STAGE = "  {0}:\n    cmd: mkdir -p {1} && cp -r given/{0}/. {1}\n    deps: [give
 DVC_YAML = (
     "stages:\n"
     + STAGE.format("split", "data/split", "data/split/train, data/split/valid, data/split/test")
-    + STAGE.format("evaluate", "artifacts/evaluate", "artifacts/evaluate/metrics.json: {cache: false}")
+    + STAGE.format(
+        "evaluate", "artifacts/evaluate", "artifacts/evaluate/metrics.json: {cache: false}"
+    )
     + STAGE.format(
         "export",
         "artifacts/export",
@@ -104,12 +118,18 @@ class Workshop:
             toy(part, count=count)
             shutil.copytree(root.parent / part, root / "given" / "split" / part)
         (root / "given" / "evaluate").mkdir()
-        (root / "given" / "evaluate" / "metrics.json").write_text('{"top1": 0.9, "top1_low": 0.8, "top1_high": 1.0, "n": 8}')
+        (root / "given" / "evaluate" / "metrics.json").write_text(
+            '{"top1": 0.9, "top1_low": 0.8, "top1_high": 1.0, "n": 8}'
+        )
         (root / "dvc.yaml").write_text(DVC_YAML)
         (root / "gate.py").write_text(GATE)
         (root / "params.yaml").write_text("data: {name: toy}\n")
         (root / ".gitignore").write_text(".imagetrail/\nmlflow.db\nmlartifacts/\n.*.partial\n")
-        for words in (["init", "--quiet"], ["config", "user.name", "Ada"], ["config", "user.email", "ada@example.org"]):
+        for words in (
+            ["init", "--quiet"],
+            ["config", "user.name", "Ada"],
+            ["config", "user.email", "ada@example.org"],
+        ):
             self.run("git", *words)
         self.run(sys.executable, "-m", "dvc", "init", "--quiet")
 
@@ -131,9 +151,14 @@ class Workshop:
         folder = self.root / "given" / "export"
         folder.mkdir(exist_ok=True)
         tiny_onnx.write(folder / "model.onnx", tiny_onnx.noise(seed=seed))
-        pq.write_table(pa.table({"id": [f"train{number}" for number in range(24)]}), folder / "trained_on.parquet")
+        pq.write_table(
+            pa.table({"id": [f"train{number}" for number in range(24)]}),
+            folder / "trained_on.parquet",
+        )
         np.savez(folder / "reference.npz", features=np.zeros((2, 3), np.float32))
-        (folder / "export.json").write_text(json.dumps([{"file": "model.onnx", "format": "float32", "chosen": True}]))
+        (folder / "export.json").write_text(
+            json.dumps([{"file": "model.onnx", "format": "float32", "chosen": True}])
+        )
         (self.root / "given" / "gate").write_text(verdict)
         self.dvc("repro", "--quiet")
         return hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()

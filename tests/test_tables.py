@@ -17,10 +17,19 @@ from imagetrail.training import optimisers
 from imagetrail.training.optimisers import OPTIMISERS
 
 
-def spec(model: str, *, size: int = 28, channels: int = 1, classes: int = 3, **changes: Any) -> Spec:
+def spec(
+    model: str, *, size: int = 28, channels: int = 1, classes: int = 3, **changes: Any
+) -> Spec:
     mean, std = (100.0, 120.0, 90.0)[:channels], (50.0, 60.0, 70.0)[:channels]
-    plain = {"activation": "relu", "width": 1.0, "dropout": 0.0, "classes": tuple("abcdefghij"[:classes])}
-    return Spec(model=model, image_size=size, channels=channels, mean=mean, std=std, **(plain | changes))
+    plain = {
+        "activation": "relu",
+        "width": 1.0,
+        "dropout": 0.0,
+        "classes": tuple("abcdefghij"[:classes]),
+    }
+    return Spec(
+        model=model, image_size=size, channels=channels, mean=mean, std=std, **(plain | changes)
+    )
 
 
 def images(count: int, *, size: int, channels: int) -> torch.Tensor:
@@ -59,8 +68,12 @@ def test_the_gain_of_relu_is_hes() -> None:
 @pytest.mark.parametrize("size", [10, 28, 33, 64])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_gives_a_logit_a_class_and_survives_saving(tmp_path: Path, name: str, channels: int, size: int) -> None:
-    model = Classifier(spec(name, size=size, channels=channels, activation="prelu", dropout=0.5))  # prelu has weights
+def test_a_model_gives_a_logit_a_class_and_survives_saving(
+    tmp_path: Path, name: str, channels: int, size: int
+) -> None:
+    model = Classifier(
+        spec(name, size=size, channels=channels, activation="prelu", dropout=0.5)
+    )  # prelu has weights
     batch = images(5, size=size, channels=channels)
     model.train()(batch)  # moves the running statistics of batch normalisation
     weights.save(model, tmp_path)
@@ -91,7 +104,9 @@ def test_normalisation_is_part_of_the_model_and_per_channel() -> None:
     with torch.no_grad():
         for spreads in (0, 1):  # pictures that stand so many standard deviations above the mean
             picture = (model.mean + spreads * model.std).expand(1, 8, 8, 3)
-            assert torch.allclose(model(picture), model.network(torch.full((1, 3, 8, 8), float(spreads))), atol=1e-5)
+            assert torch.allclose(
+                model(picture), model.network(torch.full((1, 3, 8, 8), float(spreads))), atol=1e-5
+            )
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -111,9 +126,10 @@ def test_flops_of_the_linear_model_are_two_a_weight() -> None:
 
 
 def test_width_scales_the_network_in_steps_of_eight() -> None:
-    assert [classifier.card(Classifier(spec("mlp", size=8, width=width)))["parameters"] for width in (0.001, 1, 2)] == [
-        (64 + 1) * hidden + (hidden + 1) * 3 for hidden in (8, 256, 512)
-    ]
+    assert [
+        classifier.card(Classifier(spec("mlp", size=8, width=width)))["parameters"]
+        for width in (0.001, 1, 2)
+    ] == [(64 + 1) * hidden + (hidden + 1) * 3 for hidden in (8, 256, 512)]
 
 
 def test_a_picture_too_small_for_the_article_is_refused() -> None:
@@ -133,7 +149,9 @@ def test_a_pretrained_trunk_replaces_all_but_the_last_layer(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [spec("mlp"), spec("fast", width=0.5), spec("fast", size=8)], ids=["model", "width", "image size"]
+    "other",
+    [spec("mlp"), spec("fast", width=0.5), spec("fast", size=8)],
+    ids=["model", "width", "image size"],
 )
 def test_a_trunk_of_another_shape_is_refused(other: Spec) -> None:
     with pytest.raises(UserError, match="pretrained weights are of another model"):
@@ -163,7 +181,9 @@ def test_an_optimiser_lowers_a_loss(name: str) -> None:
 
 @pytest.mark.parametrize("name", OPTIMISERS)
 def test_weights_decay_but_biases_and_normalisation_do_not(name: str) -> None:
-    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.PReLU(), nn.Flatten(), nn.Linear(2, 2))
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.PReLU(), nn.Flatten(), nn.Linear(2, 2)
+    )
     before = {key: weight.detach().clone() for key, weight in model.named_parameters()}
     for weight in model.parameters():
         weight.grad = torch.zeros_like(weight)
@@ -177,6 +197,6 @@ def test_weights_decay_but_biases_and_normalisation_do_not(name: str) -> None:
 
 
 def test_the_learning_rate_rises_to_its_peak_at_a_quarter_and_falls_to_nothing() -> None:
-    assert [optimisers.one_cycle(progress) for progress in (0, 0.125, 0.25, 0.625, 1)] == pytest.approx(
-        [0.04, 0.52, 1, 0.5, 0]
-    )
+    assert [
+        optimisers.one_cycle(progress) for progress in (0, 0.125, 0.25, 0.625, 1)
+    ] == pytest.approx([0.04, 0.52, 1, 0.5, 0])

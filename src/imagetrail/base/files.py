@@ -12,14 +12,19 @@ from typing import Any
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; a good end renames it to `path`, a bad one removes it."""
-    temporary, old = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old.partial")
+    temporary, old = (
+        path.with_name(f".{path.name}.partial"),
+        path.with_name(f".{path.name}.old.partial"),
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     remove(temporary)
     remove(old)
     try:
         yield temporary
         if path.is_dir():
-            path.replace(old)  # a rename does not overwrite a folder, and a removal is not done at once
+            path.replace(
+                old
+            )  # a rename does not overwrite a folder, and a removal is not done at once
         temporary.replace(path)
     except OSError as error:  # that the disk is full comes without a name
         error.filename = error.filename or str(path)
@@ -42,7 +47,9 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str] | None = None) -> None:
+def write_csv(
+    path: Path, rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str] | None = None
+) -> None:
     """Writes a header and the rows; the columns are those of the first row unless named."""
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns or list(rows[0]), lineterminator="\n")

@@ -32,7 +32,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         value = yaml.safe_load(path.read_text())
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run imagetrail in the folder that has {path.name}") from None
+        raise UserError(
+            f"{path}: no such file; run imagetrail in the folder that has {path.name}"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(value, dict):
@@ -56,7 +58,11 @@ def _describe(kind: type[Any], fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         name = str(fault["loc"][-1])
         known = getattr(kind, "model_fields", {}) if len(fault["loc"]) == 1 else {}
-        return f"{place}: unknown key; {alternatives(name, known)}" if known else f"{place}: unknown key"
+        return (
+            f"{place}: unknown key; {alternatives(name, known)}"
+            if known
+            else f"{place}: unknown key"
+        )
     if fault["type"] == "missing":
         return f"{place}: missing"
     message = fault["msg"].removeprefix("Value error, ")

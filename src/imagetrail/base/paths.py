@@ -5,7 +5,9 @@ from pathlib import Path
 from imagetrail.base.errors import UserError
 
 RAW = Path("data/raw")  # <dataset>/files/, <dataset>/SOURCE.json
-RELATED_FILES = Path("data/related")  # <dataset>/, the files of the data sets named in pretrain.related
+RELATED_FILES = Path(
+    "data/related"
+)  # <dataset>/, the files of the data sets named in pretrain.related
 UNKNOWN = Path("data/unknown")  # <dataset>/, the files of the data set named in evaluate.unknown
 WEIGHTS = Path("data/weights")  # safetensors files of the user's, for pretrain.weights
 SPLIT = Path("data/split")
@@ -34,6 +36,8 @@ def artifacts(stage: str) -> Path:
 def champion_present(root: Path = Path()) -> bool:
     """Whether there is a champion. Raises UserError if git names one that DVC has not brought here yet."""
     if (root / CHAMPION_POINTER).exists() and not (root / CHAMPION_MODEL).exists():
-        wanted = f"which {CHAMPION_POINTER} names; run `dvc pull {CHAMPION_POINTER}`, then this again"
+        wanted = (
+            f"which {CHAMPION_POINTER} names; run `dvc pull {CHAMPION_POINTER}`, then this again"
+        )
         raise UserError(f"{CHAMPION_FOLDER} is not here, {wanted}")
     return (root / CHAMPION_MODEL).exists()

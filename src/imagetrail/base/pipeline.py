@@ -13,7 +13,10 @@ from imagetrail.base import hashing, paths
 from imagetrail.base.errors import UserError
 from imagetrail.base.params import read_yaml
 
-OBSERVATIONS = ("timing.json", "SOURCE.json")  # outs that describe a run, not its result: they differ each time
+OBSERVATIONS = (
+    "timing.json",
+    "SOURCE.json",
+)  # outs that describe a run, not its result: they differ each time
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,13 @@ def stages(root: Path = Path()) -> dict[str, Stage]:
 
 def _stage(name: str, entry: dict[str, Any]) -> Stage:
     outs = [_out(out) for kind in ("outs", "metrics", "plots") for out in entry.get(kind, ())]
-    params = [param if isinstance(param, str) else next(iter(param)) for param in entry.get("params", ())]
+    params = [
+        param if isinstance(param, str) else next(iter(param)) for param in entry.get("params", ())
+    ]
     uncached = frozenset(path for path, cached in outs if not cached)
-    return Stage(name, tuple(entry.get("deps", ())), tuple(params), tuple(path for path, _ in outs), uncached)
+    return Stage(
+        name, tuple(entry.get("deps", ())), tuple(params), tuple(path for path, _ in outs), uncached
+    )
 
 
 def _out(out: str | dict[str, Any]) -> tuple[str, bool]:
@@ -66,12 +73,19 @@ def lock(root: Path = Path()) -> dict[str, Any]:
 
 def results(entry: dict[str, Any]) -> dict[str, str]:
     """Path and content hash of each out of a stage's entry in dvc.lock, but for mere observations."""
-    return {out["path"]: out["md5"] for out in entry.get("outs", ()) if not out["path"].endswith(OBSERVATIONS)}
+    return {
+        out["path"]: out["md5"]
+        for out in entry.get("outs", ())
+        if not out["path"].endswith(OBSERVATIONS)
+    }
 
 
 def version(locked: dict[str, Any]) -> str:
     """The identity of a pipeline's results: a hash of dvc.lock that leaves out observations such as timings."""
-    facts = {name: {"outs": results(entry), "params": entry.get("params", {})} for name, entry in locked.items()}
+    facts = {
+        name: {"outs": results(entry), "params": entry.get("params", {})}
+        for name, entry in locked.items()
+    }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -105,8 +119,14 @@ def dataset(root: Path = Path()) -> str:
 def challenger(root: Path = Path()) -> Path:
     """The ONNX file that `export` chose to ship; raises UserError if there is none."""
     folder = root / paths.ARTIFACTS / "export"
-    rows = json.loads((folder / "export.json").read_text()) if (folder / "export.json").exists() else []
+    rows = (
+        json.loads((folder / "export.json").read_text())
+        if (folder / "export.json").exists()
+        else []
+    )
     chosen = [row["file"] for row in rows if row.get("chosen")]
     if len(chosen) != 1:
-        raise UserError(f"{folder / 'export.json'} names no model that was chosen to ship; run `dvc repro export`")
+        raise UserError(
+            f"{folder / 'export.json'} names no model that was chosen to ship; run `dvc repro export`"
+        )
     return folder / str(chosen[0])

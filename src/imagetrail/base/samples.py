@@ -53,7 +53,9 @@ class Samples:
     def gather(self, numbers: NDArray[np.int64]) -> Images:
         """Copies of these images. A mapping of its own lets go of the pages of the file afterwards."""
         images = self.images
-        if isinstance(images, np.memmap) and isinstance(images.base, mmap):  # the file as a whole, no part of it
+        if isinstance(images, np.memmap) and isinstance(
+            images.base, mmap
+        ):  # the file as a whole, no part of it
             images = np.memmap(images.filename, images.dtype, "r", images.offset, images.shape)
         return np.asarray(images[numbers])
 
@@ -72,9 +74,13 @@ def read(folder: Path, *, columns: Sequence[str] | None = None) -> Samples:
         index = pq.read_table(folder / "index.parquet", columns=columns)
         classes = tuple(json.loads((folder / "classes.json").read_text()))
     except FileNotFoundError as error:
-        raise UserError(f"{error.filename or folder} is missing; run `dvc repro` or `dvc checkout`") from None
+        raise UserError(
+            f"{error.filename or folder} is missing; run `dvc repro` or `dvc checkout`"
+        ) from None
     except (EOFError, ValueError, pa.ArrowException) as error:
-        raise UserError(f"{folder} is damaged ({error}); remove it and run `dvc repro` or `dvc checkout`") from None
+        raise UserError(
+            f"{folder} is damaged ({error}); remove it and run `dvc repro` or `dvc checkout`"
+        ) from None
     if len(images) != len(index):
         raise UserError(
             f"{folder} is damaged: {len(images)} images but {len(index)} in its index; remove it and run `dvc repro`"
@@ -96,12 +102,26 @@ def make_index(
     sources: Sequence[str],
 ) -> pa.Table:
     count = len(ids)
-    columns = [list(ids), np.asarray(labels, np.int64), [origin] * count, parents or [None] * count, list(sources)]
-    return pa.table([pa.array(column, field.type) for column, field in zip(columns, INDEX, strict=True)], schema=INDEX)
+    columns = [
+        list(ids),
+        np.asarray(labels, np.int64),
+        [origin] * count,
+        parents or [None] * count,
+        list(sources),
+    ]
+    return pa.table(
+        [pa.array(column, field.type) for column, field in zip(columns, INDEX, strict=True)],
+        schema=INDEX,
+    )
 
 
 def write(
-    folder: Path, images: Iterable[Images], index: pa.Table, *, classes: Sequence[str], shape: tuple[int, int, int]
+    folder: Path,
+    images: Iterable[Images],
+    index: pa.Table,
+    *,
+    classes: Sequence[str],
+    shape: tuple[int, int, int],
 ) -> None:
     """Writes a Samples folder, whole or not at all.
 
@@ -117,7 +137,9 @@ def write(
 
 
 @contextmanager
-def filling(folder: Path, index: pa.Table, *, classes: Sequence[str], shape: tuple[int, int, int]) -> Iterator[Path]:
+def filling(
+    folder: Path, index: pa.Table, *, classes: Sequence[str], shape: tuple[int, int, int]
+) -> Iterator[Path]:
     """Yields the future images.npy, into which any process may `store`; a good end makes it a Samples folder."""
     with replacing(folder) as temporary:
         temporary.mkdir(parents=True)
@@ -128,7 +150,9 @@ def filling(folder: Path, index: pa.Table, *, classes: Sequence[str], shape: tup
             file.truncate(file.tell() + len(index) * math.prod(shape))
         yield path
         pq.write_table(index, temporary / "index.parquet")
-        (temporary / "classes.json").write_text(json.dumps(list(classes), ensure_ascii=False) + "\n")
+        (temporary / "classes.json").write_text(
+            json.dumps(list(classes), ensure_ascii=False) + "\n"
+        )
 
 
 def store(path: Path, start: int, images: Images) -> None:
@@ -136,7 +160,11 @@ def store(path: Path, start: int, images: Images) -> None:
     whole = np.load(path, mmap_mode="r", allow_pickle=False)
     assert images.dtype == np.uint8, images.dtype
     assert images.shape[1:] == whole.shape[1:], (images.shape, whole.shape)
-    assert start + len(images) <= len(whole), f"{start + len(images)} images written, {len(whole)} indexed"
-    with path.open("r+b") as file:  # not through the map: on a full disk a write raises, where a map kills with SIGBUS
+    assert start + len(images) <= len(whole), (
+        f"{start + len(images)} images written, {len(whole)} indexed"
+    )
+    with path.open(
+        "r+b"
+    ) as file:  # not through the map: on a full disk a write raises, where a map kills with SIGBUS
         file.seek(whole.offset + start * math.prod(whole.shape[1:]))
         file.write(np.ascontiguousarray(images).data)

@@ -12,9 +12,15 @@ DRIFT = 3  # exit code
 
 def drift(
     folder: Annotated[Path, typer.Argument(help="New pictures, without labels.")],
-    alpha: Annotated[float, typer.Option(min=0.001, max=0.5, help="The chance of a false alarm.")] = 0.01,
-    out: Annotated[Path, typer.Option(help="Where drift.json and unusual.png go.")] = Path("artifacts/drift"),
-    model: Annotated[Path | None, typer.Option(help="An ONNX file; else the champion, else what export chose.")] = None,
+    alpha: Annotated[
+        float, typer.Option(min=0.001, max=0.5, help="The chance of a false alarm.")
+    ] = 0.01,
+    out: Annotated[Path, typer.Option(help="Where drift.json and unusual.png go.")] = Path(
+        "artifacts/drift"
+    ),
+    model: Annotated[
+        Path | None, typer.Option(help="An ONNX file; else the champion, else what export chose.")
+    ] = None,
 ) -> None:
     """Compare new pictures with those the model was made with.
 
@@ -38,7 +44,11 @@ def drift(
         print(f"error: {prediction.printable(file)}: {reason}", file=sys.stderr)
     found = drift.judge(reference, seen, alpha=alpha)
     unusual = drift.most_unusual(seen)
-    sheet = [image for batch in inputs.batches([file for file, _ in unusual], opened.shape) for image in batch.images]
+    sheet = [
+        image
+        for batch in inputs.batches([file for file, _ in unusual], opened.shape)
+        for image in batch.images
+    ]
     with replacing(out / "unusual.png") as temporary:
         sheets.contact_sheet(sheet).save(temporary, "PNG")
     pictures = [{"file": file, "distance": distance} for file, distance in unusual]

@@ -38,7 +38,10 @@ STAGES = {
 STOPPED = "stopped; nothing half-written is left, run the same command again to go on"
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=(__doc__ or "").split(":")[0]
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help=(__doc__ or "").split(":")[0],
 )
 
 
@@ -47,14 +50,25 @@ def main() -> None:
     # Threads that wait by spinning long take the core from those that work, once anything else runs on the machine;
     # those that never spin wake too late for small layers.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-    atexit.register(gc.freeze)  # a last search for cycles among all that torch has loaded would take over a second
+    atexit.register(
+        gc.freeze
+    )  # a last search for cycles among all that torch has loaded would take over a second
     signal.signal(signal.SIGTERM, _terminated)
-    if {"DVC_STAGE", "TORCHELASTIC_RUN_ID"} & os.environ.keys():  # `dvc repro` or torchrun has started this
+    if {
+        "DVC_STAGE",
+        "TORCHELASTIC_RUN_ID",
+    } & os.environ.keys():  # `dvc repro` or torchrun has started this
         end_with_parent(signal.SIGTERM)
     try:
         app()
     except UserError as error:
-        _fail("\n".join(f"error: {line}" if not line.startswith(" ") else line for line in str(error).splitlines()), 1)
+        _fail(
+            "\n".join(
+                f"error: {line}" if not line.startswith(" ") else line
+                for line in str(error).splitlines()
+            ),
+            1,
+        )
     except OSError as error:
         _fail(f"error: {error.filename or 'input/output'}: {error.strerror or error}", 1)
     except Interrupted:
@@ -93,7 +107,11 @@ def publish() -> None:
 
 
 @app.command()
-def promote(force: Annotated[str | None, typer.Option(metavar="REASON", help="Whatever the gate says.")] = None) -> None:
+def promote(
+    force: Annotated[
+        str | None, typer.Option(metavar="REASON", help="Whatever the gate says.")
+    ] = None,
+) -> None:
     """Make the challenger the champion, if the gate says PROMOTE."""
     from imagetrail.release import promotion
 
@@ -108,13 +126,17 @@ def promote(force: Annotated[str | None, typer.Option(metavar="REASON", help="Wh
 
 @app.command()
 def rollback(
-    number: Annotated[int | None, typer.Argument(help="Line of the ledger; default: the champion before.")] = None,
+    number: Annotated[
+        int | None, typer.Argument(help="Line of the ledger; default: the champion before.")
+    ] = None,
 ) -> None:
     """Make an earlier champion the champion again."""
     from imagetrail.release import promotion
 
     entry, changed = promotion.rollback(number=number)
-    print(f"champion: {entry.model[:12]}, number {entry.number} of the ledger{'' if changed else ', as before'}")
+    print(
+        f"champion: {entry.model[:12]}, number {entry.number} of the ledger{'' if changed else ', as before'}"
+    )
     _follow()
 
 
@@ -126,7 +148,8 @@ def _follow() -> None:
         publishing.follow()
     except UserError as error:
         print(
-            f"warning: {error}; the champion is the champion all the same, `imagetrail publish` catches up", file=sys.stderr
+            f"warning: {error}; the champion is the champion all the same, `imagetrail publish` catches up",
+            file=sys.stderr,
         )
 
 
@@ -148,7 +171,9 @@ def propose() -> None:
 
 @app.command()
 def verify(
-    reproduce: Annotated[bool, typer.Option("--reproduce", help="Run the last commit in a second clone instead.")] = False,
+    reproduce: Annotated[
+        bool, typer.Option("--reproduce", help="Run the last commit in a second clone instead.")
+    ] = False,
     tolerance: Annotated[float | None, typer.Option(help="Compare numbers, not bytes.")] = None,
 ) -> None:
     """Re-hash data, cache, models and champion, and say what is damaged and how to heal it."""
@@ -158,7 +183,9 @@ def verify(
         count, different = reproduction.reproduce(tolerance=tolerance)
         if different:
             _fail("\n".join(different), 1)
-        print(f"{count} results are the same{'' if tolerance is None else f' within {tolerance:g}'}")
+        print(
+            f"{count} results are the same{'' if tolerance is None else f' within {tolerance:g}'}"
+        )
         return
     found = verification.verify(Path(), git_dvc.cache_folder(Path()))
     if found:

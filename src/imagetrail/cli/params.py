@@ -56,7 +56,9 @@ def check_all(path: Path = Path("params.yaml")) -> None:
     """Raises one UserError with every mistake in the file, or if the gate, hours later, would miss the champion."""
     names = [*SECTIONS, "recipe"]
     faults = [
-        f"{path}: unknown section {name!r}; {alternatives(name, names)}" for name in read_yaml(path) if name not in names
+        f"{path}: unknown section {name!r}; {alternatives(name, names)}"
+        for name in read_yaml(path)
+        if name not in names
     ]
     for name, kind in SECTIONS.items():
         faults += _fault(partial(load, kind, name, path))
@@ -97,7 +99,9 @@ def _check_arms(path: Path) -> None:
     _check_shares(recipe, path, "recipe")
     prepared = {field: bool(load(Any, key, path)) for field, key in MAKERS.items()}
     prepared["pretrained"] |= load(Pretrain, "pretrain", path).weights is not None
-    for contest in made_out(compare, recipe, f"{path}: compare", prepared=lambda cure: prepared.get(cure, True)):
+    for contest in made_out(
+        compare, recipe, f"{path}: compare", prepared=lambda cure: prepared.get(cure, True)
+    ):
         for arm, made in contest.arms.items():
             _check_shares(made, path, f"compare, set {contest.name}, arm {arm}")
 
@@ -107,9 +111,13 @@ def _check_shares(recipe: Recipe, path: Path, where: str) -> None:
     shares = {field: getattr(recipe, field) for field in ("augmented", "synthetic", "related")}
     for field, share in shares.items():
         if share and not load(Any, MAKERS[field], path):
-            raise UserError(f"{path}: {where}: takes a share of {share:g} {field} images, but {MAKERS[field]} makes none")
+            raise UserError(
+                f"{path}: {where}: takes a share of {share:g} {field} images, but {MAKERS[field]} makes none"
+            )
     if sum(shares.values()) > 1 + 1e-9:
-        raise UserError(f"{path}: {where}: the shares {' + '.join(shares)} are {sum(shares.values()):g} in all; at most 1")
+        raise UserError(
+            f"{path}: {where}: the shares {' + '.join(shares)} are {sum(shares.values()):g} in all; at most 1"
+        )
 
 
 def _check_space(path: Path) -> None:

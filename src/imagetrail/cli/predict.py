@@ -14,12 +14,22 @@ if TYPE_CHECKING:  # what the command works with is loaded when it runs: the oth
 
 
 def predict(
-    images: Annotated[list[str], typer.Argument(help="JPEG or PNG files, folders of them, or - for one on stdin.")],
-    model: Annotated[Path | None, typer.Option(help="An ONNX file; else the champion, else what export chose.")] = None,
+    images: Annotated[
+        list[str], typer.Argument(help="JPEG or PNG files, folders of them, or - for one on stdin.")
+    ],
+    model: Annotated[
+        Path | None, typer.Option(help="An ONNX file; else the champion, else what export chose.")
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="Classes to name, the likeliest first.")] = 3,
-    form: Annotated[Literal["table", "json", "csv"], typer.Option("--format", help="json: an object a line.")] = "table",
-    unsure: Annotated[float, typer.Option(min=0, max=1, help="Unsure below this probability.")] = 0.5,
-    explain: Annotated[Path | None, typer.Option(help="A folder for pictures of where the model looks.")] = None,
+    form: Annotated[
+        Literal["table", "json", "csv"], typer.Option("--format", help="json: an object a line.")
+    ] = "table",
+    unsure: Annotated[
+        float, typer.Option(min=0, max=1, help="Unsure below this probability.")
+    ] = 0.5,
+    explain: Annotated[
+        Path | None, typer.Option(help="A folder for pictures of where the model looks.")
+    ] = None,
 ) -> None:
     """Say what is in pictures, with calibrated probabilities.
 
@@ -59,5 +69,8 @@ def _watched(batches: "Iterator[Batch]", files: Sequence[str]) -> "Iterator[Batc
         done += len(batch.files) + len(batch.faults)
         if shown:
             print(
-                f"\r{done:,} of {len(files):,} pictures", end="" if done < len(files) else "\n", file=sys.stderr, flush=True
+                f"\r{done:,} of {len(files):,} pictures",
+                end="" if done < len(files) else "\n",
+                file=sys.stderr,
+                flush=True,
             )

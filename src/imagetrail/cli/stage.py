@@ -22,12 +22,16 @@ def run_stage(name: str) -> None:
     except KeyboardInterrupt:
         raise Interrupted from None
     seconds = time.perf_counter() - before
-    if os.environ.get("RANK", "0") != "0":  # of several processes that torchrun has started, the first one writes
+    if (
+        os.environ.get("RANK", "0") != "0"
+    ):  # of several processes that torchrun has started, the first one writes
         return
     if images := facts.pop("images", None):
         facts["images_per_second"] = float(images) / seconds
     timing = {"started": started, "seconds": seconds, "peak_rss_bytes": _peak_memory(), **facts}
-    rounded = {key: round(value, 3) if isinstance(value, float) else value for key, value in timing.items()}
+    rounded = {
+        key: round(value, 3) if isinstance(value, float) else value for key, value in timing.items()
+    }
     write_json(paths.artifacts(name) / "timing.json", rounded)
 
 
@@ -36,4 +40,7 @@ def _peak_memory() -> int:
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024
-    return unit * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return unit * max(
+        resource.getrusage(who).ru_maxrss
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )

@@ -28,7 +28,11 @@ class Machine:
 
     def facts(self) -> dict[str, float | str]:
         precision = str(self.dtype).removeprefix("torch.")
-        return {"device": str(self.device), "precision": precision, "threads": torch.get_num_threads()}
+        return {
+            "device": str(self.device),
+            "precision": precision,
+            "threads": torch.get_num_threads(),
+        }
 
 
 def this_machine() -> Machine:
@@ -38,7 +42,13 @@ def this_machine() -> Machine:
     """
     torch.set_flush_denormal(True)
     _keep_freed_memory()
-    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    best = (
+        "cuda"
+        if torch.cuda.is_available()
+        else "mps"
+        if torch.backends.mps.is_available()
+        else "cpu"
+    )
     device = _device(os.environ.get("IMAGETRAIL_DEVICE") or best)
     if os.environ.get("IMAGETRAIL_PRECISION") == "float32" or not _has_bfloat16(device):
         return Machine(device, torch.float32)
@@ -56,7 +66,9 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"IMAGETRAIL_DEVICE: {name!r} cannot be used here: {str(error).splitlines()[0]}") from None
+        raise UserError(
+            f"IMAGETRAIL_DEVICE: {name!r} cannot be used here: {str(error).splitlines()[0]}"
+        ) from None
     return device
 
 

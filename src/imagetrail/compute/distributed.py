@@ -55,7 +55,9 @@ def total(value: float) -> float:
     """The sum over all processes."""
     if ranks() == 1:
         return value
-    summed = torch.tensor(value, dtype=torch.float64, device="cuda" if torch.cuda.is_available() else "cpu")
+    summed = torch.tensor(
+        value, dtype=torch.float64, device="cuda" if torch.cuda.is_available() else "cpu"
+    )
     distributed.all_reduce(summed)
     return summed.item()
 

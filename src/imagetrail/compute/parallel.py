@@ -29,7 +29,9 @@ def workers() -> int | None:
     if not said:
         return None
     if not said.isdigit() or int(said) < 1:
-        raise UserError(f"IMAGETRAIL_WORKERS is {said!r}; it must be a number of processes, 1 or more")
+        raise UserError(
+            f"IMAGETRAIL_WORKERS is {said!r}; it must be a number of processes, 1 or more"
+        )
     return int(said)
 
 
@@ -40,7 +42,9 @@ def map(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
     other bits. `function` must be importable, its argument and result picklable; it may be called again for an item
     if its worker dies. IMAGETRAIL_BACKEND says where: on this machine (local), or on a cluster (ray).
     """
-    return choose(BACKENDS, os.environ.get("IMAGETRAIL_BACKEND", "local"), "IMAGETRAIL_BACKEND")(function, items)
+    return choose(BACKENDS, os.environ.get("IMAGETRAIL_BACKEND", "local"), "IMAGETRAIL_BACKEND")(
+        function, items
+    )
 
 
 def _local(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
@@ -63,7 +67,9 @@ def _local(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
             f"a worker was killed, perhaps for want of memory (IMAGETRAIL_WORKERS=1 needs less); {AGAIN}"
         ) from None
     finally:
-        if done < len(todo):  # nobody waits for the rest any more; else the workers stay for the next call
+        if done < len(
+            todo
+        ):  # nobody waits for the rest any more; else the workers stay for the next call
             executor.shutdown(kill_workers=True)
 
 
@@ -83,13 +89,21 @@ def _cluster() -> joblib.Parallel:
         import ray
         from ray.util.joblib import register_ray
     except ImportError:
-        raise UserError("IMAGETRAIL_BACKEND=ray needs the extra of that name: pip install 'imagetrail[ray]'") from None
+        raise UserError(
+            "IMAGETRAIL_BACKEND=ray needs the extra of that name: pip install 'imagetrail[ray]'"
+        ) from None
     if not ray.is_initialized():
         path = {"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
         try:
-            ray.init(runtime_env={"env_vars": ONE_THREAD | path}, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(
+                runtime_env={"env_vars": ONE_THREAD | path},
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
         except (ConnectionError, ValueError) as error:
-            raise UserError(f"RAY_ADDRESS: the cluster cannot be reached: {str(error).splitlines()[0]}") from None
+            raise UserError(
+                f"RAY_ADDRESS: the cluster cannot be reached: {str(error).splitlines()[0]}"
+            ) from None
     register_ray()
     lasting = {"max_restarts": -1, "max_task_retries": -1}
     with joblib.parallel_config(backend="ray", n_jobs=workers() or -1, ray_remote_args=lasting):
@@ -102,4 +116,7 @@ def _inside(folder: Path, function: Callable[[A], B], item: A) -> B:
     return function(item)
 
 
-BACKENDS: dict[str, Callable[[Callable[[A], B], Iterable[A]], Iterator[B]]] = {"local": _local, "ray": _ray}
+BACKENDS: dict[str, Callable[[Callable[[A], B], Iterable[A]], Iterator[B]]] = {
+    "local": _local,
+    "ray": _ray,
+}

@@ -29,7 +29,11 @@ def fetch(name: str, own: Path, folder: Path) -> dict[str, Any]:
     """Puts the raw files of a data set into `folder`; returns their provenance. `own`: where the user's pictures are."""
     dataset = choose(DATASETS, name, "data.name")
     folder.mkdir(parents=True, exist_ok=True)
-    found = sources.fetch(dataset.files, dataset.mirrors, folder) if dataset.files else folders.copy_tree(own, folder)
+    found = (
+        sources.fetch(dataset.files, dataset.mirrors, folder)
+        if dataset.files
+        else folders.copy_tree(own, folder)
+    )
     return {"dataset": name, "licence": dataset.licence, **found}
 
 
@@ -58,13 +62,23 @@ def parse_idx(path: Path, magic: int) -> NDArray[np.uint8]:
 
 def idx_reader(classes: Sequence[str]) -> Callable[[Path], Pictures]:
     def read_idx(folder: Path) -> Pictures:
-        images = {part: parse_idx(folder / f"{part}-images-idx3-ubyte", IMAGES) for part in ("train", "t10k")}
-        labels = {part: parse_idx(folder / f"{part}-labels-idx1-ubyte", LABELS) for part in ("train", "t10k")}
+        images = {
+            part: parse_idx(folder / f"{part}-images-idx3-ubyte", IMAGES)
+            for part in ("train", "t10k")
+        }
+        labels = {
+            part: parse_idx(folder / f"{part}-labels-idx1-ubyte", LABELS)
+            for part in ("train", "t10k")
+        }
         for part in images:
             if len(images[part]) != len(labels[part]):
-                raise UserError(f"{folder}: {len(images[part])} {part} images but {len(labels[part])} labels")
+                raise UserError(
+                    f"{folder}: {len(images[part])} {part} images but {len(labels[part])} labels"
+                )
             if labels[part].max(initial=0) >= len(classes):
-                raise UserError(f"{folder}: {part} label {labels[part].max()} is beyond the {len(classes)} classes")
+                raise UserError(
+                    f"{folder}: {part} label {labels[part].max()} is beyond the {len(classes)} classes"
+                )
         return in_memory(
             classes,
             np.concatenate([images["train"], images["t10k"]]),
@@ -81,10 +95,17 @@ def read_digits(folder: Path) -> Pictures:
     table = np.loadtxt(folder / "digits.csv", delimiter=",")
     images = np.rint(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
     names = [f"digits.csv#{i}" for i in range(len(table))]
-    return in_memory([str(digit) for digit in range(10)], images, table[:, -1], [""] * len(table), names)
+    return in_memory(
+        [str(digit) for digit in range(10)], images, table[:, -1], [""] * len(table), names
+    )
 
 
-MNIST_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+MNIST_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 
 
 def _files_of(*digests: str) -> tuple[File, ...]:
@@ -94,7 +115,18 @@ def _files_of(*digests: str) -> tuple[File, ...]:
 DATASETS = {
     "fashion-mnist": Dataset(
         idx_reader(
-            ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+            [
+                "T-shirt/top",
+                "Trouser",
+                "Pullover",
+                "Dress",
+                "Coat",
+                "Sandal",
+                "Shirt",
+                "Sneaker",
+                "Bag",
+                "Ankle boot",
+            ]
         ),
         licence="MIT, Zalando SE",
         files=_files_of(
@@ -126,7 +158,9 @@ DATASETS = {
     "digits": Dataset(
         read_digits,
         licence="CC-BY-4.0, E. Alpaydin and C. Kaynak",
-        files=(File("digits.csv", "6ebb3d2fee246a4e99363262ddf8a00a3c41bee6014c373ed9d9216ba7f651b8"),),
+        files=(
+            File("digits.csv", "6ebb3d2fee246a4e99363262ddf8a00a3c41bee6014c373ed9d9216ba7f651b8"),
+        ),
         mirrors=(
             "python:sklearn.datasets.data/{file}.gz",
             "pypi:scikit-learn==1.9.1/sklearn/datasets/data/{file}.gz",

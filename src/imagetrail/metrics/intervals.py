@@ -9,18 +9,27 @@ from imagetrail.metrics.scores import Floats, Labels, Metric, Z
 
 
 def bootstrap(
-    judged: Mapping[str, tuple[Metric, Floats]], labels: Labels, rng: np.random.Generator, *, draws: int
+    judged: Mapping[str, tuple[Metric, Floats]],
+    labels: Labels,
+    rng: np.random.Generator,
+    *,
+    draws: int,
 ) -> dict[str, tuple[float, float]]:
     """Percentile 95 % interval of each metric, on its probabilities, over the same resampled images.
 
     Resampling adds to a calibration error, never takes away: its interval errs on the high side and may not hold the value.
     """
-    parts = {name: metric.parts(probabilities, labels) for name, (metric, probabilities) in judged.items()}
+    parts = {
+        name: metric.parts(probabilities, labels)
+        for name, (metric, probabilities) in judged.items()
+    }
     means = resampled(np.hstack(list(parts.values())), rng, draws=draws)
     ends = np.cumsum([part.shape[1] for part in parts.values()])
     return {
         name: interval(metric.value(mine))
-        for (name, (metric, _)), mine in zip(judged.items(), np.split(means, ends[:-1], axis=1), strict=True)
+        for (name, (metric, _)), mine in zip(
+            judged.items(), np.split(means, ends[:-1], axis=1), strict=True
+        )
     }
 
 
@@ -62,7 +71,11 @@ def auroc(known: Floats, unknown: Floats) -> tuple[float, float, float]:
 def _beaten(scores: Floats, others: Floats) -> Floats:
     """Share of `others` below each score; a tie counts half."""
     ranked = np.sort(others)
-    share: Floats = (np.searchsorted(ranked, scores, "left") + np.searchsorted(ranked, scores, "right")) / 2 / len(ranked)
+    share: Floats = (
+        (np.searchsorted(ranked, scores, "left") + np.searchsorted(ranked, scores, "right"))
+        / 2
+        / len(ranked)
+    )
     return share
 
 

@@ -23,8 +23,12 @@ def softmax(logits: Floats) -> Floats:
 class Metric:
     """A function of means over images; so to judge resampled images, it is enough to weigh the parts anew."""
 
-    parts: Callable[[Floats, Labels], Floats]  # of probabilities N×K and labels N: what each image adds, N×P
-    value: Callable[[Floats], Floats] = lambda means: means[..., 0]  # of means …×P: the metric, of shape …
+    parts: Callable[
+        [Floats, Labels], Floats
+    ]  # of probabilities N×K and labels N: what each image adds, N×P
+    value: Callable[[Floats], Floats] = lambda means: means[
+        ..., 0
+    ]  # of means …×P: the metric, of shape …
 
     def __call__(self, probabilities: Floats, labels: Labels) -> float:
         return float(self.value(self.parts(probabilities, labels).mean(0)))
@@ -42,7 +46,9 @@ def top(k: int) -> Metric:
 
 
 def _f1_parts(probabilities: Floats, labels: Labels) -> Floats:
-    labelled, predicted = (np.eye(probabilities.shape[1])[numbers] for numbers in (labels, probabilities.argmax(1)))
+    labelled, predicted = (
+        np.eye(probabilities.shape[1])[numbers] for numbers in (labels, probabilities.argmax(1))
+    )
     return np.hstack([labelled * predicted, labelled + predicted])
 
 
@@ -67,12 +73,16 @@ top1 = top(1)
 
 # mean negative log-probability of the label, in nats
 log_loss = Metric(
-    lambda probabilities, labels: -np.log(np.maximum(np.take_along_axis(probabilities, labels[:, None], 1), 1e-12))
+    lambda probabilities, labels: (
+        -np.log(np.maximum(np.take_along_axis(probabilities, labels[:, None], 1), 1e-12))
+    )
 )
 
 # mean squared distance of the probabilities to the one-hot label, from 0 to 2
 brier = Metric(
-    lambda probabilities, labels: ((probabilities - np.eye(probabilities.shape[1])[labels]) ** 2).sum(1, keepdims=True)
+    lambda probabilities, labels: (
+        (probabilities - np.eye(probabilities.shape[1])[labels]) ** 2
+    ).sum(1, keepdims=True)
 )
 
 # unweighted mean over classes of 2·TP / (2·TP + FP + FN); a class never seen nor predicted is left out
@@ -95,7 +105,10 @@ def reliability(probabilities: Floats, labels: Labels) -> list[tuple[float, floa
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
     which = _bin(confidence)
     filled = [which == i for i in range(BINS) if (which == i).any()]
-    return [(float(mask.mean()), float(right[mask].mean()), float(confidence[mask].mean())) for mask in filled]
+    return [
+        (float(mask.mean()), float(right[mask].mean()), float(confidence[mask].mean()))
+        for mask in filled
+    ]
 
 
 def confusion(probabilities: Floats, labels: Labels) -> NDArray[np.int64]:

@@ -24,12 +24,16 @@ def tango(only_ours: int, only_theirs: int, images: int, difference: float) -> f
     """
     a, c = 2 * images, -only_theirs * difference * (1 - difference)
     b = -only_ours - only_theirs + (2 * images - only_ours + only_theirs) * difference
-    share = (np.sqrt(max(b**2 - 4 * a * c, 0.0)) - b) / (2 * a)  # likeliest share of images that only theirs gets right
+    share = (np.sqrt(max(b**2 - 4 * a * c, 0.0)) - b) / (
+        2 * a
+    )  # likeliest share of images that only theirs gets right
     variance = images * (2 * share + difference * (1 - difference))
     return float((only_ours - only_theirs - images * difference) / np.sqrt(max(variance, 1e-12)))
 
 
-def paired_interval(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> tuple[float, float, float]:
+def paired_interval(
+    ours: NDArray[np.bool_], theirs: NDArray[np.bool_]
+) -> tuple[float, float, float]:
     """Ours minus theirs in accuracy on the same images, and its 95 % score interval (Tango)."""
     from scipy import optimize
 
@@ -37,9 +41,15 @@ def paired_interval(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> tuple
     found = (only_ours - only_theirs) / images
 
     def end(low: float, high: float, z: float) -> float:
-        return float(optimize.brentq(lambda d: tango(only_ours, only_theirs, images, d) - z, low, high))
+        return float(
+            optimize.brentq(lambda d: tango(only_ours, only_theirs, images, d) - z, low, high)
+        )
 
-    return found, end(-1 + 1e-9, found, Z) if found > -1 else -1.0, end(found, 1 - 1e-9, -Z) if found < 1 else 1.0
+    return (
+        found,
+        end(-1 + 1e-9, found, Z) if found > -1 else -1.0,
+        end(found, 1 - 1e-9, -Z) if found < 1 else 1.0,
+    )
 
 
 def noninferiority(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], margin: float) -> float:
@@ -61,7 +71,9 @@ def minimal_effect(disagreements: int, images: int, alpha: float, power: float =
 
     count = max(disagreements, int(np.ceil(-np.log2(alpha))))
     needed = int(stats.binom.isf(alpha, count, 0.5)) + 1  # the fewest for ours that are significant
-    share = float(stats.beta.ppf(power, needed, count - needed + 1))  # at which so many come up with this power
+    share = float(
+        stats.beta.ppf(power, needed, count - needed + 1)
+    )  # at which so many come up with this power
     return min(1.0, (2 * share - 1) * count / images)
 
 

@@ -28,7 +28,13 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-NOT_MONOTONIC = {"gelu", "hardswish", "mish", "prelu", "silu"}  # prelu: where it learns a negative slope
+NOT_MONOTONIC = {
+    "gelu",
+    "hardswish",
+    "mish",
+    "prelu",
+    "silu",
+}  # prelu: where it learns a negative slope
 
 
 def build(name: str) -> nn.Module:

@@ -27,7 +27,9 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         normal = (images.float() - self.mean) / self.std
-        logits: Tensor = self.network(normal.permute(0, 3, 1, 2))  # in memory this is channels_last already
+        logits: Tensor = self.network(
+            normal.permute(0, 3, 1, 2)
+        )  # in memory this is channels_last already
         return logits
 
 
@@ -36,7 +38,10 @@ def by_gain(network: nn.Sequential, spec: Spec) -> None:
     layers = _layers(network)
     gain = activations.gain(spec.activation)
     for layer in layers:
-        nn.init.normal_(layer.weight, std=(1.0 if layer is layers[-1] else gain) / layer.weight[0].numel() ** 0.5)
+        nn.init.normal_(
+            layer.weight,
+            std=(1.0 if layer is layers[-1] else gain) / layer.weight[0].numel() ** 0.5,
+        )
 
 
 def glorot(network: nn.Sequential, _: Spec) -> None:
@@ -45,7 +50,10 @@ def glorot(network: nn.Sequential, _: Spec) -> None:
         nn.init.xavier_uniform_(layer.weight)
 
 
-INITIALISATIONS: dict[str, Callable[[nn.Sequential, Spec], None]] = {"gain": by_gain, "glorot": glorot}
+INITIALISATIONS: dict[str, Callable[[nn.Sequential, Spec], None]] = {
+    "gain": by_gain,
+    "glorot": glorot,
+}
 
 
 def _layers(network: nn.Sequential) -> list[nn.Conv2d | nn.Linear]:

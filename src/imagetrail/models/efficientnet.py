@@ -57,31 +57,44 @@ def lite0(
     layer = partial(_layer, activation=activation)
     enlarged = size * max(1, -(-SMALLEST // size))
     side, channels = -(-enlarged // 2), scaled(STEM, width)
-    layers: list[nn.Module] = [_as_imagenet(mean, std, enlarged // size), layer(len(mean), channels, 3, 2, enlarged)]
+    layers: list[nn.Module] = [
+        _as_imagenet(mean, std, enlarged // size),
+        layer(len(mean), channels, 3, 2, enlarged),
+    ]
     maps: dict[int, nn.Module] = {}
     outputs = scaled(HEAD, width)
     for stage, (blocks, kernel, first, factor, wide) in enumerate(STAGES, 1):
         for stride in (first, *[1] * (blocks - 1)):
             inner, out = channels * factor, scaled(wide, width)
             expand = [layer(channels, inner, 1, 1, side)] if factor > 1 else []
-            within = (*expand, layer(inner, inner, kernel, stride, side, groups=inner), layer(inner, out, 1, 1, side)[:-1])
+            within = (
+                *expand,
+                layer(inner, inner, kernel, stride, side, groups=inner),
+                layer(inner, out, 1, 1, side)[:-1],
+            )
             layers.append((Residual if stride == 1 and channels == out else nn.Sequential)(*within))
             channels, side = out, -(-side // stride)
         if stage in MAPPED:
             maps[len(layers) - 1] = nn.AvgPool2d(side - 2 * (side // 3), side // 3)
             outputs += 9 * channels
     layers.append(layer(channels, scaled(HEAD, width), 1, 1, side))
-    head = nn.Sequential(nn.BatchNorm1d(outputs, affine=False), nn.Dropout(dropout), nn.Linear(outputs, classes))
+    head = nn.Sequential(
+        nn.BatchNorm1d(outputs, affine=False), nn.Dropout(dropout), nn.Linear(outputs, classes)
+    )
     return nn.Sequential(Pyramid(layers, maps), head)
 
 
 def _as_imagenet(mean: tuple[float, ...], std: tuple[float, ...], factor: int) -> nn.Sequential:
     """Enlarged, and in the unit that the weights were learned in: (grey level − 127) / 128."""
     shift = Shift([spread / 128 for spread in std], [(middle - 127) / 128 for middle in mean])
-    return nn.Sequential(shift, *([nn.Upsample(scale_factor=factor, mode="bilinear")] if factor > 1 else []))
+    return nn.Sequential(
+        shift, *([nn.Upsample(scale_factor=factor, mode="bilinear")] if factor > 1 else [])
+    )
 
 
-def _layer(into: int, out: int, kernel: int, stride: int, side: int, *, activation: str, groups: int = 1) -> nn.Sequential:
+def _layer(
+    into: int, out: int, kernel: int, stride: int, side: int, *, activation: str, groups: int = 1
+) -> nn.Sequential:
     """Convolution, normalisation, activation. Padded as TensorFlow does, where an odd pixel goes to the right and below."""
     missing = max((-(-side // stride) - 1) * stride + kernel - side, 0)
     before, after = missing // 2, missing - missing // 2

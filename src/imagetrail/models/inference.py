@@ -12,7 +12,12 @@ from imagetrail.models.classifier import Classifier
 
 @torch.no_grad()
 def predict(
-    model: Classifier, samples: Samples, *, batch_size: int = 1000, exact: bool = False, mirrored: bool = False
+    model: Classifier,
+    samples: Samples,
+    *,
+    batch_size: int = 1000,
+    exact: bool = False,
+    mirrored: bool = False,
 ) -> Tensor:
     """Logits N×K float32 on the CPU.
 
@@ -25,5 +30,7 @@ def predict(
     for chunk in samples.chunks(batch_size):
         images = torch.from_numpy(chunk.copy())
         with nullcontext() if exact else machine.autocast():
-            logits.append(model((images.flip(2) if mirrored else images).to(machine.device)).float().cpu())
+            logits.append(
+                model((images.flip(2) if mirrored else images).to(machine.device)).float().cpu()
+            )
     return torch.cat(logits)

@@ -59,7 +59,12 @@ def _widths(spec: Spec) -> list[int]:
 
 
 def _halving(into: int, out: int, spec: Spec) -> list[nn.Module]:
-    return [_conv(into, out), nn.MaxPool2d(2), nn.BatchNorm2d(out), activations.build(spec.activation)]
+    return [
+        _conv(into, out),
+        nn.MaxPool2d(2),
+        nn.BatchNorm2d(out),
+        activations.build(spec.activation),
+    ]
 
 
 def _block(into: int, out: int, spec: Spec) -> list[nn.Module]:
@@ -82,7 +87,9 @@ def article(spec: Spec) -> nn.Sequential:
     """
     side = ((spec.image_size - 2) // 2 - 2) // 2
     if side < 1:
-        raise UserError(f"model 'article' needs image_size 10 or more, not {spec.image_size}: its unpadded layers shrink it")
+        raise UserError(
+            f"model 'article' needs image_size 10 or more, not {spec.image_size}: its unpadded layers shrink it"
+        )
     first, second, dense = (scaled(base, spec.width) for base in (32, 64, 64))
     seen = (2 * side + 2) * 2 + 2
 
@@ -110,7 +117,9 @@ def mlp(spec: Spec) -> nn.Sequential:
 
 def linear(spec: Spec) -> nn.Sequential:
     """Logistic regression on the pixels: the floor that every network must beat."""
-    return nn.Sequential(Flatten(), nn.Linear(spec.channels * spec.image_size**2, len(spec.classes)))
+    return nn.Sequential(
+        Flatten(), nn.Linear(spec.channels * spec.image_size**2, len(spec.classes))
+    )
 
 
 def efficientnet_lite0(spec: Spec) -> nn.Sequential:
@@ -137,4 +146,6 @@ MODELS: dict[str, Callable[[Spec], nn.Sequential]] = {
 
 
 def _conv(into: int, out: int) -> nn.Conv2d:
-    return nn.Conv2d(into, out, 3, padding=1, bias=False)  # batch normalisation follows and has the bias
+    return nn.Conv2d(
+        into, out, 3, padding=1, bias=False
+    )  # batch normalisation follows and has the bias

@@ -26,7 +26,9 @@ def load(folder: Path) -> Classifier:
     """The model saved in `folder`, ready for prediction."""
     described = json.loads((folder / "model.json").read_text())
     described.pop("card")
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in described.items()}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in described.items()
+    }
     model = Classifier(Spec(**values))
     model.load_state_dict(load_weights(folder / "model.safetensors"))
     return model.eval()
@@ -39,7 +41,9 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run `dvc repro` or `dvc checkout`") from None
     except SafetensorError as error:
-        raise UserError(f"{path} is damaged ({error}); remove it and run `dvc repro` or `dvc checkout`") from None
+        raise UserError(
+            f"{path} is damaged ({error}); remove it and run `dvc repro` or `dvc checkout`"
+        ) from None
 
 
 def load_trunk(model: Classifier, weights: dict[str, Tensor]) -> int:
@@ -51,10 +55,16 @@ def load_trunk(model: Classifier, weights: dict[str, Tensor]) -> int:
     own = model.network.state_dict()
     last = list(own)[-1].split(".")[0]
     wanted = {name: tensor for name, tensor in own.items() if not name.startswith(f"{last}.")}
-    trunk = {name: _colour(weights[name], tensor) for name, tensor in wanted.items() if name in weights}
+    trunk = {
+        name: _colour(weights[name], tensor) for name, tensor in wanted.items() if name in weights
+    }
     for name, tensor in wanted.items():
         if name not in trunk or trunk[name].shape != tensor.shape:
-            there = f"{list(trunk[name].shape)} there and {list(tensor.shape)} here" if name in trunk else "not there"
+            there = (
+                f"{list(trunk[name].shape)} there and {list(tensor.shape)} here"
+                if name in trunk
+                else "not there"
+            )
             raise UserError(
                 f"the pretrained weights are of another model, width or image size than the recipe's {model.spec.model}: "
                 f"{name} is {there}"

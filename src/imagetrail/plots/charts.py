@@ -11,7 +11,15 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 BLUE, ORANGE, GREY, GREEN, RED = "#2563eb", "#ea580c", "#94a3b8", "#16a34a", "#dc2626"
-VERDICTS = {"win": GREEN, "helps": GREEN, "loss": RED, "harms": RED, "tie": GREY, "no effect": GREY, "reference": BLUE}
+VERDICTS = {
+    "win": GREEN,
+    "helps": GREEN,
+    "loss": RED,
+    "harms": RED,
+    "tie": GREY,
+    "no effect": GREY,
+    "reference": BLUE,
+}
 
 
 def history(rows: Sequence[Mapping[str, float]], path: Path | BinaryIO) -> None:
@@ -22,7 +30,9 @@ def history(rows: Sequence[Mapping[str, float]], path: Path | BinaryIO) -> None:
     left.plot(epochs, [row["train_loss"] for row in rows], color=GREY, label="train")
     left.plot(epochs, [row["valid_loss"] for row in rows], color=BLUE, label="valid")
     left.legend(frameon=False)
-    right.plot(epochs, [100 * row["valid_top1"] for row in rows], color=BLUE, marker="o", markersize=3)
+    right.plot(
+        epochs, [100 * row["valid_top1"] for row in rows], color=BLUE, marker="o", markersize=3
+    )
     _finish(left, "epoch", "loss")
     _finish(right, "epoch", "valid top-1, %")
     _save(figure, path)
@@ -35,7 +45,10 @@ def trials(rows: Sequence[Mapping[str, Any]], path: Path | BinaryIO) -> None:
     for state, colour in (("COMPLETE", BLUE), ("PRUNED", GREY)):
         mine = [row for row in rows if row["state"] == state]
         axes.scatter(
-            [row["number"] for row in mine], [100 * row["value"] for row in mine], color=colour, label=state.lower()
+            [row["number"] for row in mine],
+            [100 * row["value"] for row in mine],
+            color=colour,
+            label=state.lower(),
         )
     scores = [row["value"] if row["state"] == "COMPLETE" else 0.0 for row in rows]
     best = np.maximum.accumulate(scores)
@@ -58,27 +71,58 @@ def importance(shares: Mapping[str, float], path: Path | BinaryIO) -> None:
     names = list(shares)[::-1]
     axes.barh(names, [100 * shares[name] for name in names], color=BLUE)
     axes.set_xlim(0, 100)
-    _finish(axes, "variance of valid top-1 after the first rung that the field explains by itself, %", "")
+    _finish(
+        axes,
+        "variance of valid top-1 after the first rung that the field explains by itself, %",
+        "",
+    )
     _save(figure, path)
 
 
-def parallel(rows: Sequence[Mapping[str, Any]], fields: Sequence[str], path: Path | BinaryIO) -> None:
+def parallel(
+    rows: Sequence[Mapping[str, Any]], fields: Sequence[str], path: Path | BinaryIO
+) -> None:
     """Each trial as a line through its values, the better the darker; trials stopped early are dotted."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.subplots()
-    scored = sorted((row for row in rows if row["value"] == row["value"]), key=lambda row: float(row["value"]))
+    scored = sorted(
+        (row for row in rows if row["value"] == row["value"]), key=lambda row: float(row["value"])
+    )
     columns = [*fields, "value"]
     places = np.array([_places(scored, name) for name in columns])
     for rank, row in enumerate(scored):
         shade = matplotlib.colormaps["viridis_r"](rank / max(1, len(scored) - 1))
-        axes.plot(places[:, rank], color=shade, linestyle="-" if row["state"] == "COMPLETE" else ":", linewidth=1.3)
+        axes.plot(
+            places[:, rank],
+            color=shade,
+            linestyle="-" if row["state"] == "COMPLETE" else ":",
+            linewidth=1.3,
+        )
     for x, name in enumerate(columns):
         values = [row[name] for row in scored]
-        marks = sorted(set(values)) if len(set(values)) <= 6 or isinstance(values[0], str) else [min(values), max(values)]
+        marks = (
+            sorted(set(values))
+            if len(set(values)) <= 6 or isinstance(values[0], str)
+            else [min(values), max(values)]
+        )
         for mark in marks:
             place = places[x, values.index(mark)]
-            text = f"{100 * mark:.1f} %" if name == "value" else str(mark) if isinstance(mark, str) else f"{mark:.3g}"
-            axes.annotate(text, (x, place), (3, 0), textcoords="offset points", fontsize=7, va="center", parse_math=False)
+            text = (
+                f"{100 * mark:.1f} %"
+                if name == "value"
+                else str(mark)
+                if isinstance(mark, str)
+                else f"{mark:.3g}"
+            )
+            axes.annotate(
+                text,
+                (x, place),
+                (3, 0),
+                textcoords="offset points",
+                fontsize=7,
+                va="center",
+                parse_math=False,
+            )
     axes.set_xticks(range(len(columns)), [*fields, "valid top-1"])
     axes.set_yticks([])
     axes.grid(axis="x", alpha=0.5)
@@ -105,7 +149,9 @@ def pareto(front: Sequence[Mapping[str, Any]], cost: str, path: Path | BinaryIO)
     x, y = [row[cost] for row in front], [100 * row["value"] for row in front]
     axes.plot(x, y, "o-", color=BLUE, drawstyle="steps-post")
     for row, place in zip(front, zip(x, y, strict=True), strict=True):
-        axes.annotate(f"trial {row['number']}", place, (4, -10), textcoords="offset points", fontsize=7)
+        axes.annotate(
+            f"trial {row['number']}", place, (4, -10), textcoords="offset points", fontsize=7
+        )
     axes.set_xscale("log")
     _finish(axes, cost.replace("_", " "), "valid top-1, %")
     _save(figure, path)
@@ -123,7 +169,9 @@ def intervals(arms: Sequence[Mapping[str, Any]], path: Path | BinaryIO) -> None:
                 ends = [100 * arm[f"{prefix}low"], 100 * arm[f"{prefix}high"]]
                 axes.plot(ends, [row, row], color=colour, linewidth=3, alpha=0.5)
                 axes.plot(100 * arm[middle], row, "o", color=colour)
-    left.set_yticks(range(len(arms)), [f"{arm['arm']}  ({arm['verdict']})" for arm in reversed(arms)])
+    left.set_yticks(
+        range(len(arms)), [f"{arm['arm']}  ({arm['verdict']})" for arm in reversed(arms)]
+    )
     for label in left.get_yticklabels():
         label.set_parse_math(False)  # an arm may have any name
     (reference,) = (arm["arm"] for arm in arms if arm["verdict"] == "reference")
@@ -146,11 +194,21 @@ def confusion(table: NDArray[np.int64], names: Sequence[str], path: Path | Binar
     if len(names) <= 30:
         for row, column in np.argwhere(table > 0):
             colour = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, str(table[row, column]), ha="center", va="center", fontsize=8, color=colour)
+            axes.text(
+                column,
+                row,
+                str(table[row, column]),
+                ha="center",
+                va="center",
+                fontsize=8,
+                color=colour,
+            )
     _save(figure, path)
 
 
-def reliability(curves: Mapping[str, Sequence[tuple[float, float, float]]], path: Path | BinaryIO) -> None:
+def reliability(
+    curves: Mapping[str, Sequence[tuple[float, float, float]]], path: Path | BinaryIO
+) -> None:
     """Accuracy against confidence; a calibrated model stands on the diagonal."""
     figure = Figure(figsize=(4.5, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -173,32 +231,64 @@ def coverage(points: Sequence[Mapping[str, float]], path: Path | BinaryIO) -> No
     """Accuracy among the answers given, when only the most confident share of the images is answered."""
     figure = Figure(figsize=(4.5, 4.2), layout="constrained")
     axes = figure.subplots()
-    axes.plot([100 * point["coverage"] for point in points], [100 * point["top1"] for point in points], color=BLUE)
+    axes.plot(
+        [100 * point["coverage"] for point in points],
+        [100 * point["top1"] for point in points],
+        color=BLUE,
+    )
     _finish(axes, "images answered, %, most confident first", "top-1 among them, %")
     _save(figure, path)
 
 
 def gallery(
-    images: Sequence[NDArray[np.uint8]], captions: Sequence[str], path: Path | BinaryIO, *, columns: int = 8
+    images: Sequence[NDArray[np.uint8]],
+    captions: Sequence[str],
+    path: Path | BinaryIO,
+    *,
+    columns: int = 8,
 ) -> None:
     """Pictures H×W×C, each under its caption of one or more lines; there may be none."""
-    rows, high = max(1, -(-len(images) // columns)), 1.15 + 0.1 * "".join(captions[:1]).count("\n")  # of a cell 1 wide
+    rows, high = (
+        max(1, -(-len(images) // columns)),
+        1.15 + 0.1 * "".join(captions[:1]).count("\n"),
+    )  # of a cell 1 wide
     figure = Figure(figsize=(1.2 * columns, 1.2 * high * rows))
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, columns), ylim=(high * rows, 0))
     axes.axis("off")
     for i, (image, caption) in enumerate(zip(images, captions, strict=True)):
         left, bottom = i % columns, (i // columns + 1) * high
         extent = (left + 0.03, left + 0.97, bottom - 0.03, bottom - 0.97)
-        axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255, extent=extent, aspect="auto", origin="lower")
+        axes.imshow(
+            image.squeeze(),
+            cmap="gray",
+            vmin=0,
+            vmax=255,
+            extent=extent,
+            aspect="auto",
+            origin="lower",
+        )
         # a class may have any name, so no mathematics in it
-        axes.text(left + 0.5, bottom - 1, caption, fontsize=6.5, ha="center", va="bottom", parse_math=False)
+        axes.text(
+            left + 0.5,
+            bottom - 1,
+            caption,
+            fontsize=6.5,
+            ha="center",
+            va="bottom",
+            parse_math=False,
+        )
     axes.set(xlim=(0, columns), ylim=(high * rows, 0))
     if not len(images):
         axes.text(0.1, high / 2, "none", va="center")
     _save(figure, path)
 
 
-def saliency(images: NDArray[np.uint8], maps: NDArray[np.float32], titles: Sequence[str], path: Path | BinaryIO) -> None:
+def saliency(
+    images: NDArray[np.uint8],
+    maps: NDArray[np.float32],
+    titles: Sequence[str],
+    path: Path | BinaryIO,
+) -> None:
     """Each picture, and beside it the same in grey under its saliency map."""
     pairs = 4
     rows = -(-len(images) // pairs)

@@ -14,12 +14,20 @@ from imagetrail.plots import charts
 Draw = Callable[[Path | BinaryIO], None]
 
 GROUPS = 3  # of numbers, by size
-KEPT = ("number", "state", "epochs", "value")  # columns of trials.csv that say how a trial went, not what it tried
+KEPT = (
+    "number",
+    "state",
+    "epochs",
+    "value",
+)  # columns of trials.csv that say how a trial went, not what it tried
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
     """The rows of trials.csv, numbers as numbers; a trial without a score has the value NaN."""
-    rows = [{name: _number(value) for name, value in row.items()} for row in read_csv(folder / "trials.csv")]
+    rows = [
+        {name: _number(value) for name, value in row.items()}
+        for row in read_csv(folder / "trials.csv")
+    ]
     return [row | {"value": float("nan") if row["value"] == "" else row["value"]} for row in rows]
 
 
@@ -41,17 +49,25 @@ def pictures(folder: Path) -> dict[str, Draw]:
 def fields(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[str]:
     """The columns that are fields of the recipe and were varied."""
     recipe = json.loads((folder / "recipe.json").read_text())
-    return [name for name in rows[0] if name in recipe and name not in KEPT and len({row[name] for row in rows}) > 1]
+    return [
+        name
+        for name in rows[0]
+        if name in recipe and name not in KEPT and len({row[name] for row in rows}) > 1
+    ]
 
 
 def first_scores(folder: Path) -> dict[int, float]:
     """Each trial's top-1 on valid after the first rung, where all of them can be compared; by number."""
     curves = read_csv(folder / "history.csv")
     rung = min(int(row["epochs"]) for row in read_csv(folder / "trials.csv") if int(row["epochs"]))
-    return {int(row["number"]): float(row["valid_top1"]) for row in curves if int(row["epoch"]) == rung}
+    return {
+        int(row["number"]): float(row["valid_top1"]) for row in curves if int(row["epoch"]) == rung
+    }
 
 
-def importance(rows: Sequence[Mapping[str, Any]], scores: Mapping[int, float], names: Sequence[str]) -> dict[str, float]:
+def importance(
+    rows: Sequence[Mapping[str, Any]], scores: Mapping[int, float], names: Sequence[str]
+) -> dict[str, float]:
     """The share of the scores' variance that each field explains by itself, the largest first.
 
     Epsilon squared of a one-way analysis of variance (Kelley 1935): about 0 for a field without effect, however many
@@ -66,13 +82,21 @@ def importance(rows: Sequence[Mapping[str, Any]], scores: Mapping[int, float], n
 def _front(folder: Path) -> list[dict[str, Any]]:
     """The finished trials that no other beats in both score and cost, cheapest first; none if the search has not said."""
     file = folder / "pareto.csv"
-    return [{name: _number(value) for name, value in row.items()} for row in read_csv(file)] if file.exists() else []
+    return (
+        [{name: _number(value) for name, value in row.items()} for row in read_csv(file)]
+        if file.exists()
+        else []
+    )
 
 
 def _cost(front: Sequence[Mapping[str, Any]]) -> str:
     """The column by which a front is in order, the cheapest first."""
     names = [name for name in front[0] if name not in KEPT]
-    return next(name for name in names if [row[name] for row in front] == sorted({row[name] for row in front}))
+    return next(
+        name
+        for name in names
+        if [row[name] for row in front] == sorted({row[name] for row in front})
+    )
 
 
 def _number(text: str) -> Any:

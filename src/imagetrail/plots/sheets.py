@@ -8,7 +8,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 
 def contact_sheet(
-    images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], columns: int = 10, gap: int = 2, *, titles: Sequence[str] = ()
+    images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
+    columns: int = 10,
+    gap: int = 2,
+    *,
+    titles: Sequence[str] = (),
 ) -> Image.Image:
     """The images side by side on white, small ones enlarged to about 56 pixels, each row with its title on the left."""
     height, width, channels = images[0].shape
@@ -16,10 +20,19 @@ def contact_sheet(
     rows = -(-len(images) // columns)
     font = ImageFont.load_default(12)
     margin = max((int(font.getlength(title)) + 10 for title in titles), default=0)
-    sheet = np.full((rows * (height * scale + gap), margin + columns * (width * scale + gap), channels), 255, np.uint8)
+    sheet = np.full(
+        (rows * (height * scale + gap), margin + columns * (width * scale + gap), channels),
+        255,
+        np.uint8,
+    )
     for i, image in enumerate(images):
-        top, left = i // columns * (height * scale + gap), margin + i % columns * (width * scale + gap)
-        sheet[top : top + height * scale, left : left + width * scale] = image.repeat(scale, 0).repeat(scale, 1)
+        top, left = (
+            i // columns * (height * scale + gap),
+            margin + i % columns * (width * scale + gap),
+        )
+        sheet[top : top + height * scale, left : left + width * scale] = image.repeat(
+            scale, 0
+        ).repeat(scale, 1)
     picture = Image.fromarray(sheet[..., 0] if channels == 1 else sheet)
     for row, title in enumerate(titles):
         middle = row * (height * scale + gap) + height * scale // 2

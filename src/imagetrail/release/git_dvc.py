@@ -11,7 +11,9 @@ from imagetrail.base.errors import UserError
 
 def git(root: Path, *words: str, given: str | None = None) -> str | None:
     """What git says to these words and to what it is given to read; None where it fails, as outside a repository."""
-    done = subprocess.run(["git", "-C", str(root), *words], input=given, capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", "-C", str(root), *words], input=given, capture_output=True, text=True
+    )
     return done.stdout.strip() if done.returncode == 0 else None
 
 
@@ -26,13 +28,23 @@ def user(root: Path) -> str:
     return known.rsplit(" ", 2)[0] if known else getpass.getuser()
 
 
-def dvc(root: Path, *words: str, environment: dict[str, str] | None = None, shown: bool = False) -> str:
+def dvc(
+    root: Path, *words: str, environment: dict[str, str] | None = None, shown: bool = False
+) -> str:
     """Runs DVC and returns what it prints, or shows it; raises UserError with its word if it fails."""
     env = os.environ | {"DVC_NO_ANALYTICS": "1"} | (environment or {})
-    done = subprocess.run([sys.executable, "-m", "dvc", *words], cwd=root, env=env, capture_output=not shown, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *words],
+        cwd=root,
+        env=env,
+        capture_output=not shown,
+        text=True,
+    )
     if done.returncode:
         lines = (done.stderr or "").splitlines()
-        said = [line for line in lines if line.startswith("ERROR: ")] or lines or ["it says why above"]
+        said = (
+            [line for line in lines if line.startswith("ERROR: ")] or lines or ["it says why above"]
+        )
         raise UserError(f"`dvc {' '.join(words)}` failed: {said[0].removeprefix('ERROR: ')}")
     return (done.stdout or "").strip()
 

@@ -80,12 +80,20 @@ def tracked(root: Path) -> dict[str, Any] | None:
 
 
 def _lines(root: Path) -> list[bytes]:
-    return (root / LEDGER).read_bytes().removesuffix(b"\n").split(b"\n") if (root / LEDGER).exists() else []
+    return (
+        (root / LEDGER).read_bytes().removesuffix(b"\n").split(b"\n")
+        if (root / LEDGER).exists()
+        else []
+    )
 
 
 def _seal(entry: Entry, before: str) -> str:
-    return hashlib.sha256((before + json.dumps(entry.model_dump(exclude={"seal"}))).encode()).hexdigest()
+    return hashlib.sha256(
+        (before + json.dumps(entry.model_dump(exclude={"seal"}))).encode()
+    ).hexdigest()
 
 
 def _edited(what: str) -> UserError:
-    return UserError(f"{what}: the ledger was edited; bring it back with `git checkout -- {LEDGER}`")
+    return UserError(
+        f"{what}: the ledger was edited; bring it back with `git checkout -- {LEDGER}`"
+    )

@@ -57,14 +57,18 @@ def promote(root: Path = Path(), *, reason: str | None = None) -> Entry | None:
             _refuse_without_decision(root, decision, challenger, last)
         if not begun:
             _fill(root, challenger)
-        (root / CHAMPION_POINTER).unlink(missing_ok=True)  # a broken-off `dvc add` may have left half of it
+        (root / CHAMPION_POINTER).unlink(
+            missing_ok=True
+        )  # a broken-off `dvc add` may have left half of it
         git_dvc.dvc(root, "add", "--quiet", str(CHAMPION_FOLDER))
         facts = {
             "model": challenger.model,
             "data": challenger.data,
             "decision": hashing.sha256(root / CHAMPION_FOLDER / decision.name),
         }
-        return ledger.append(root, action="promote", champion=ledger.tracked(root), reason=reason, **facts)
+        return ledger.append(
+            root, action="promote", champion=ledger.tracked(root), reason=reason, **facts
+        )
 
 
 def rollback(root: Path = Path(), number: int | None = None) -> tuple[Entry, bool]:
@@ -123,7 +127,9 @@ def _begun(root: Path, last: Entry | None, challenger: Challenger) -> bool:
     held = hashing.sha256(model) if model.exists() else None
     if held == challenger.model and not (last and last.model == held):
         return True
-    as_told = not (root / CHAMPION_FOLDER).exists() or (last and hashing.md5(root / CHAMPION_FOLDER) == last.champion["md5"])
+    as_told = not (root / CHAMPION_FOLDER).exists() or (
+        last and hashing.md5(root / CHAMPION_FOLDER) == last.champion["md5"]
+    )
     if as_told and ledger.tracked(root) == (last.champion if last else None):
         return False
     heal = (
@@ -134,7 +140,9 @@ def _begun(root: Path, last: Entry | None, challenger: Challenger) -> bool:
     raise UserError(f"{CHAMPION_FOLDER} is not the champion that {LEDGER} names; {heal}")
 
 
-def _refuse_without_decision(root: Path, file: Path, challenger: Challenger, last: Entry | None) -> None:
+def _refuse_without_decision(
+    root: Path, file: Path, challenger: Challenger, last: Entry | None
+) -> None:
     decision = json.loads((root / file).read_text())
     if decision["decision"] != "PROMOTE":
         raise UserError(
@@ -144,12 +152,18 @@ def _refuse_without_decision(root: Path, file: Path, challenger: Challenger, las
     of = {"challenger": challenger.model, "champion": last.model if last else None}
     for name, model in of.items():
         if decision.get(name) != model:
-            raise UserError(f"{file} is about another {name} than {(model or 'none')[:12]}; run `dvc repro`")
+            raise UserError(
+                f"{file} is about another {name} than {(model or 'none')[:12]}; run `dvc repro`"
+            )
 
 
 def _fill(root: Path, challenger: Challenger) -> None:
     """champion/model/ with the challenger and all that is known of it, whole or not at all."""
-    origin: dict[str, Any] = {"model": challenger.model, "data": challenger.data, "commit": git_dvc.head(root)}
+    origin: dict[str, Any] = {
+        "model": challenger.model,
+        "data": challenger.data,
+        "commit": git_dvc.head(root),
+    }
     with replacing(root / CHAMPION_FOLDER) as folder:
         folder.mkdir(parents=True)
         shutil.copyfile(challenger.file, folder / CHAMPION_MODEL.name)
@@ -166,8 +180,12 @@ def _target(history: list[Entry], number: int | None) -> Entry:
             raise UserError(f"the ledger has no line {number}; it has {len(history)}")
         return history[number - 1]
     promotions = [entry for entry in history if entry.action == "promote"]
-    present = max((entry.number for entry in promotions if entry.model == history[-1].model), default=0)
-    before = [entry for entry in promotions if entry.number < present and entry.model != history[-1].model]
+    present = max(
+        (entry.number for entry in promotions if entry.model == history[-1].model), default=0
+    )
+    before = [
+        entry for entry in promotions if entry.number < present and entry.model != history[-1].model
+    ]
     if not before:
         raise UserError("there is no champion before the present one")
     return before[-1]
@@ -180,4 +198,6 @@ def _whole(cache: Path, md5: str) -> bool:
         return False
     needed = [md5, *verification.listing(cache, md5).values()]
     files = {git_dvc.cached(cache, name): name.removesuffix(".dir") for name in needed}
-    return all(file.exists() for file in files) and all(found == files[file] for file, found in hashing.hashed(files))
+    return all(file.exists() for file in files) and all(
+        found == files[file] for file, found in hashing.hashed(files)
+    )

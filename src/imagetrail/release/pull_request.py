@@ -13,7 +13,11 @@ from imagetrail.base.files import replacing
 from imagetrail.base.paths import ARTIFACTS, CHAMPION, CHAMPION_FOLDER
 from imagetrail.release import git_dvc, promotion
 
-BRANCH, PICTURES, REJECTED = "retrain", "retrain-pictures", "retrain-rejected"  # all are written anew each time
+BRANCH, PICTURES, REJECTED = (
+    "retrain",
+    "retrain-pictures",
+    "retrain-rejected",
+)  # all are written anew each time
 BODY = Path(".imagetrail/proposal.md")
 LIMIT = 60_000  # characters; GitHub takes 65,536
 RESULTS = ("dvc.lock", str(ARTIFACTS), str(CHAMPION))
@@ -27,7 +31,9 @@ def recall(root: Path = Path()) -> str:
     metrics, without which `dvc repro` runs a stage again.
     """
     remote = [f"refs/remotes/origin/{name}" for name in (BRANCH, REJECTED)]
-    newest_first = git_dvc.git(root, "for-each-ref", "--sort=-committerdate", "--format=%(refname:short)", *remote)
+    newest_first = git_dvc.git(
+        root, "for-each-ref", "--sort=-committerdate", "--format=%(refname:short)", *remote
+    )
     results = RESULTS[:2]
     for branch in (newest_first or "").split():
         begun = git_dvc.git(root, "merge-base", "HEAD", branch)
@@ -69,8 +75,12 @@ def _refuse_other_changes(root: Path) -> None:
     others = [f":(exclude){path}" for path in RESULTS]
     if git_dvc.git(root, "rev-parse", "HEAD") is None:
         raise UserError("a proposal is a branch: there must be a first commit")
-    if changed := git_dvc.git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *others):
-        raise UserError(f"commit or stash first what is no result: {changed.splitlines()[0][2:].strip()}")
+    if changed := git_dvc.git(
+        root, "status", "--porcelain", "--untracked-files=no", "--", ".", *others
+    ):
+        raise UserError(
+            f"commit or stash first what is no result: {changed.splitlines()[0][2:].strip()}"
+        )
 
 
 def _committed(root: Path) -> dict[str, Any]:
@@ -81,7 +91,10 @@ def _committed(root: Path) -> dict[str, Any]:
 
 def _commit(root: Path, message: str) -> None:
     paths = [path for path in RESULTS if (root / path).exists()]
-    if git_dvc.git(root, "add", "--all", "--", *paths) is None or git_dvc.git(root, "commit", "-qm", message) is None:
+    if (
+        git_dvc.git(root, "add", "--all", "--", *paths) is None
+        or git_dvc.git(root, "commit", "-qm", message) is None
+    ):
         raise UserError("git refuses to commit; `git commit` says why")
 
 
@@ -102,7 +115,11 @@ def _set_branch(root: Path, name: str, tree: str | None, message: str, *parents:
 def _report(root: Path, *, pictures: str) -> str:
     """The report, after a table of champion and challenger, and before what it took."""
     old, new = _metrics(root, CHAMPION_FOLDER), _metrics(root, ARTIFACTS / "evaluate")
-    rows = [f"| {name} | {_interval(old, name)} | {_interval(new, name)} |" for name in FIGURES if name in new]
+    rows = [
+        f"| {name} | {_interval(old, name)} | {_interval(new, name)} |"
+        for name in FIGURES
+        if name in new
+    ]
     text = (root / ARTIFACTS / "report" / "report.md").read_text()
     table = ["| on test, 95 % | champion, when promoted | challenger |", "|---|---|---|", *rows]
     return "\n".join([*table, "", pictures, text, "", _cost(root)])
@@ -116,17 +133,21 @@ def _metrics(root: Path, folder: Path) -> dict[str, float]:
 def _interval(found: dict[str, float], name: str) -> str:
     if name not in found:
         return "–"
-    ends = f" ({found[f'{name}_low']:.4f} – {found[f'{name}_high']:.4f})" if f"{name}_low" in found else ""
+    ends = (
+        f" ({found[f'{name}_low']:.4f} – {found[f'{name}_high']:.4f})"
+        if f"{name}_low" in found
+        else ""
+    )
     return f"{found[name]:.4f}{ends}"
 
 
 def _cost(root: Path) -> str:
-    clocks = [json.loads(file.read_text()) for file in sorted((root / ARTIFACTS).glob("*/timing.json"))]
+    clocks = [
+        json.loads(file.read_text()) for file in sorted((root / ARTIFACTS).glob("*/timing.json"))
+    ]
     seconds = sum(clock.get("seconds", 0) for clock in clocks)
     memory = max((clock.get("peak_rss_bytes", 0) for clock in clocks), default=0)
-    return (
-        f"Cost: {seconds:.0f} s for all stages, of which some may have run earlier; at most {memory / 1e9:.1f} GB of memory."
-    )
+    return f"Cost: {seconds:.0f} s for all stages, of which some may have run earlier; at most {memory / 1e9:.1f} GB of memory."
 
 
 def _pictures(root: Path) -> str:
@@ -134,14 +155,24 @@ def _pictures(root: Path) -> str:
 
     Their branch has one commit, which the next one replaces: a repository does not grow by them.
     """
-    files = [file for stage in ("evaluate", "gate") for file in sorted((root / ARTIFACTS / stage).glob("*.png"))]
+    files = [
+        file
+        for stage in ("evaluate", "gate")
+        for file in sorted((root / ARTIFACTS / stage).glob("*.png"))
+    ]
     address = os.environ.get("PICTURES_URL", "")
     if not files or not address:
         return ""
-    rows = [f"100644 blob {git_dvc.git(root, 'hash-object', '-w', str(file.resolve()))}\t{file.name}" for file in files]
+    rows = [
+        f"100644 blob {git_dvc.git(root, 'hash-object', '-w', str(file.resolve()))}\t{file.name}"
+        for file in files
+    ]
     tree = git_dvc.git(root, "mktree", given="\n".join(rows) + "\n")
     commit = _set_branch(root, PICTURES, tree, "Pictures of the last proposal")
-    links = [f"![{file.stem}]({address.replace('{commit}', commit).replace('{file}', file.name)})" for file in files]
+    links = [
+        f"![{file.stem}]({address.replace('{commit}', commit).replace('{file}', file.name)})"
+        for file in files
+    ]
     return "\n".join(links) + "\n"
 
 
@@ -149,6 +180,8 @@ def _tell(root: Path, done: str, report: str) -> str:
     text = f"{done[0].upper()}{done[1:]}.\n\n{report}"
     with replacing(root / BODY) as temporary:
         temporary.write_text(
-            text if len(text) <= LIMIT else f"{text[:LIMIT]}\n\n… cut off: the rest is in artifacts/report.\n"
+            text
+            if len(text) <= LIMIT
+            else f"{text[:LIMIT]}\n\n… cut off: the rest is in artifacts/report.\n"
         )
     return done

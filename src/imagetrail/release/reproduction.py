@@ -29,19 +29,37 @@ def reproduce(root: Path = Path(), *, tolerance: float | None = None) -> tuple[i
             raise UserError("there is no commit to reproduce; commit dvc.lock first")
         before = _results(clone)
         if not before:
-            raise UserError("the last commit has no dvc.lock with results; run `dvc repro` and commit it")
+            raise UserError(
+                "the last commit has no dvc.lock with results; run `dvc repro` and commit it"
+            )
         committed = {path: clone / path for path in before if (clone / path).is_file()}
-        figures = {path: list(_numbers(file)) for path, file in committed.items()} if tolerance is not None else {}
+        figures = (
+            {path: list(_numbers(file)) for path, file in committed.items()}
+            if tolerance is not None
+            else {}
+        )
         _run(root, clone)
         after = _results(clone)
         if tolerance is None:
-            return len(before), [f"{path} has other bytes" for path in before if after.get(path) != before[path]]
-        pairs = {path: (numbers, list(_numbers(clone / path))) for path, numbers in figures.items() if numbers}
-        return len(pairs), [line for path, (old, new) in pairs.items() if (line := _far(path, old, new, tolerance))]
+            return len(before), [
+                f"{path} has other bytes" for path in before if after.get(path) != before[path]
+            ]
+        pairs = {
+            path: (numbers, list(_numbers(clone / path)))
+            for path, numbers in figures.items()
+            if numbers
+        }
+        return len(pairs), [
+            line for path, (old, new) in pairs.items() if (line := _far(path, old, new, tolerance))
+        ]
 
 
 def _results(root: Path) -> dict[str, str]:
-    return {path: md5 for entry in pipeline.lock(root).values() for path, md5 in pipeline.results(entry).items()}
+    return {
+        path: md5
+        for entry in pipeline.lock(root).values()
+        for path, md5 in pipeline.results(entry).items()
+    }
 
 
 def _run(root: Path, clone: Path) -> None:

@@ -29,7 +29,9 @@ def is_whole(file: Path, known: Mapping[str, list[int]]) -> bool:
 def sizes(entries: Iterable[Mapping[str, Any]]) -> dict[str, list[int]]:
     """The size of every content that the entries name, in bytes and, of a folder, files."""
     rows = [row for entry in entries for kind in ("deps", "outs") for row in entry.get(kind, ())]
-    return {row["md5"]: [row[name] for name in SIZES if name in row] for row in rows if "md5" in row}
+    return {
+        row["md5"]: [row[name] for name in SIZES if name in row] for row in rows if "md5" in row
+    }
 
 
 def _as_dvc_writes(entry: Any) -> bytes:

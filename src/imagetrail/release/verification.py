@@ -61,13 +61,17 @@ def verify(root: Path, cache: Path) -> list[Finding]:
     """What is wrong in the repository and in DVC's cache; re-hashes everything. Raises UserError if it cannot be read."""
     outs = [*locked(root), *tracked(root)]
     missing = [
-        Finding("dvc.lock", f"says nothing of {path}, which stage {stage.name} makes", "run `dvc repro`")
+        Finding(
+            "dvc.lock", f"says nothing of {path}, which stage {stage.name} makes", "run `dvc repro`"
+        )
         for stage in pipeline.stages(root).values()
         for path in stage.outs
         if not any(out.path == path for out in outs)
     ]
     with ThreadPoolExecutor() as pool:
-        wrong = dict(zip(outs, pool.map(lambda out: _difference(root, out, cache), outs), strict=True))
+        wrong = dict(
+            zip(outs, pool.map(lambda out: _difference(root, out, cache), outs), strict=True)
+        )
     found = [finding for finding in wrong.values() if finding]
     return [*missing, *found, *_objects(root, cache, wrong), *_runs(root, cache), *_champion(root)]
 
@@ -87,7 +91,11 @@ def locked(root: Path, *folders: Path, stage: str | None = None) -> list[Out]:
         if name in entries and stage in (None, name)
         for out in entries[name].outs
     ]
-    return [out for out in outs if not folders or any(Path(out.path).is_relative_to(folder) for folder in folders)]
+    return [
+        out
+        for out in outs
+        if not folders or any(Path(out.path).is_relative_to(folder) for folder in folders)
+    ]
 
 
 def tracked(root: Path) -> Iterator[Out]:
@@ -105,15 +113,25 @@ def _difference(root: Path, out: Out, cache: Path | None = None) -> Finding | No
     path = root / out.path
     if not path.exists():
         here = cache is None or git_dvc.cached(cache, out.md5).exists()
-        heal = f"`dvc checkout {out.path}`" + ("" if here and cache else f" or `dvc pull {out.path}`")
+        heal = f"`dvc checkout {out.path}`" + (
+            "" if here and cache else f" or `dvc pull {out.path}`"
+        )
         return Finding(out.path, f"is missing, which {out.source} names", f"run {heal}")
     files = hashing.contents(path) if path.is_dir() else {}
     if (hashing.listing_md5(files) if path.is_dir() else hashing.md5(path)) == out.md5:
         return None
     known = listing(cache, out.md5) if cache else {}
-    which = sorted(name for name in files.keys() | known.keys() if files.get(name) != known.get(name)) if known else []
+    which = (
+        sorted(name for name in files.keys() | known.keys() if files.get(name) != known.get(name))
+        if known
+        else []
+    )
     names = f": {', '.join(which[:3])}{' …' if which[3:] else ''}" if which else ""
-    heal = f"`rm -r {out.path}; dvc checkout {out.path}`" if out.cached else f"`git checkout -- {out.path}` or `dvc repro`"
+    heal = (
+        f"`rm -r {out.path}; dvc checkout {out.path}`"
+        if out.cached
+        else f"`git checkout -- {out.path}` or `dvc repro`"
+    )
     return Finding(out.path, f"is not what {out.source} says{names}", f"run {heal}")
 
 
@@ -129,7 +147,11 @@ def _objects(root: Path, cache: Path, wrong: dict[Out, Finding | None]) -> Itera
             heal = f"`rm -f {_inside(root, file)}`" + (
                 f", then {_refill(user, wrong[user])}" if user else "; no out needs it"
             )
-            yield Finding(_inside(root, file), "in DVC's cache holds something else than its name says", f"run {heal}")
+            yield Finding(
+                _inside(root, file),
+                "in DVC's cache holds something else than its name says",
+                f"run {heal}",
+            )
     for md5, user in users.items():
         if (root / user.path).exists() and md5 not in here.values():
             fault = f"is not in DVC's cache, or a part of it ({md5})"
@@ -155,7 +177,11 @@ def _refill(user: Out, damaged: Finding | None) -> str:
     """The command that puts an out's content back into the cache."""
     if not damaged:
         return f"`dvc commit --force {user.owner}`"
-    remake = "" if user.owner.endswith(".dvc") else f" or, without a remote, `dvc repro --force --single-item {user.owner}`"
+    remake = (
+        ""
+        if user.owner.endswith(".dvc")
+        else f" or, without a remote, `dvc repro --force --single-item {user.owner}`"
+    )
     return f"`dvc fetch {user.path}`{remake}"
 
 
@@ -163,8 +189,14 @@ def _runs(root: Path, cache: Path) -> Iterator[Finding]:
     """Entries of DVC's run-cache that are not as DVC wrote them."""
     sizes = run_cache.sizes(pipeline.lock(root).values())
     for file in sorted((cache / "runs").glob("??/*/*")):
-        if len(file.name) == 64 and not run_cache.is_whole(file, sizes):  # one that is being written has another name
-            yield Finding(_inside(root, file), "is no run that DVC has noted", f"run `rm -f {_inside(root, file)}`")
+        if len(file.name) == 64 and not run_cache.is_whole(
+            file, sizes
+        ):  # one that is being written has another name
+            yield Finding(
+                _inside(root, file),
+                "is no run that DVC has noted",
+                f"run `rm -f {_inside(root, file)}`",
+            )
 
 
 def _champion(root: Path) -> Iterator[Finding]:
@@ -176,14 +208,22 @@ def _champion(root: Path) -> Iterator[Finding]:
         return
     if not history:
         if tracked:
-            yield Finding(str(CHAMPION_POINTER), "is of no promotion in the ledger", "run `imagetrail promote`")
+            yield Finding(
+                str(CHAMPION_POINTER),
+                "is of no promotion in the ledger",
+                "run `imagetrail promote`",
+            )
         return
     last, model = history[-1], root / CHAMPION_MODEL
     heal = f"run `imagetrail rollback {last.number}`"
     if tracked != last.champion:
-        yield Finding(str(CHAMPION_POINTER), f"is not the champion of the ledger's line {last.number}", heal)
+        yield Finding(
+            str(CHAMPION_POINTER), f"is not the champion of the ledger's line {last.number}", heal
+        )
     elif model.exists() and hashing.sha256(model) != last.model:
-        yield Finding(str(CHAMPION_MODEL), f"is not the model of the ledger's line {last.number}", heal)
+        yield Finding(
+            str(CHAMPION_MODEL), f"is not the model of the ledger's line {last.number}", heal
+        )
 
 
 def _inside(root: Path, path: Path) -> str:

@@ -22,7 +22,9 @@ from imagetrail.serving.onnx_model import Model
 MOST = 2000  # pictures of either side whose distances to one another are compared
 FEWEST = 20  # with fewer, only gross drift could be seen
 NEIGHBOURS = 5
-COMPONENTS = 256  # directions of the feature space that count at most: those in which features vary most
+COMPONENTS = (
+    256  # directions of the feature space that count at most: those in which features vary most
+)
 DAMPING = 0.01  # of the mean variance: what varies less is not blown up
 FAR = 0.99  # the share of the reference that is nearer than what counts as unusual
 SHOWN = 40
@@ -63,13 +65,17 @@ def read_reference(path: Path, model: Model) -> Reference:
     """Raises UserError if the file is missing, damaged or of another model."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            reference = Reference(arrays["features"].astype(np.float32), arrays["counts"].astype(np.int64))
+            reference = Reference(
+                arrays["features"].astype(np.float32), arrays["counts"].astype(np.int64)
+            )
     except FileNotFoundError:
         raise UserError(
             f"{path} is missing: what the model makes of usual pictures; `imagetrail export` writes it"
         ) from None
     except (EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is damaged ({error}); restore it with `dvc checkout` or `dvc repro`") from None
+        raise UserError(
+            f"{path} is damaged ({error}); restore it with `dvc checkout` or `dvc repro`"
+        ) from None
     wide = model.features(np.zeros((1, *model.shape), np.uint8)).shape[1]
     if reference.features.shape[1:] != (wide,) or reference.counts.shape != (len(model.classes),):
         raise UserError(
@@ -77,7 +83,9 @@ def read_reference(path: Path, model: Model) -> Reference:
             f"{reference.counts.size} classes, and the model gives {wide} features and knows {len(model.classes)} classes"
         )
     if len(reference.features) <= NEIGHBOURS or not np.isfinite(reference.features).all():
-        raise UserError(f"{path}: too few or infinite features; write it again with `imagetrail export`")
+        raise UserError(
+            f"{path}: too few or infinite features; write it again with `imagetrail export`"
+        )
     return reference
 
 
@@ -91,18 +99,26 @@ def look(model: Model, reference: Reference, files: Sequence[str], *, seed: int 
     """Runs all pictures through the model, in bounded memory. Raises UserError if too few can be read."""
     rng = generator(seed, "drift", "sample")
     seen, distances, faults = list[str](), list[NDArray[np.float64]](), list[tuple[str, str]]()
-    counts, sample, keys = np.zeros(len(model.classes), np.int64), reference.features[:0], np.empty(0)
+    counts, sample, keys = (
+        np.zeros(len(model.classes), np.int64),
+        reference.features[:0],
+        np.empty(0),
+    )
     for batch in inputs.batches(files, model.shape):
         probabilities, features = model.run(batch.images)
         counts += np.bincount(probabilities.argmax(1), minlength=len(counts))
         distances.append(nearest(features, reference.features))
         keys = np.concatenate([keys, rng.random(len(features))])
-        kept = np.argsort(keys)[:MOST]  # those with the least keys so far: at the end, each had the same chance
+        kept = np.argsort(keys)[
+            :MOST
+        ]  # those with the least keys so far: at the end, each had the same chance
         sample, keys = np.concatenate([sample, features])[kept], keys[kept]
         seen += batch.files
         faults += batch.faults
     if len(seen) < FEWEST:
-        raise UserError(f"{len(seen)} pictures can be read; drift can be told from {FEWEST} or more")
+        raise UserError(
+            f"{len(seen)} pictures can be read; drift can be told from {FEWEST} or more"
+        )
     return Seen(seen, np.concatenate(distances), counts, sample, faults)
 
 
@@ -112,8 +128,15 @@ def judge(reference: Reference, seen: Seen, *, alpha: float, seed: int = 0) -> d
     Two tests share that (Bonferroni): each p-value is doubled before it is compared with alpha.
     """
     draws = max(1000, round(10 / alpha)) - 1  # the least p-value is 1 / (draws + 1)
-    features = energy_test(reference.features[:MOST], seen.features, draws=draws, rng=generator(seed, "drift", "features"))
-    classes = balance_test(reference.counts, seen.counts, draws=draws, rng=generator(seed, "drift", "classes"))
+    features = energy_test(
+        reference.features[:MOST],
+        seen.features,
+        draws=draws,
+        rng=generator(seed, "drift", "features"),
+    )
+    classes = balance_test(
+        reference.counts, seen.counts, draws=draws, rng=generator(seed, "drift", "classes")
+    )
     p = min(1.0, 2 * min(features.p, classes.p))
     usual = nearest(reference.features, reference.features, same=True)
     bound = float(np.quantile(usual, FAR))
@@ -124,7 +147,11 @@ def judge(reference: Reference, seen: Seen, *, alpha: float, seed: int = 0) -> d
         "n": len(seen.files),
         "reference": len(reference.features),
         "unreadable": len(seen.faults),
-        "features": {"p": round(features.p, 6), "energy": round(features.effect, 6), "n": len(seen.features)},
+        "features": {
+            "p": round(features.p, 6),
+            "energy": round(features.effect, 6),
+            "n": len(seen.features),
+        },
         "classes": {"p": round(classes.p, 6), "total_variation": round(classes.effect, 6)},
         "unusual": {
             "share": round(float((seen.distances > bound).mean()), 6),
@@ -159,10 +186,14 @@ def whitening(features: Features) -> Callable[[Features], Features]:
     digits, noise that 200 pictures did not show without this is shown by 50.
     """
     middle, wide = features.mean(0), features.shape[1]
-    count = min(COMPONENTS, wide, max(1, len(features) // 4))  # with more, every picture would be as far as any other
+    count = min(
+        COMPONENTS, wide, max(1, len(features) // 4)
+    )  # with more, every picture would be as far as any other
     spread = (features - middle).T @ (features - middle) / len(features)
     basis = generator(0, "drift", "basis").normal(size=(wide, count)).astype(np.float32)
-    for _ in range(5):  # subspace iteration; all eigenvectors of a wide network's features would take half a minute
+    for _ in range(
+        5
+    ):  # subspace iteration; all eigenvectors of a wide network's features would take half a minute
         basis = np.linalg.qr(spread @ basis)[0]
     variances, turn = np.linalg.eigh(basis.T @ spread @ basis)
     scale = np.sqrt(np.maximum(variances, 0) + DAMPING * spread.trace() / wide + 1e-12)
@@ -170,13 +201,17 @@ def whitening(features: Features) -> Callable[[Features], Features]:
     return lambda rows: np.asarray((rows - middle) @ turned, np.float32)
 
 
-def energy_test(reference: Features, new: Features, *, draws: int, rng: np.random.Generator) -> Finding:
+def energy_test(
+    reference: Features, new: Features, *, draws: int, rng: np.random.Generator
+) -> Finding:
     """Whether two samples have one distribution, by the energy distance (Székely and Rizzo, 2013) after whitening.
 
     The effect is the energy coefficient: 0 for one distribution, 1 for two that are far apart.
     """
     pooled = np.concatenate([reference, new])
-    pooled = whitening(pooled)(pooled)  # of both together: it does not know which is which, so the test remains exact
+    pooled = whitening(pooled)(
+        pooled
+    )  # of both together: it does not know which is which, so the test remains exact
     between = _distances(pooled, pooled)
     m, n, sums = len(reference), len(new), between.sum(1, dtype=np.float64)
 
@@ -197,21 +232,29 @@ def energy_test(reference: Features, new: Features, *, draws: int, rng: np.rando
     return Finding(float(statistic[0] / max(across[0], 1e-30)), _p(np.concatenate(found)))
 
 
-def balance_test(reference: Counts, new: Counts, *, draws: int, rng: np.random.Generator) -> Finding:
+def balance_test(
+    reference: Counts, new: Counts, *, draws: int, rng: np.random.Generator
+) -> Finding:
     """Whether classes are predicted equally often in two samples: Pearson's chi-square, with a permutation p-value.
 
     The effect is the total variation distance: the share of pictures that would have to change class.
     """
     total, n = reference + new, int(new.sum())
     expected = np.maximum(total * (n / total.sum()), 1e-30)
-    dealt = np.concatenate([new[None], rng.multivariate_hypergeometric(total, n, draws, method="marginals")])
-    statistic = ((dealt - expected) ** 2 / expected).sum(1)  # the reference's part of it is in proportion
+    dealt = np.concatenate(
+        [new[None], rng.multivariate_hypergeometric(total, n, draws, method="marginals")]
+    )
+    statistic = ((dealt - expected) ** 2 / expected).sum(
+        1
+    )  # the reference's part of it is in proportion
     return Finding(float(np.abs(new / n - reference / reference.sum()).sum() / 2), _p(statistic))
 
 
 def _p(statistic: NDArray[np.float64]) -> float:
     """The share of draws at least as large as the first, which counts itself (Phipson and Smyth, 2010, arXiv:1603.05766)."""
-    return float((statistic >= statistic[0] - 1e-9 * abs(statistic[0])).mean())  # ties, though rounding may part them
+    return float(
+        (statistic >= statistic[0] - 1e-9 * abs(statistic[0])).mean()
+    )  # ties, though rounding may part them
 
 
 def nearest(features: Features, reference: Features, *, same: bool = False) -> NDArray[np.float64]:

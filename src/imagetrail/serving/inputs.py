@@ -12,7 +12,15 @@ from imagetrail.base.errors import UserError
 from imagetrail.base.samples import Images
 from imagetrail.data.pictures import FORMATS, Unreadable, decode, fit, on_all_cores
 
-NAMED = FORMATS | {".avif", ".bmp", ".gif", ".heic", ".tif", ".tiff", ".webp"}  # the latter are refused, but by name
+NAMED = FORMATS | {
+    ".avif",
+    ".bmp",
+    ".gif",
+    ".heic",
+    ".tif",
+    ".tiff",
+    ".webp",
+}  # the latter are refused, but by name
 STDIN = "-"  # one picture
 MAX_STDIN = 1 << 29  # bytes
 
@@ -31,18 +39,30 @@ def find(names: Iterable[str]) -> list[str]:
 
     Raises UserError for a folder without any.
     """
-    return [file for name in names for file in (_below(Path(name)) if name != STDIN and Path(name).is_dir() else [name])]
+    return [
+        file
+        for name in names
+        for file in (_below(Path(name)) if name != STDIN and Path(name).is_dir() else [name])
+    ]
 
 
 def _below(folder: Path) -> list[str]:
-    named = [path for path in folder.rglob("*") if path.suffix.lower() in NAMED and not path.name.startswith(".")]
+    named = [
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in NAMED and not path.name.startswith(".")
+    ]
     found = [path for path in named if path.is_file()]
     if not found:
-        raise UserError(f"{folder}: no picture in this folder; JPEG and PNG files are looked for, in sub-folders too")
+        raise UserError(
+            f"{folder}: no picture in this folder; JPEG and PNG files are looked for, in sub-folders too"
+        )
     return sorted(map(str, found))
 
 
-def batches(files: Sequence[str], shape: tuple[int, int, int], *, size: int = 256) -> Iterator[Batch]:
+def batches(
+    files: Sequence[str], shape: tuple[int, int, int], *, size: int = 256
+) -> Iterator[Batch]:
     """All the files, `size` at a time; pictures become H×W×C as `shape` says, by the rule that holds for training."""
 
     def read(name: str) -> Images | Unreadable:

@@ -23,9 +23,14 @@ def sensitivity(
     patch = max(2, min(height, width) // 5)
     step = max(1, patch // 2)
     blurred = _blurred(image, patch)
-    corners = [(top, left) for top in range(1 - patch, height, step) for left in range(1 - patch, width, step)]
+    corners = [
+        (top, left)
+        for top in range(1 - patch, height, step)
+        for left in range(1 - patch, width, step)
+    ]
     areas = [
-        (slice(max(0, top), top + patch), slice(max(0, left), left + patch)) for top, left in corners
+        (slice(max(0, top), top + patch), slice(max(0, left), left + patch))
+        for top, left in corners
     ]  # they reach over the border, so that every pixel is in equally many
     changed = np.repeat(image[None], len(areas) + 1, 0)
     for copy, area in zip(changed, areas, strict=False):
@@ -50,5 +55,7 @@ def picture(image: NDArray[np.uint8], heat: NDArray[np.float64]) -> Image.Image:
     colour = np.broadcast_to(image, (*image.shape[:2], 3))
     grey = np.broadcast_to(image.mean(2, keepdims=True), colour.shape)
     marked = grey + heat[..., None] * 0.8 * (TINT - grey)
-    both = np.concatenate([colour, np.full((image.shape[0], 1, 3), 255), marked.round()], 1).astype(np.uint8)
+    both = np.concatenate([colour, np.full((image.shape[0], 1, 3), 255), marked.round()], 1).astype(
+        np.uint8
+    )
     return Image.fromarray(both.repeat(scale, 0).repeat(scale, 1))

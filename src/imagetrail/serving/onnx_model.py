@@ -26,7 +26,13 @@ MAX_NODES = 10_000
 MAX_SIDE = 4096  # pixels
 MAX_VALUES = 1 << 26  # of any array in one picture's way through the network
 REFUSED = (
-    *(runtime.Fail, runtime.InvalidArgument, runtime.InvalidGraph, runtime.NotImplemented, runtime.RuntimeException),
+    *(
+        runtime.Fail,
+        runtime.InvalidArgument,
+        runtime.InvalidGraph,
+        runtime.NotImplemented,
+        runtime.RuntimeException,
+    ),
     ValueError,  # its own words about text that is none
 )
 
@@ -42,7 +48,9 @@ class Model:
     sha256: str  # of the file
     threads: int  # batches that are answered at a time
 
-    def run(self, images: Images, *, batch_size: int = 64) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    def run(
+        self, images: Images, *, batch_size: int = 64
+    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """Probabilities n×K, and features n×D: what the last layer sees. Images n×H×W×C uint8.
 
         Batches of 64 stay in the processor's cache: for small pictures up to twice as fast as 256.
@@ -58,7 +66,9 @@ class Model:
         """What the last layer sees, n×D."""
         return self.run(images, batch_size=batch_size)[1]
 
-    def _answers(self, images: Images, outputs: Sequence[str], batch_size: int) -> list[NDArray[np.float32]]:
+    def _answers(
+        self, images: Images, outputs: Sequence[str], batch_size: int
+    ) -> list[NDArray[np.float32]]:
         if images.shape[1:] != self.shape or images.dtype != np.uint8:
             raise UserError(
                 f"the model takes pictures {_by(self.shape)} of uint8, not {_by(images.shape[1:])} of {images.dtype}"
@@ -69,7 +79,9 @@ class Model:
             answers: list[NDArray[np.float32]] = self.session.run(outputs, {INPUT: few})
             return answers
 
-        starts = range(0, max(1, len(images)), batch_size)  # without pictures: arrays of the right shape, empty
+        starts = range(
+            0, max(1, len(images)), batch_size
+        )  # without pictures: arrays of the right shape, empty
         try:
             if len(starts) == 1 or self.threads == 1:
                 parts = [batch(start) for start in starts]
@@ -77,7 +89,9 @@ class Model:
                 with ThreadPoolExecutor(self.threads) as pool:
                     parts = list(pool.map(batch, starts))
         except REFUSED as error:
-            raise UserError(f"the model is damaged, it cannot answer: {str(error).splitlines()[0]}") from None
+            raise UserError(
+                f"the model is damaged, it cannot answer: {str(error).splitlines()[0]}"
+            ) from None
         whole = [np.concatenate(some) for some in zip(*parts, strict=True)]
         if not np.isfinite(whole[0]).all():
             raise UserError("the model is damaged: its answers are no numbers")
@@ -97,7 +111,10 @@ def load(path: Path, *, threads: int = 0, threads_a_batch: int = 1) -> Model:
         proto = onnx.load_model_from_string(content)
         metadata = {entry.key: entry.value for entry in proto.metadata_props}
         fault = next(_faults(proto, metadata), None)
-    except (DecodeError, ValueError):  # a ValueError: text that is no text, or a type of value that there is not
+    except (
+        DecodeError,
+        ValueError,
+    ):  # a ValueError: text that is no text, or a type of value that there is not
         raise UserError(f"{path} is not an ONNX file, or a damaged one") from None
     if fault:
         raise UserError(f"{path} is refused: {fault}")
@@ -105,23 +122,38 @@ def load(path: Path, *, threads: int = 0, threads_a_batch: int = 1) -> Model:
     options.intra_op_num_threads = threads_a_batch
     options.log_severity_level = 4  # what goes wrong is told by the exception
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+        session = onnxruntime.InferenceSession(
+            content, options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
     except REFUSED as error:
-        raise UserError(f"{path} is damaged: onnxruntime cannot open it ({str(error).splitlines()[0]})") from None
+        raise UserError(
+            f"{path} is damaged: onnxruntime cannot open it ({str(error).splitlines()[0]})"
+        ) from None
     _, height, width, channels = _described(proto.graph.input[0])[2]
     classes = tuple(json.loads(metadata["classes"]))
     sha256 = hashlib.sha256(content).hexdigest()
-    return Model(session, classes, (height, width, channels), metadata, sha256, threads or os.cpu_count() or 1)
+    return Model(
+        session,
+        classes,
+        (height, width, channels),
+        metadata,
+        sha256,
+        threads or os.cpu_count() or 1,
+    )
 
 
 def _read(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise UserError(f"{path} has {size:,} bytes; a model of at most {MAX_BYTES:,} is opened")
+            raise UserError(
+                f"{path} has {size:,} bytes; a model of at most {MAX_BYTES:,} is opened"
+            )
         return path.read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; run `dvc repro`, `dvc checkout` or `dvc pull`") from None
+        raise UserError(
+            f"{path} is missing; run `dvc repro`, `dvc checkout` or `dvc pull`"
+        ) from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder, not an ONNX file") from None
 
@@ -134,13 +166,21 @@ def _faults(proto: onnx.ModelProto, metadata: dict[str, str]) -> Iterator[str]:
     if len(nodes) > MAX_NODES:
         yield f"it has {len(nodes):,} operations, more than {MAX_NODES:,}"
     attributes = [attribute for node in nodes for attribute in node.attribute]
-    if proto.functions or any(attribute.HasField("g") or attribute.graphs for attribute in attributes):
+    if proto.functions or any(
+        attribute.HasField("g") or attribute.graphs for attribute in attributes
+    ):
         yield "it has functions or graphs within its graph, which no export writes"
-    if any(attribute.HasField("sparse_tensor") or attribute.sparse_tensors for attribute in attributes):
+    if any(
+        attribute.HasField("sparse_tensor") or attribute.sparse_tensors for attribute in attributes
+    ):
         yield "it has sparse values, which no export writes"
-    tensors = [*proto.graph.initializer, *(tensor for one in attributes for tensor in (one.t, *one.tensors))]
+    tensors = [
+        *proto.graph.initializer,
+        *(tensor for one in attributes for tensor in (one.t, *one.tensors)),
+    ]
     if proto.graph.sparse_initializer or any(
-        tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors
+        tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL
+        for tensor in tensors
     ):
         yield "its weights are not all inside it, and other files are not opened"
     yield from _interface_faults(proto, metadata)
@@ -149,12 +189,20 @@ def _faults(proto: onnx.ModelProto, metadata: dict[str, str]) -> Iterator[str]:
 
 def _interface_faults(proto: onnx.ModelProto, metadata: dict[str, str]) -> Iterator[str]:
     uint8, float32 = onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT
-    inputs, outputs = ([_described(value) for value in values] for values in (proto.graph.input, proto.graph.output))
+    inputs, outputs = (
+        [_described(value) for value in values]
+        for values in (proto.graph.input, proto.graph.output)
+    )
     if [(name, kind, len(dims)) for name, kind, dims in inputs] != [(INPUT, uint8, 4)]:
         yield f"it must have one input, {INPUT}, N×H×W×C of uint8"
-    elif not all(0 < side <= limit for side, limit in zip(inputs[0][2][1:], (MAX_SIDE, MAX_SIDE, 4), strict=True)):
+    elif not all(
+        0 < side <= limit
+        for side, limit in zip(inputs[0][2][1:], (MAX_SIDE, MAX_SIDE, 4), strict=True)
+    ):
         yield f"its pictures must have a fixed size, of at most {MAX_SIDE}×{MAX_SIDE} pixels"
-    if [(name, kind, len(dims)) for name, kind, dims in outputs] != [(name, float32, 2) for name in OUTPUTS]:
+    if [(name, kind, len(dims)) for name, kind, dims in outputs] != [
+        (name, float32, 2) for name in OUTPUTS
+    ]:
         yield f"its outputs must be {' and '.join(OUTPUTS)}, each a row of float32 for a picture"
     try:
         classes = json.loads(metadata.get("classes", ""))
@@ -180,7 +228,9 @@ def _memory_faults(proto: onnx.ModelProto) -> Iterator[str]:
     for value in (*single.graph.input, *single.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = 1
     try:
-        inferred = onnx.shape_inference.infer_shapes(single, check_type=True, strict_mode=True, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(
+            single, check_type=True, strict_mode=True, data_prop=True
+        )
     except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
         yield f"its operations do not fit together ({str(error).splitlines()[0]})"
         return

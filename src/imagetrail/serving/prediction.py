@@ -24,7 +24,9 @@ class Answer:
     """What is in a picture."""
 
     file: str
-    ranked: tuple[tuple[str, float], ...]  # classes and their calibrated probabilities, the likeliest first
+    ranked: tuple[
+        tuple[str, float], ...
+    ]  # classes and their calibrated probabilities, the likeliest first
     unsure: bool
     explanation: str | None = None  # the picture that shows where the model looked
 
@@ -46,17 +48,25 @@ def answers(model: Model, batch: Batch, *, top: int, unsure: float) -> list[Answ
     probabilities = model.predict(batch.images)
     order = np.argsort(-probabilities, 1, kind="stable")[:, :top]
     return [
-        Answer(file, tuple((model.classes[k], float(row[k])) for k in best), bool(row[best[0]] < unsure))
+        Answer(
+            file,
+            tuple((model.classes[k], float(row[k])) for k in best),
+            bool(row[best[0]] < unsure),
+        )
         for file, row, best in zip(batch.files, probabilities, order, strict=True)
     ]
 
 
-def explained(model: Model, batch: Batch, found: Sequence[Answer], folder: Path) -> Iterator[Answer]:
+def explained(
+    model: Model, batch: Batch, found: Sequence[Answer], folder: Path
+) -> Iterator[Answer]:
     """The answers, each with a picture of where the model looked, written to `folder` under a name of its own."""
     for answer, image in zip(found, batch.images, strict=True):
         heat = occlusion.sensitivity(model.predict, image, model.classes.index(answer.ranked[0][0]))
         key = hashlib.sha256(os.fsencode(answer.file)).hexdigest()[:8]  # tells a/x.png from b/x.png
-        path = folder / f"{'stdin' if answer.file == STDIN else Path(answer.file).stem[:80]}-{key}.png"
+        path = (
+            folder / f"{'stdin' if answer.file == STDIN else Path(answer.file).stem[:80]}-{key}.png"
+        )
         with replacing(path) as temporary:
             occlusion.picture(image, heat).save(temporary, "PNG")
         yield replace(answer, explanation=str(path))
@@ -81,7 +91,12 @@ def as_json(answered: Iterable[Answer], files: Sequence[str]) -> Iterator[str]: 
     """An object a line. A name that is not UTF-8 has its odd bytes as Python's os.fsdecode gives them."""
     for answer in answered:
         best, p = answer.ranked[0]
-        row = {"file": answer.file, "class": best, "probability": round(p, 6), "unsure": answer.unsure}
+        row = {
+            "file": answer.file,
+            "class": best,
+            "probability": round(p, 6),
+            "unsure": answer.unsure,
+        }
         row["top"] = [{"class": name, "probability": round(p, 6)} for name, p in answer.ranked]
         yield json.dumps(row | ({"explanation": answer.explanation} if answer.explanation else {}))
 
@@ -98,7 +113,9 @@ def as_csv(answered: Iterable[Answer], files: Sequence[str]) -> Iterator[str]:  
         row |= {"explanation": answer.explanation} if answer.explanation else {}
         for values in [[*row], row.values()] if head else [row.values()]:
             line = io.StringIO()
-            csv.writer(line, lineterminator="\r\n").writerow(values)  # what is in the terminator is quoted in a name
+            csv.writer(line, lineterminator="\r\n").writerow(
+                values
+            )  # what is in the terminator is quoted in a name
             yield line.getvalue()[:-2]
         head = False
 

@@ -22,7 +22,17 @@ from typing import Any
 import psutil
 
 from imagetrail.base import pipeline
-from imagetrail.tracking.store import CONTENT, PARENT, STAGE, UNREACHABLE, VERSION, Gauge, Part, Store, open_store
+from imagetrail.tracking.store import (
+    CONTENT,
+    PARENT,
+    STAGE,
+    UNREACHABLE,
+    VERSION,
+    Gauge,
+    Part,
+    Store,
+    open_store,
+)
 
 ROOT, PROCESS = "imagetrail.root", "imagetrail.process"
 PENDING = "pending"  # the version of a pipeline run that is still being made
@@ -89,7 +99,9 @@ class Live:
                 yield task
             except Empty:
                 values, step = gauge.read(), samples
-                yield lambda store, run, values=values, step=step: store.log_metrics(run, values, step=step)  # type: ignore[misc]
+                yield lambda store, run, values=values, step=step: store.log_metrics(
+                    run, values, step=step
+                )  # type: ignore[misc]
                 due, samples = time.monotonic() + gauge.interval, samples + 1
 
     def _end(self, store: Store, run: str, status: str) -> None:
@@ -122,7 +134,9 @@ def running(stage: str, params: Mapping[str, Any], root: Path = Path()) -> Itera
 
 def sweep(store: Store, root: Path) -> set[str]:
     """Ends the runs of this working copy whose process is gone; returns the pipeline runs in which one still works."""
-    begun = [run for run in store.find({ROOT: here(root)}, status="RUNNING") if PROCESS in run.data.tags]
+    begun = [
+        run for run in store.find({ROOT: here(root)}, status="RUNNING") if PROCESS in run.data.tags
+    ]
     gone = [run for run in begun if not works(run.data.tags[PROCESS])]
     busy = {run.data.tags[PARENT] for run in begun if run not in gone}
     for run in gone:
@@ -174,5 +188,7 @@ def works(process: str) -> bool:
 
 
 def _content_on_disk(stage: str, root: Path) -> str:
-    outs = [out for out in pipeline.stages(root)[stage].outs if not out.endswith(pipeline.OBSERVATIONS)]
+    outs = [
+        out for out in pipeline.stages(root)[stage].outs if not out.endswith(pipeline.OBSERVATIONS)
+    ]
     return content_key({out: hashlib.md5((root / out).read_bytes()).hexdigest() for out in outs})

@@ -14,10 +14,27 @@ from imagetrail.release import git_dvc, ledger, verification
 from imagetrail.tracking import live, ui_views
 from imagetrail.tracking.live import content_key
 from imagetrail.tracking.stage_runs import clock, complete, numbers
-from imagetrail.tracking.store import CONTENT, PARENT, STAGE, UNREACHABLE, VERSION, Run, Store, open_store, uri
+from imagetrail.tracking.store import (
+    CONTENT,
+    PARENT,
+    STAGE,
+    UNREACHABLE,
+    VERSION,
+    Run,
+    Store,
+    open_store,
+    uri,
+)
 
 WHOLE = "imagetrail.whole"  # tag of a stage's run that has all there is to say
-HEADLINE = ("top1", "top1_low", "top1_high", "macro_f1", "log_loss", "ece_calibrated")  # of the pipeline's run
+HEADLINE = (
+    "top1",
+    "top1_low",
+    "top1_high",
+    "macro_f1",
+    "log_loss",
+    "ece_calibrated",
+)  # of the pipeline's run
 
 
 def publish(root: Path = Path()) -> tuple[str, int]:
@@ -47,20 +64,30 @@ def _reachable(root: Path) -> Iterator[None]:
     try:
         yield
     except UNREACHABLE as error:
-        raise UserError(f"MLflow at {uri(root)} cannot be reached or refuses: {str(error).splitlines()[0]}") from None
+        raise UserError(
+            f"MLflow at {uri(root)} cannot be reached or refuses: {str(error).splitlines()[0]}"
+        ) from None
 
 
 def _champion(store: Store, root: Path) -> None:
     for last in ledger.read(root)[-1:]:
         said = f"{last.action}d as number {last.number} by {last.who}, {last.when}"
-        store.register(pipeline.dataset(root), last.model, root / CHAMPION_MODEL, alias="champion", description=said)
+        store.register(
+            pipeline.dataset(root),
+            last.model,
+            root / CHAMPION_MODEL,
+            alias="champion",
+            description=said,
+        )
 
 
 def _publish(store: Store, locked: dict[str, Any], root: Path, busy: set[str]) -> tuple[str, int]:
     version = pipeline.version(locked)
     clocks = [clock(root / paths.ARTIFACTS / stage) for stage in locked]
     pending = [run for run in live.pending(store, root) if run not in busy]
-    parent, made = _pipeline_run(store, version, pending, started=min((began for began, _ in clocks if began), default=None))
+    parent, made = _pipeline_run(
+        store, version, pending, started=min((began for began, _ in clocks if began), default=None)
+    )
     known, runs = store.find({PARENT: parent}), {}
     for stage, entry in locked.items():
         mine = [run for run in known if run.data.tags.get(STAGE) == stage]
@@ -69,23 +96,39 @@ def _publish(store: Store, locked: dict[str, Any], root: Path, busy: set[str]) -
     if "export" in runs:
         path = pipeline.challenger(root)
         model, said = hashing.sha256(path), _headline(root)
-        store.register(pipeline.dataset(root), model, path, alias="challenger", run=runs["export"], description=said)
+        store.register(
+            pipeline.dataset(root),
+            model,
+            path,
+            alias="challenger",
+            run=runs["export"],
+            description=said,
+        )
     _champion(store, root)
     _show(store, runs, root)
     _describe(store, parent, root, ended=max((ended for _, ended in clocks if ended), default=0.0))
     return version, made
 
 
-def _stage(store: Store, parent: str, known: list[Run], stage: str, entry: dict[str, Any], root: Path) -> tuple[str, int]:
+def _stage(
+    store: Store, parent: str, known: list[Run], stage: str, entry: dict[str, Any], root: Path
+) -> tuple[str, int]:
     """The run of a stage, whole, and how many runs had to be made for that; `known`: what the pipeline's run has of it."""
-    content, (started, ended) = content_key(pipeline.results(entry)), clock(root / paths.ARTIFACTS / stage)
+    content, (started, ended) = (
+        content_key(pipeline.results(entry)),
+        clock(root / paths.ARTIFACTS / stage),
+    )
     same = [run for run in known if run.data.tags.get(CONTENT) == content]
     same = same or [run for run in known if _ended_unheard(run, started, ended)]
     for stale in (run for run in known if run not in same):
         _retire(store, stale)
     if same and WHOLE in same[0].data.tags:
         return same[0].info.run_id, 0
-    run = same[0].info.run_id if same else store.create(stage, {PARENT: parent, STAGE: stage}, started=started)
+    run = (
+        same[0].info.run_id
+        if same
+        else store.create(stage, {PARENT: parent, STAGE: stage}, started=started)
+    )
     made = complete(store, run, stage, entry, root)
     store.client.set_tag(run, CONTENT, content)
     if not same or same[0].info.status != "FINISHED":
@@ -100,7 +143,9 @@ def _ended_unheard(run: Run, started: float | None, ended: float | None) -> bool
     return CONTENT not in run.data.tags and (started or 0.0) - 0.001 <= begun <= (ended or 0.0)
 
 
-def _pipeline_run(store: Store, version: str, pending: list[str], *, started: float | None) -> tuple[str, int]:
+def _pipeline_run(
+    store: Store, version: str, pending: list[str], *, started: float | None
+) -> tuple[str, int]:
     """The run of this version of the pipeline, and how many had to be made for it: 0 or 1."""
     known = store.find({VERSION: version})
     for leftover in pending if known else pending[:-1]:
@@ -131,14 +176,18 @@ def _describe(store: Store, parent: str, root: Path, *, ended: float) -> None:
     if run.info.status == "FINISHED":
         return
     figures = numbers(root / paths.ARTIFACTS / "evaluate" / "metrics.json")
-    store.log_metrics(parent, {f"test_{name}": value for name, value in figures.items() if name in HEADLINE})
+    store.log_metrics(
+        parent, {f"test_{name}": value for name, value in figures.items() if name in HEADLINE}
+    )
     report = root / paths.ARTIFACTS / "report"
     if (report / "report.md").exists():
         store.client.set_tag(parent, "mlflow.note.content", (report / "report.md").read_text())
     for file in (report / "index.html", root / "dvc.lock", root / "params.yaml"):
         if file.exists():
             store.client.log_artifact(parent, str(file))
-    store.client.set_tag(parent, "mlflow.source.name", "dvc repro")  # without one, the UI hides the commit
+    store.client.set_tag(
+        parent, "mlflow.source.name", "dvc repro"
+    )  # without one, the UI hides the commit
     store.end(parent, "FINISHED", ended=max(ended, run.info.start_time / 1000))
 
 
@@ -150,7 +199,11 @@ def _git_facts(root: Path) -> dict[str, str]:
     )
     held = status == "" and known != ""
     commit = git_dvc.git(root, "log", "-1", "--format=%H", *(["--", "dvc.lock"] if held else []))
-    return {"mlflow.source.git.commit": commit, "imagetrail.committed": str(held).lower()} if commit else {}
+    return (
+        {"mlflow.source.git.commit": commit, "imagetrail.committed": str(held).lower()}
+        if commit
+        else {}
+    )
 
 
 def _headline(root: Path) -> str:
@@ -166,10 +219,16 @@ def _show(store: Store, runs: Mapping[str, str], root: Path) -> None:
     """Has the UI offer the views of these stages' runs."""
     folder, wanted = root / paths.ARTIFACTS, [ui_views.pipelines()]
     if "tune" in runs:
-        wanted.append(ui_views.trials(runs["tune"], search.fields(search.read(folder / "tune"), folder / "tune")))
+        wanted.append(
+            ui_views.trials(
+                runs["tune"], search.fields(search.read(folder / "tune"), folder / "tune")
+            )
+        )
     if "compare" in runs:
         sets = json.loads((folder / "compare" / "recipes.json").read_text())
-        wanted += [ui_views.arms(runs["compare"], name, number) for number, name in enumerate(sets, 1)]
+        wanted += [
+            ui_views.arms(runs["compare"], name, number) for number, name in enumerate(sets, 1)
+        ]
     known = store.client.get_experiment(store.experiment).tags
     for tag, value in wanted:
         if known.get(tag) != value:

@@ -13,14 +13,23 @@ from imagetrail.plots import search
 from imagetrail.tracking import ui_views
 from imagetrail.tracking.store import PARENT, PART, Part, Store, arm_part, trial_part
 
-METRIC_FILES = ("metrics.json", "quality.json", "scores.json", "timing.json")  # whose numbers are results
+METRIC_FILES = (
+    "metrics.json",
+    "quality.json",
+    "scores.json",
+    "timing.json",
+)  # whose numbers are results
 ENDED = ("FINISHED", "FAILED")
 
 
 def clock(folder: Path) -> tuple[float | None, float | None]:
     """When the stage with this folder began and ended, in seconds since 1970, as far as its timing.json is here."""
     timing = numbers(folder / "timing.json")
-    return (timing["started"], timing["started"] + timing["seconds"]) if "started" in timing else (None, None)
+    return (
+        (timing["started"], timing["started"] + timing["seconds"])
+        if "started" in timing
+        else (None, None)
+    )
 
 
 def complete(store: Store, run: str, stage: str, entry: dict[str, Any], root: Path) -> int:
@@ -28,11 +37,20 @@ def complete(store: Store, run: str, stage: str, entry: dict[str, Any], root: Pa
     folder = root / paths.ARTIFACTS / stage
     params = _flat(entry.get("params", {}).get("params.yaml", {}))
     params = {name.removeprefix(f"{stage}."): value for name, value in params.items()}
-    metrics = {name: value for file in METRIC_FILES for name, value in numbers(folder / file).items() if name != "started"}
-    if stage == "train":  # the recipe's fields by their own names, so that the run compares with trials and arms
+    metrics = {
+        name: value
+        for file in METRIC_FILES
+        for name, value in numbers(folder / file).items()
+        if name != "started"
+    }
+    if (
+        stage == "train"
+    ):  # the recipe's fields by their own names, so that the run compares with trials and arms
         store.client.set_tag(run, "seed", str(params["seed"]))
         params = json.loads((folder / "recipe.json").read_text())
-        metrics = {name: value for name, value in metrics.items() if name not in ("epochs", "valid_top1")}  # in the curves
+        metrics = {
+            name: value for name, value in metrics.items() if name not in ("epochs", "valid_top1")
+        }  # in the curves
     logged = store.client.get_run(run).data.params
     store.log_params(run, {name: value for name, value in params.items() if name not in logged})
     store.log_metrics(run, metrics)
@@ -43,7 +61,9 @@ def complete(store: Store, run: str, stage: str, entry: dict[str, Any], root: Pa
         _draw(store, run, folder)
     if stage == "compare":
         _colour(store, run, folder)
-    data = {dep["path"]: dep["md5"] for dep in entry.get("deps", ()) if dep["path"].startswith("data/")}
+    data = {
+        dep["path"]: dep["md5"] for dep in entry.get("deps", ()) if dep["path"].startswith("data/")
+    }
     store.log_inputs(run, data)
     for file in sorted(folder.rglob("*")):
         if file.is_file() and file.name != ".gitignore":
@@ -72,7 +92,12 @@ def _epochs(store: Store, run: str, folder: Path) -> int:
 def _trials(store: Store, run: str, folder: Path) -> int:
     recipe = json.loads((folder / "recipe.json").read_text())
     rows = read_csv(folder / "trials.csv")
-    return _missing(store, run, folder, [trial_part(row, recipe, _history(folder, number=row["number"])) for row in rows])
+    return _missing(
+        store,
+        run,
+        folder,
+        [trial_part(row, recipe, _history(folder, number=row["number"])) for row in rows],
+    )
 
 
 def _arms(store: Store, run: str, folder: Path) -> int:
@@ -117,7 +142,11 @@ def _missing(store: Store, run: str, folder: Path, parts: Sequence[Part]) -> int
 
 
 def _history(folder: Path, **which: str) -> list[dict[str, float]]:
-    rows = [row for row in read_csv(folder / "history.csv") if all(row[name] == value for name, value in which.items())]
+    rows = [
+        row
+        for row in read_csv(folder / "history.csv")
+        if all(row[name] == value for name, value in which.items())
+    ]
     return [_row({name: value for name, value in row.items() if name not in which}) for row in rows]
 
 
@@ -130,12 +159,18 @@ def numbers(file: Path) -> dict[str, float]:
     value = json.loads(file.read_text()) if file.exists() else {}
     pairs = value.items() if isinstance(value, dict) else ()
     return {
-        name: float(number) for name, number in pairs if isinstance(number, int | float) and not isinstance(number, bool)
+        name: float(number)
+        for name, number in pairs
+        if isinstance(number, int | float) and not isinstance(number, bool)
     }
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in values.items():
-        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+        found |= (
+            _flat(value, f"{prefix}{name}.")
+            if isinstance(value, Mapping)
+            else {f"{prefix}{name}": value}
+        )
     return found

@@ -39,7 +39,9 @@ from imagetrail.base.files import replacing
 for _talkative in ("mlflow", "alembic"):
     logging.getLogger(_talkative).setLevel(logging.WARNING)
 
-VERSION, STAGE, CONTENT, PART = (f"imagetrail.{tag}" for tag in ("version", "stage", "content", "part"))
+VERSION, STAGE, CONTENT, PART = (
+    f"imagetrail.{tag}" for tag in ("version", "stage", "content", "part")
+)
 PARENT = "mlflow.parentRunId"
 UNREACHABLE = (MlflowException, RequestException, SQLAlchemyError, OSError)
 STATES = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
@@ -60,9 +62,13 @@ class Part:
     ended: float | None = None
 
 
-def trial_part(row: Mapping[str, Any], recipe: Mapping[str, Any], history: Sequence[Mapping[str, float]]) -> Part:
+def trial_part(
+    row: Mapping[str, Any], recipe: Mapping[str, Any], history: Sequence[Mapping[str, float]]
+) -> Part:
     """A row of trials.csv as a run, with the whole recipe so that it compares with arms and the training."""
-    params = {name: _as(value, row.get(name, "")) for name, value in recipe.items()} | {"epochs": recipe["epochs"]}
+    params = {name: _as(value, row.get(name, "")) for name, value in recipe.items()} | {
+        "epochs": recipe["epochs"]
+    }
     ending = {"PRUNED": f" · pruned at {row['epochs']}", "FAIL": " · failed"}.get(row["state"], "")
     name = f"trial {int(row['number']):03d} · {params['activation']}{ending}"
     tags = {"trial": str(row["number"]), "state": str(row["state"]), "rung": str(row["epochs"])}
@@ -76,10 +82,14 @@ def _as(default: Any, value: Any) -> Any:
     return float(value) if isinstance(default, float) else value
 
 
-def arm_part(row: Mapping[str, Any], recipe: Mapping[str, Any], history: Sequence[Mapping[str, float]]) -> Part:
+def arm_part(
+    row: Mapping[str, Any], recipe: Mapping[str, Any], history: Sequence[Mapping[str, float]]
+) -> Part:
     """A row of results.csv as a run."""
     tags = {name: str(row[name]) for name in ("set", "arm", "seed")}
-    return Part("/".join(tags.values()), f"{tags['arm']} · seed {tags['seed']}", recipe, history, tags)
+    return Part(
+        "/".join(tags.values()), f"{tags['arm']} · seed {tags['seed']}", recipe, history, tags
+    )
 
 
 @dataclass(frozen=True)
@@ -97,7 +107,11 @@ class Store:
         token: str | None = None
         while True:
             page = self.client.search_runs(
-                [self.experiment], wanted, max_results=1000, order_by=["start_time"], page_token=token
+                [self.experiment],
+                wanted,
+                max_results=1000,
+                order_by=["start_time"],
+                page_token=token,
             )
             found += page
             token = page.token
@@ -107,21 +121,33 @@ class Store:
     def create(self, name: str, tags: Mapping[str, str], *, started: float | None = None) -> str:
         """A new run; `started` in seconds since 1970 (default: now)."""
         milliseconds = None if started is None else int(started * 1000)
-        run = self.client.create_run(self.experiment, start_time=milliseconds, run_name=name, tags=dict(tags))
+        run = self.client.create_run(
+            self.experiment, start_time=milliseconds, run_name=name, tags=dict(tags)
+        )
         return str(run.info.run_id)
 
     def end(self, run: str, status: str, *, ended: float | None = None) -> None:
-        self.client.set_terminated(run, status, end_time=None if ended is None else int(ended * 1000))
+        self.client.set_terminated(
+            run, status, end_time=None if ended is None else int(ended * 1000)
+        )
 
     def log_params(self, run: str, params: Mapping[str, Any]) -> None:
-        self.client.log_batch(run, params=[Param(name, str(value)) for name, value in params.items()])
+        self.client.log_batch(
+            run, params=[Param(name, str(value)) for name, value in params.items()]
+        )
 
     def log_metrics(self, run: str, values: Mapping[str, float], *, step: int = 0) -> None:
         self.client.log_batch(run, metrics=_metrics(values, step, None))
 
-    def log_history(self, run: str, rows: Sequence[Mapping[str, float]], *, when: float | None = None) -> None:
+    def log_history(
+        self, run: str, rows: Sequence[Mapping[str, float]], *, when: float | None = None
+    ) -> None:
         """Curves: each row's figures at the step that its `epoch` says; `when` in seconds since 1970 (default: now)."""
-        metrics = [metric for row in rows for metric in _metrics(_curve_points(row), int(row["epoch"]), when)]
+        metrics = [
+            metric
+            for row in rows
+            for metric in _metrics(_curve_points(row), int(row["epoch"]), when)
+        ]
         for start in range(0, len(metrics), BATCH):
             self.client.log_batch(run, metrics=metrics[start : start + BATCH])
 
@@ -132,7 +158,9 @@ class Store:
         """Data sets by path, each with DVC's content hash as its identity."""
         inputs = [
             DatasetInput(
-                Dataset(path, md5.removesuffix(".dir"), "dvc", json.dumps({"path": path, "md5": md5})),
+                Dataset(
+                    path, md5.removesuffix(".dir"), "dvc", json.dumps({"path": path, "md5": md5})
+                ),
                 [InputTag("mlflow.data.context", path.rsplit("/", 1)[-1])],
             )
             for path, md5 in hashes.items()
@@ -142,12 +170,23 @@ class Store:
 
     def write(self, parent: str, part: Part) -> None:
         """A whole child run. It ends last, so a part that has ended is whole."""
-        run = self.create(part.name, {PARENT: parent, PART: part.key, **part.tags}, started=part.started)
+        run = self.create(
+            part.name, {PARENT: parent, PART: part.key, **part.tags}, started=part.started
+        )
         self.log_params(run, part.params)
         self.log_history(run, part.history, when=part.ended)
         self.end(run, STATES[part.state], ended=part.ended)
 
-    def register(self, name: str, model: str, path: Path, *, alias: str, run: str | None = None, description: str) -> None:
+    def register(
+        self,
+        name: str,
+        model: str,
+        path: Path,
+        *,
+        alias: str,
+        run: str | None = None,
+        description: str,
+    ) -> None:
         """Points `alias` at the version whose file has the SHA-256 `model`, made if need be; UserError for another file."""
         try:
             versions = list(self.client.search_model_versions(f"name = '{name}'"))
@@ -162,7 +201,9 @@ class Store:
 
     def _log_model(self, run: str | None, name: str, model: str, path: Path) -> str:
         if not path.exists() or hashing.sha256(path) != model:
-            raise UserError(f"{path} is not the model {model[:12]}, which MLflow lacks; run `dvc pull {path}`")
+            raise UserError(
+                f"{path} is not the model {model[:12]}, which MLflow lacks; run `dvc pull {path}`"
+            )
         graph = onnx.load(path)
         mlflow.set_experiment(experiment_id=self.experiment)
         with mlflow.start_run(run_id=run) if run else nullcontext():
@@ -173,7 +214,10 @@ class Store:
                 signature=_signature(graph),
                 save_as_external_data=False,
                 onnx_execution_providers=["CPUExecutionProvider"],
-                pip_requirements=[f"{package}=={installed(package)}" for package in ("numpy", "onnx", "onnxruntime")],
+                pip_requirements=[
+                    f"{package}=={installed(package)}"
+                    for package in ("numpy", "onnx", "onnxruntime")
+                ],
             )
         number = str(logged.registered_model_version)
         self.client.set_model_version_tag(name, number, CONTENT, model)
@@ -190,7 +234,11 @@ def _curve_points(row: Mapping[str, float]) -> dict[str, float]:
 
     The score comes first: of the metrics that runs share, MLflow's Compare page draws the one that was logged first.
     """
-    points = {"learning_rate" if name == "lr" else name: value for name, value in row.items() if name != "epoch"}
+    points = {
+        "learning_rate" if name == "lr" else name: value
+        for name, value in row.items()
+        if name != "epoch"
+    }
     return dict(sorted(points.items(), reverse=True))
 
 
@@ -221,14 +269,18 @@ def open_store(root: Path, *, patience: int = 30, retries: int = 1) -> Store:
     name, address = pipeline.dataset(root), uri(root)
     file = root.resolve() / "mlflow.db"
     if address == f"sqlite:///{file}" and not file.exists():
-        with replacing(file) as temporary:  # MLflow migrates in place, and an interrupted migration cannot be repeated
+        with replacing(
+            file
+        ) as temporary:  # MLflow migrates in place, and an interrupted migration cannot be repeated
             MlflowClient(f"sqlite:///{temporary}").search_experiments()
     mlflow.set_tracking_uri(address)
     client = MlflowClient(address)
     experiment = client.get_experiment_by_name(name)
     if experiment is not None:
         return Store(client, experiment.experiment_id)
-    place = f"file://{root.resolve() / 'mlartifacts' / name}" if address.startswith("sqlite:") else None
+    place = (
+        f"file://{root.resolve() / 'mlartifacts' / name}" if address.startswith("sqlite:") else None
+    )
     return Store(client, client.create_experiment(name, artifact_location=place))
 
 
@@ -237,11 +289,16 @@ class Gauge:
 
     def __init__(self) -> None:
         self._monitor: Any = SystemMetricsMonitor("")  # type: ignore[no-untyped-call]
-        self.interval: float = self._monitor.sampling_interval  # seconds, MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL
+        self.interval: float = (
+            self._monitor.sampling_interval
+        )  # seconds, MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL
 
     def read(self) -> dict[str, float]:
         self._monitor.collect_metrics()
-        values = {f"system/{name}": float(value) for name, value in self._monitor.aggregate_metrics().items()}
+        values = {
+            f"system/{name}": float(value)
+            for name, value in self._monitor.aggregate_metrics().items()
+        }
         for part in self._monitor.monitors:
             part.clear_metrics()
         return values

@@ -15,7 +15,12 @@ COLOUR = "mlflow.runColor"  # tag of a run
 
 def pipelines() -> tuple[str, str]:
     """All pipelines, the newest first, with room for the names of what is below them."""
-    columns = ["metrics.`test_top1`", "metrics.`valid_top1`", "params.`activation`", "attributes.`Models`"]
+    columns = [
+        "metrics.`test_top1`",
+        "metrics.`valid_top1`",
+        "params.`activation`",
+        "attributes.`Models`",
+    ]
     state = {
         "orderByKey": "attributes.start_time",
         "selectedColumns": columns,
@@ -29,7 +34,9 @@ def trials(search: str, fields: Iterable[str]) -> tuple[str, str]:
     """The trials of a search (the id of its run), best first, with what was searched."""
     names = list(fields)
     columns = ["tags.`rung`", *(f"params.`{name}`" for name in names)]
-    parallel = _chart("PARALLEL", selectedParams=names, selectedMetrics=["valid_top1"], showAllRuns=True)
+    parallel = _chart(
+        "PARALLEL", selectedParams=names, selectedMetrics=["valid_top1"], showAllRuns=True
+    )
     return _view("trials", "Trials of the search", search, columns, [parallel])
 
 
@@ -38,7 +45,15 @@ def arms(comparison: str, name: str, number: int) -> tuple[str, str]:
     group = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "arm"}]}
     bars = _chart("BAR", metricKey="valid_top1")
     within = f" and tags.`set` = '{name}'"
-    return _view(f"arms-{number}", f"Arms: {name}", comparison, ["tags.`seed`"], [bars], within=within, groupBy=group)
+    return _view(
+        f"arms-{number}",
+        f"Arms: {name}",
+        comparison,
+        ["tags.`seed`"],
+        [bars],
+        within=within,
+        groupBy=group,
+    )
 
 
 def colour(number: int) -> str:
@@ -48,16 +63,28 @@ def colour(number: int) -> str:
 
 
 def _view(
-    key: str, name: str, parent: str, columns: Iterable[str], charts: list[dict[str, Any]], *, within: str = "", **more: Any
+    key: str,
+    name: str,
+    parent: str,
+    columns: Iterable[str],
+    charts: list[dict[str, Any]],
+    *,
+    within: str = "",
+    **more: Any,
 ) -> tuple[str, str]:
-    lines = [_chart("LINE", metricKey=score, scaleType="linear", xAxisKey="step", lineSmoothness=0) for score in SCORES]
+    lines = [
+        _chart("LINE", metricKey=score, scaleType="linear", xAxisKey="step", lineSmoothness=0)
+        for score in SCORES
+    ]
     state = {
         "searchFilter": f"tags.`mlflow.parentRunId` = '{parent}'{within}",
         "orderByKey": f"metrics.`{SCORES[0]}`",
         "orderByAsc": False,
         "selectedColumns": [*(f"metrics.`{score}`" for score in SCORES[:2]), *columns],
         "compareRunCharts": [lines[0], *charts, *lines[1:]],
-        "compareRunSections": [{"uuid": "scores", "name": "Scores", "display": True, "isReordered": False}],
+        "compareRunSections": [
+            {"uuid": "scores", "name": "Scores", "display": True, "isReordered": False}
+        ],
         "runsHiddenMode": "SHOW_ALL",
         **more,
     }
@@ -66,9 +93,18 @@ def _view(
 
 def _tag(key: str, name: str, state: Mapping[str, Any]) -> tuple[str, str]:
     """An experiment's tag and its value: a name, and the state of the page in the UI's own words."""
-    return f"mlflow.sharedViewState.{key}", json.dumps({"name": name, "createdAt": 0, "state": json.dumps(state)})
+    return f"mlflow.sharedViewState.{key}", json.dumps(
+        {"name": name, "createdAt": 0, "state": json.dumps(state)}
+    )
 
 
 def _chart(kind: str, **more: Any) -> dict[str, Any]:
     uuid = "-".join([kind, str(more.get("metricKey", ""))])
-    return {"uuid": uuid, "type": kind, "metricSectionId": "scores", "runsCountToCompare": 100, "deleted": False, **more}
+    return {
+        "uuid": uuid,
+        "type": kind,
+        "metricSectionId": "scores",
+        "runsCountToCompare": 100,
+        "deleted": False,
+        **more,
+    }

@@ -23,7 +23,9 @@ class Mixture:
     """Where an epoch's images come from. It has as many images as `real`, or a multiple of that, whatever the shares."""
 
     real: Samples
-    others: tuple[tuple[Samples, float], ...] = ()  # (samples, share of an epoch); only of the classes of `real`
+    others: tuple[
+        tuple[Samples, float], ...
+    ] = ()  # (samples, share of an epoch); only of the classes of `real`
     limit: int | None = None  # use the first so many of a seeded shuffle of the real images
     repeat_to: int = 0  # a smaller set is repeated until an epoch has at least so many images
 
@@ -35,7 +37,14 @@ class Mixture:
         return self._used * max(1, -(-self.repeat_to // self._used))
 
     def epoch(
-        self, number: int, *, batch_size: int, seed: int, skip: int = 0, rank: int = 0, ranks: int = 1
+        self,
+        number: int,
+        *,
+        batch_size: int,
+        seed: int,
+        skip: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields (images n×H×W×C uint8, labels n int64) in an order that (seed, number) alone decides.
 
@@ -51,14 +60,22 @@ class Mixture:
             for some, (_, share) in zip(numbers[1:], self.others, strict=True)
         ]
         counts.insert(0, len(self) - sum(counts))
-        plans = [_plan(some, count, source, rng) for some, count, source in zip(numbers, counts, sources, strict=True)]
-        where = rng.permutation(np.repeat(np.arange(len(sources), dtype=np.int8), counts))  # which source is next
+        plans = [
+            _plan(some, count, source, rng)
+            for some, count, source in zip(numbers, counts, sources, strict=True)
+        ]
+        where = rng.permutation(
+            np.repeat(np.arange(len(sources), dtype=np.int8), counts)
+        )  # which source is next
         mine = (np.arange(len(where)) % batch_size) % ranks == rank
         readers = [
-            _Reader(source, plan[mine[where == i]]) for i, (source, plan) in enumerate(zip(sources, plans, strict=True))
+            _Reader(source, plan[mine[where == i]])
+            for i, (source, plan) in enumerate(zip(sources, plans, strict=True))
         ]
         for start in range(0, len(where), batch_size):
-            if min(batch_size, len(where) - start) < 2 * ranks and len(where) > 1:  # batch normalisation needs two
+            if (
+                min(batch_size, len(where) - start) < 2 * ranks and len(where) > 1
+            ):  # batch normalisation needs two
                 return
             batch = slice(start, start + batch_size)
             chosen = where[batch][mine[batch]]
@@ -74,9 +91,13 @@ class Mixture:
         if source is self.real:
             return self._drawn(seed)
         usable = source.labels < len(self.real.classes)
-        if self._used < len(self.real):  # a new version of an image left out would bring that image back
+        if self._used < len(
+            self.real
+        ):  # a new version of an image left out would bring that image back
             ids, parents = self.real.index["id"].take(self._drawn(seed)), source.index["parent"]
-            usable &= pc.or_(pc.is_null(parents), pc.is_in(parents, ids.combine_chunks())).to_numpy()
+            usable &= pc.or_(
+                pc.is_null(parents), pc.is_in(parents, ids.combine_chunks())
+            ).to_numpy()
         return np.flatnonzero(usable)
 
     def _drawn(self, seed: int) -> NDArray[np.int64]:
@@ -85,13 +106,19 @@ class Mixture:
         return np.sort(generator(seed, "subset").permutation(len(self.real))[: self._used])
 
 
-def _plan(numbers: NDArray[np.int64], count: int, source: Samples, rng: np.random.Generator) -> NDArray[np.int64]:
+def _plan(
+    numbers: NDArray[np.int64], count: int, source: Samples, rng: np.random.Generator
+) -> NDArray[np.int64]:
     """`count` of the numbers in the order of reading: each once before any comes again."""
-    rounds = [_shuffled(numbers, source, rng) for _ in range(-(-count // len(numbers)))] if count else []
+    rounds = (
+        [_shuffled(numbers, source, rng) for _ in range(-(-count // len(numbers)))] if count else []
+    )
     return np.concatenate([*rounds, np.empty(0, np.int64)])[:count].astype(np.int64)
 
 
-def _shuffled(numbers: NDArray[np.int64], source: Samples, rng: np.random.Generator) -> NDArray[np.int64]:
+def _shuffled(
+    numbers: NDArray[np.int64], source: Samples, rng: np.random.Generator
+) -> NDArray[np.int64]:
     if source.images.nbytes <= WINDOW:
         return rng.permutation(numbers)
     size = _image_bytes(source)
@@ -128,7 +155,9 @@ class _Reader:
             else:
                 self._load()
                 stop = min(end, self.held.stop)
-                parts.append(self.window[self.place[self.at - self.held.start : stop - self.held.start]])
+                parts.append(
+                    self.window[self.place[self.at - self.held.start : stop - self.held.start]]
+                )
             self.at = stop
         return (parts[0] if len(parts) == 1 else np.concatenate([*parts, self.window[:0]])), labels
 
@@ -144,7 +173,9 @@ class _Reader:
         self.place = np.argsort(order, kind="stable")
 
 
-def _gather(readers: list[_Reader], chosen: NDArray[np.int8], parts: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+def _gather(
+    readers: list[_Reader], chosen: NDArray[np.int8], parts: NDArray[np.int64]
+) -> tuple[Tensor, Tensor]:
     taken = [reader.take(int(count)) for reader, count in zip(readers, parts, strict=True)]
     if np.count_nonzero(parts) == 1:
         images, labels = taken[int(parts.argmax())]
@@ -156,7 +187,9 @@ def _gather(readers: list[_Reader], chosen: NDArray[np.int8], parts: NDArray[np.
     return torch.from_numpy(images), torch.from_numpy(labels)
 
 
-def channel_statistics(samples: Samples, *, most: int = 20_000) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_statistics(
+    samples: Samples, *, most: int = 20_000
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel in units of 0 … 255, of at most `most` images spread over the set."""
     numbers = np.arange(0, len(samples), -(-len(samples) // most))
     total = np.zeros(samples.images.shape[3])
@@ -167,5 +200,7 @@ def channel_statistics(samples: Samples, *, most: int = 20_000) -> tuple[tuple[f
         squares += (values**2).sum((0, 1, 2))
         count += values.size // values.shape[3]
     mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, 1.0))  # at least one grey level, for a blank data set
+    std = np.sqrt(
+        np.maximum(squares / count - mean**2, 1.0)
+    )  # at least one grey level, for a blank data set
     return tuple(mean.round(4).tolist()), tuple(std.round(4).tolist())

@@ -17,7 +17,9 @@ from imagetrail.compute import distributed
 from imagetrail.training.loop import Training
 
 STATE = Path(".imagetrail")
-KEPT = 3  # states of a stage, the newest: one may go back and forth between params without losing work
+KEPT = (
+    3  # states of a stage, the newest: one may go back and forth between params without losing work
+)
 COST = 0.01  # share of the time that checkpoints within an epoch may take
 
 
@@ -26,7 +28,9 @@ def folder(stage: str, facts: Any) -> Path:
     path = STATE / stage / digest(facts)
     path.mkdir(parents=True, exist_ok=True)
     path.touch()
-    if os.environ.get("LOCAL_RANK", "0") != "0":  # of several processes that torchrun has started, the first one tidies
+    if (
+        os.environ.get("LOCAL_RANK", "0") != "0"
+    ):  # of several processes that torchrun has started, the first one tidies
         return path
     for old in sorted(path.parent.iterdir(), key=lambda other: other.stat().st_mtime)[:-KEPT]:
         remove(old)
@@ -61,12 +65,19 @@ def save(path: Path, training: Training) -> None:
     """Writes weights, averages, the optimisers' state and the position in the epoch, whole or not at all."""
     tensors = {f"model.{name}": tensor for name, tensor in training.model.state_dict().items()}
     if training.average:
-        tensors |= {f"average.{name}": tensor for name, tensor in training.average.state_dict().items()}
+        tensors |= {
+            f"average.{name}": tensor for name, tensor in training.average.state_dict().items()
+        }
     for i, optimiser in enumerate(training.optimisers):
         for number, state in optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{i}.{number}.{name}": value for name, value in state.items()}
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    at = {"epoch": training.epoch, "step": training.step, "loss": training.loss, "images": training.images}
+    at = {
+        "epoch": training.epoch,
+        "step": training.step,
+        "loss": training.loss,
+        "images": training.images,
+    }
     with replacing(path) as temporary:
         temporary.write_bytes(safetensors.torch.save(whole, {"at": json.dumps(at)}))
 
@@ -80,7 +91,12 @@ def restore(path: Path, training: Training) -> None:
     if read is None:
         return
     at, tensors = read
-    training.epoch, training.step, training.loss, training.images = at["epoch"], at["step"], at["loss"], at["images"]
+    training.epoch, training.step, training.loss, training.images = (
+        at["epoch"],
+        at["step"],
+        at["loss"],
+        at["images"],
+    )
     training.model.load_state_dict(_below("model", tensors))
     if training.average:
         training.average.load_state_dict(_below("average", tensors))
@@ -93,14 +109,20 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
         return None
     try:
         with safe_open(path, "pt") as file:
-            return json.loads(file.metadata()["at"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return json.loads(file.metadata()["at"]), {
+                name: file.get_tensor(name) for name in file.keys()
+            }  # noqa: SIM118
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         print(f"{path} is damaged ({error}); starting anew")
         return None
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
+    return {
+        name.removeprefix(f"{prefix}."): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(f"{prefix}.")
+    }
 
 
 def _restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

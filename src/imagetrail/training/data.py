@@ -28,15 +28,21 @@ class Experiment:
 
     def start(self, recipe: Recipe, *, seed: int, checkpoint: Path | None = None) -> Training:
         """A training about to begin, or where `checkpoint` left it."""
-        begun = loop.start(recipe, self.train, seed=seed, pretrained=self.pretrained if recipe.pretrained else None)
+        begun = loop.start(
+            recipe, self.train, seed=seed, pretrained=self.pretrained if recipe.pretrained else None
+        )
         if checkpoint:
             checkpoints.restore(checkpoint, begun)
         return begun
 
     def mixture(self, recipe: Recipe, *, images: int | None = None) -> Mixture:
-        return loop.mixture(recipe, self.train, self.augmented, self.synthetic, self.related, limit=images)
+        return loop.mixture(
+            recipe, self.train, self.augmented, self.synthetic, self.related, limit=images
+        )
 
-    def fit(self, begun: Training, *, images: int | None = None, until: int | None = None) -> Iterator[Epoch]:
+    def fit(
+        self, begun: Training, *, images: int | None = None, until: int | None = None
+    ) -> Iterator[Epoch]:
         return loop.fit(begun, self.mixture(begun.recipe, images=images), self.valid, until=until)
 
 
@@ -47,4 +53,6 @@ def open_experiment(*, limited: bool = True) -> Experiment:
         samples.read(folder, columns=columns)
         for folder in (paths.TRAIN, paths.AUGMENTED, paths.SYNTHETIC, paths.RELATED, paths.VALID)
     )
-    return Experiment(train, augmented, synthetic, related, valid, pretrained=load_weights(paths.PRETRAINED))
+    return Experiment(
+        train, augmented, synthetic, related, valid, pretrained=load_weights(paths.PRETRAINED)
+    )

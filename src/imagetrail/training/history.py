@@ -21,7 +21,10 @@ def read_history(path: Path) -> list[dict[str, float]]:
     """The rows of a history file; none if it is not there."""
     if not path.exists():
         return []
-    return [{name: int(value) if name == "epoch" else float(value) for name, value in row.items()} for row in read_csv(path)]
+    return [
+        {name: int(value) if name == "epoch" else float(value) for name, value in row.items()}
+        for row in read_csv(path)
+    ]
 
 
 def begin(path: Path) -> None:

@@ -43,7 +43,9 @@ def train(job: Job) -> list[dict[str, float]] | None:
         training = data.start(job.recipe, seed=job.seed, checkpoint=checkpoint)
         rows = rows[: training.epoch]
         try:
-            rows += [as_row(epoch) for epoch in data.fit(training, images=job.images, until=job.until)]
+            rows += [
+                as_row(epoch) for epoch in data.fit(training, images=job.images, until=job.until)
+            ]
         except Diverged:
             return None
         write_history(job.history, rows)
@@ -57,8 +59,14 @@ def _adopt(history: Path) -> None:
     if history.exists():
         return
     for other in history.parent.parent.glob(f"*/{history.name}"):
-        with suppress(OSError):  # where there are no hard links, or it has just been tidied away, it is trained anew
-            for suffix in (".begun", ".csv", ".safetensors"):  # a checkpoint is never ahead of its history
+        with suppress(
+            OSError
+        ):  # where there are no hard links, or it has just been tidied away, it is trained anew
+            for suffix in (
+                ".begun",
+                ".csv",
+                ".safetensors",
+            ):  # a checkpoint is never ahead of its history
                 if other.with_suffix(suffix).exists():
                     os.link(other.with_suffix(suffix), history.with_suffix(suffix))
         return

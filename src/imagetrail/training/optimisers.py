@@ -16,8 +16,13 @@ class Muon(torch.optim.Muon):
 
     def __init__(self, weights: Iterable[nn.Parameter], lr: float, weight_decay: float) -> None:
         self._weights = list(weights)
-        views = [nn.Parameter(_matrix(weight.detach())) for weight in self._weights]  # of the same memory
-        assert all(view.data_ptr() == weight.data_ptr() for view, weight in zip(views, self._weights, strict=True))
+        views = [
+            nn.Parameter(_matrix(weight.detach())) for weight in self._weights
+        ]  # of the same memory
+        assert all(
+            view.data_ptr() == weight.data_ptr()
+            for view, weight in zip(views, self._weights, strict=True)
+        )
         super().__init__(views, lr=lr, weight_decay=weight_decay, momentum=0.8, ns_steps=3)
 
     def step(self, closure: Any = None) -> Any:
@@ -35,7 +40,11 @@ def adamw(
     model: nn.Module, lr: float, weight_decay: float, batch: float, layer_decay: float = 1.0
 ) -> list[torch.optim.Optimizer]:
     """arXiv:1711.05101; its learning rate goes with the root of the batch size (arXiv:2205.10287)."""
-    return [torch.optim.AdamW(_groups(by_rate(model, layer_decay), lr * batch**0.5, weight_decay), fused=True)]
+    return [
+        torch.optim.AdamW(
+            _groups(by_rate(model, layer_decay), lr * batch**0.5, weight_decay), fused=True
+        )
+    ]
 
 
 def sgd(
@@ -50,10 +59,16 @@ def muon(
     model: nn.Module, lr: float, weight_decay: float, batch: float, layer_decay: float = 1.0
 ) -> list[torch.optim.Optimizer]:
     """Muon for hidden layers; the last layer, biases and scales learn with AdamW at a tenth of its learning rate."""
-    hidden = {id(weight) for weight in [weight for weight in model.parameters() if weight.ndim > 1][:-1]}
+    hidden = {
+        id(weight) for weight in [weight for weight in model.parameters() if weight.ndim > 1][:-1]
+    }
     layers = by_rate(model, layer_decay)
-    matrices = [(rate, [weight for weight in layer if id(weight) in hidden]) for rate, layer in layers]
-    others = [(rate, [weight for weight in layer if id(weight) not in hidden]) for rate, layer in layers]
+    matrices = [
+        (rate, [weight for weight in layer if id(weight) in hidden]) for rate, layer in layers
+    ]
+    others = [
+        (rate, [weight for weight in layer if id(weight) not in hidden]) for rate, layer in layers
+    ]
     lr *= batch**0.5
     moved = [Muon(layer, lr * rate, weight_decay) for rate, layer in matrices if layer]
     return [*moved, torch.optim.AdamW(_groups(others, lr / 10, weight_decay), fused=True)]
@@ -63,13 +78,20 @@ class Optimise(Protocol):
     """Builds optimisers for a model: `lr` is for 256 images a batch, `batch` the batch size in units of that."""
 
     def __call__(
-        self, model: nn.Module, lr: float, weight_decay: float, batch: float, layer_decay: float = 1.0
+        self,
+        model: nn.Module,
+        lr: float,
+        weight_decay: float,
+        batch: float,
+        layer_decay: float = 1.0,
     ) -> list[torch.optim.Optimizer]: ...
 
 
 OPTIMISERS: dict[str, Optimise] = {"adamw": adamw, "muon": muon, "sgd": sgd}
 
-Layers = list[tuple[float, list[nn.Parameter]]]  # parameters, with the factor on their learning rate
+Layers = list[
+    tuple[float, list[nn.Parameter]]
+]  # parameters, with the factor on their learning rate
 
 
 def by_rate(model: nn.Module, decay: float) -> Layers:
@@ -118,4 +140,8 @@ def constant(progress: float, warm_up: float = 0.05) -> float:
 
 
 # The factor on the peak learning rate at a progress of 0 … 1 through the training.
-SCHEDULES: dict[str, Callable[[float], float]] = {"constant": constant, "cosine": cosine, "one_cycle": one_cycle}
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": constant,
+    "cosine": cosine,
+    "one_cycle": one_cycle,
+}

@@ -27,7 +27,9 @@ class Jitter:
     mixup: float = 0.0  # parameter of the Beta distribution of how two images are blended
     cutmix: float = 0.0  # the same for the area that one image takes of another
 
-    def __call__(self, images: Tensor, labels: Tensor, *, classes: int, seed: int) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, images: Tensor, labels: Tensor, *, classes: int, seed: int
+    ) -> tuple[Tensor, Tensor]:
         """The images changed, and their labels: n int64, or n×classes shares where images are mixed."""
 
         def rng(purpose: str) -> torch.Generator:
@@ -36,7 +38,9 @@ class Jitter:
         if self.flip or self.shift:
             images = move(images, rng("jitter"), flip=self.flip, shift=self.shift)
         if self.rotate or self.zoom or self.shear:
-            images = affine(images, rng("affine"), rotate=self.rotate, zoom=self.zoom, shear=self.shear)
+            images = affine(
+                images, rng("affine"), rotate=self.rotate, zoom=self.zoom, shear=self.shear
+            )
         if self.elastic:
             images = elastic(images, rng("elastic"), pixels=self.elastic)
         if self.cutout:
@@ -67,11 +71,16 @@ def move(images: Tensor, rng: torch.Generator, *, flip: bool, shift: int) -> Ten
         columns = torch.where(mirrored[:, None], columns.flip(1), columns)
     if shift:
         moves = torch.randint(-shift, shift + 1, (2, count, 1), generator=rng)
-        rows, columns = (rows + moves[0]).clamp(0, height - 1), (columns + moves[1]).clamp(0, width - 1)
+        rows, columns = (
+            (rows + moves[0]).clamp(0, height - 1),
+            (columns + moves[1]).clamp(0, width - 1),
+        )
     return images[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def affine(images: Tensor, rng: torch.Generator, *, rotate: float, zoom: float, shear: float = 0.0) -> Tensor:
+def affine(
+    images: Tensor, rng: torch.Generator, *, rotate: float, zoom: float, shear: float = 0.0
+) -> Tensor:
     """Turned and sheared by up to `rotate` and `shear` degrees, scaled by up to 1 ± `zoom`. float32."""
     count, height, width = images.shape[:3]
     drawn = 2 * torch.rand((3, count), generator=rng) - 1
@@ -86,7 +95,9 @@ def affine(images: Tensor, rng: torch.Generator, *, rotate: float, zoom: float, 
         ],
         1,
     )
-    return _read(images, functional.affine_grid(matrices, [count, 1, height, width], align_corners=False))
+    return _read(
+        images, functional.affine_grid(matrices, [count, 1, height, width], align_corners=False)
+    )
 
 
 def elastic(images: Tensor, rng: torch.Generator, *, pixels: float, nodes: int = 5) -> Tensor:
@@ -96,22 +107,32 @@ def elastic(images: Tensor, rng: torch.Generator, *, pixels: float, nodes: int =
     """
     count, height, width = images.shape[:3]
     coarse = torch.randn((count, 2, nodes, nodes), generator=rng)
-    field = functional.interpolate(coarse, (height, width), mode="bicubic", align_corners=True) * pixels
-    identity = functional.affine_grid(torch.eye(2, 3)[None], [1, 1, height, width], align_corners=False)
-    return _read(images, identity + field.permute(0, 2, 3, 1) * torch.tensor([2 / width, 2 / height]))
+    field = (
+        functional.interpolate(coarse, (height, width), mode="bicubic", align_corners=True) * pixels
+    )
+    identity = functional.affine_grid(
+        torch.eye(2, 3)[None], [1, 1, height, width], align_corners=False
+    )
+    return _read(
+        images, identity + field.permute(0, 2, 3, 1) * torch.tensor([2 / width, 2 / height])
+    )
 
 
 def _read(images: Tensor, grid: Tensor) -> Tensor:
     """The images read at places n×H×W×2 in −1 … 1, bilinear; the border is repeated. float32."""
     planes = images.permute(0, 3, 1, 2).float()
-    return functional.grid_sample(planes, grid, padding_mode="border", align_corners=False).permute(0, 2, 3, 1)
+    return functional.grid_sample(planes, grid, padding_mode="border", align_corners=False).permute(
+        0, 2, 3, 1
+    )
 
 
 def cutout(images: Tensor, rng: torch.Generator, *, side: int) -> Tensor:
     """A square of `side` pixels, centred anywhere, painted in the batch's mean colour (arXiv:1708.04552)."""
     count, height, width = images.shape[:3]
     centre = torch.rand((2, count, 1), generator=rng) * torch.tensor([height, width])[:, None, None]
-    hidden = _boxes(centre[0], centre[1], torch.tensor(side / 2), torch.tensor(side / 2), height, width)
+    hidden = _boxes(
+        centre[0], centre[1], torch.tensor(side / 2), torch.tensor(side / 2), height, width
+    )
     return torch.where(hidden, images.float().mean((0, 1, 2)).to(images.dtype), images)
 
 
@@ -119,10 +140,14 @@ def mixup(images: Tensor, shares: Tensor, partner: Tensor, kept: Tensor) -> tupl
     """Each image blended with its partner, of which it keeps the share `kept` (arXiv:1710.09412)."""
     mine = images.float()
     of_images, of_labels = kept[:, None, None, None], kept[:, None]
-    return mine * of_images + mine[partner] * (1 - of_images), shares * of_labels + shares[partner] * (1 - of_labels)
+    return mine * of_images + mine[partner] * (1 - of_images), shares * of_labels + shares[
+        partner
+    ] * (1 - of_labels)
 
 
-def cutmix(images: Tensor, shares: Tensor, partner: Tensor, kept: Tensor, corner: Tensor) -> tuple[Tensor, Tensor]:
+def cutmix(
+    images: Tensor, shares: Tensor, partner: Tensor, kept: Tensor, corner: Tensor
+) -> tuple[Tensor, Tensor]:
     """A box of each image replaced by its partner's; labels are shared by area (arXiv:1905.04899).
 
     kept: n shares of the area before the box is cut off at the border. corner: 2×n in 0 … 1, the box's centre.
@@ -132,10 +157,14 @@ def cutmix(images: Tensor, shares: Tensor, partner: Tensor, kept: Tensor, corner
     centre = corner[:, :, None] * torch.tensor([height, width])[:, None, None]
     taken = _boxes(centre[0], centre[1], half * height, half * width, height, width)
     remains = 1 - taken.float().mean((1, 2, 3))[:, None]
-    return torch.where(taken, images[partner], images), shares * remains + shares[partner] * (1 - remains)
+    return torch.where(taken, images[partner], images), shares * remains + shares[partner] * (
+        1 - remains
+    )
 
 
-def _boxes(row: Tensor, column: Tensor, half_height: Tensor, half_width: Tensor, height: int, width: int) -> Tensor:
+def _boxes(
+    row: Tensor, column: Tensor, half_height: Tensor, half_width: Tensor, height: int, width: int
+) -> Tensor:
     """n×H×W×1: whether a pixel's middle lies in the box of its image."""
     inside_rows = (torch.arange(height) + 0.5 - row).abs() < half_height
     inside_columns = (torch.arange(width) + 0.5 - column).abs() < half_width

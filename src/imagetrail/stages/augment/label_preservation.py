@@ -43,7 +43,10 @@ def preservation(images: Images, changed: Images, labels: Labels) -> Preservatio
     _, labels = np.unique(labels, return_inverse=True)
     inverse, weights, targets = _fit(features, labels)
     scores = targets - weights / inverse.diagonal()[:, None]
-    before, after = scores.argmax(1) == labels, _answers(features, new, inverse, weights).argmax(1) == labels
+    before, after = (
+        scores.argmax(1) == labels,
+        _answers(features, new, inverse, weights).argmax(1) == labels,
+    )
     difference = _margins(_without_twins(features, new, labels), labels) - _margins(scores, labels)
     gone = before & ~after
     by_class = np.bincount(labels, gone) / np.bincount(labels)
@@ -64,13 +67,17 @@ def _features(images: Images) -> Floats:
     Square-rooted and of length 1 (Arandjelović and Zisserman, CVPR 2012), so that neither contrast nor a shift by a
     pixel means much.
     """
-    return np.concatenate([_describe(images[start : start + 256]) for start in range(0, len(images), 256)])
+    return np.concatenate(
+        [_describe(images[start : start + 256]) for start in range(0, len(images), 256)]
+    )
 
 
 def _describe(images: Images) -> Floats:
     count, height, width, _ = images.shape
     if max(height, width) > SIDE:
-        images = np.stack([cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for image in images])
+        images = np.stack(
+            [cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for image in images]
+        )
         images = images.reshape(count, SIDE, SIDE, -1)
     values = images.astype(np.float64) / 255
     down, right = np.gradient(values.mean(3), axis=(1, 2))
@@ -83,7 +90,9 @@ def _describe(images: Images) -> Floats:
 def _pooled(values: Floats) -> Floats:
     """N×H×W×C to N×D: means over overlapping cells that fade out linearly to their neighbours' centres."""
     rows, columns = (_cells(size) for size in values.shape[1:3])
-    pooled: Floats = np.einsum("ch,nhwo,dw->ncdo", rows, values, columns, optimize=True).reshape(len(values), -1)
+    pooled: Floats = np.einsum("ch,nhwo,dw->ncdo", rows, values, columns, optimize=True).reshape(
+        len(values), -1
+    )
     return pooled
 
 
@@ -108,7 +117,9 @@ def _kernel(some: Floats, others: Floats) -> Floats:
 
 def _fit(features: Floats, labels: Labels) -> tuple[Floats, Floats, Floats]:
     """Kernel ridge regression on ±1 targets: the inverse N×N, the weights and the targets N×K."""
-    inverse = np.asarray(np.linalg.inv(_kernel(features, features) + RIDGE * np.eye(len(features))), np.float64)
+    inverse = np.asarray(
+        np.linalg.inv(_kernel(features, features) + RIDGE * np.eye(len(features))), np.float64
+    )
     targets = 2.0 * np.eye(labels.max() + 1)[labels] - 1
     return inverse, inverse @ targets, targets
 

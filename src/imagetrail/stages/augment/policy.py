@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from inspect import signature
 from typing import Any
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer version
+os.environ.setdefault(
+    "NO_ALBUMENTATIONS_UPDATE", "1"
+)  # its import would ask the network for a newer version
 sys.modules["albumentations.pytorch"] = None  # type: ignore[assignment]  # it would load torch, in every worker
 
 import albumentations as A
@@ -39,7 +41,14 @@ PRESETS: dict[str, Policy] = {
     ],
     "objects": [  # things that look the same from the other side, on a plain ground
         {"HorizontalFlip": {"p": 0.5}},
-        {"Affine": {"translate_percent": [-0.08, 0.08], "scale": [0.9, 1.1], "rotate": [-10, 10], "p": 0.8}},
+        {
+            "Affine": {
+                "translate_percent": [-0.08, 0.08],
+                "scale": [0.9, 1.1],
+                "rotate": [-10, 10],
+                "p": 0.8,
+            }
+        },
         {"ElasticTransform": {"alpha": 8, "sigma": 4, "p": 0.3}},
         {"RandomBrightnessContrast": {"brightness_limit": 0.15, "contrast_limit": 0.15, "p": 0.5}},
     ],
@@ -57,14 +66,26 @@ PRESETS: dict[str, Policy] = {
         {"RandomBrightnessContrast": {"brightness_limit": 0.25, "contrast_limit": 0.25, "p": 0.6}},
         {
             "OneOf": {
-                "transforms": [{"GaussianBlur": {"blur_limit": [3, 3]}}, {"GaussNoise": {"std_range": [0.02, 0.06]}}],
+                "transforms": [
+                    {"GaussianBlur": {"blur_limit": [3, 3]}},
+                    {"GaussNoise": {"std_range": [0.02, 0.06]}},
+                ],
                 "p": 0.2,
             }
         },
-        {"CoarseDropout": {"hole_height_range": [0.1, 0.25], "hole_width_range": [0.1, 0.25], "fill": 128, "p": 0.2}},
+        {
+            "CoarseDropout": {
+                "hole_height_range": [0.1, 0.25],
+                "hole_width_range": [0.1, 0.25],
+                "fill": 128,
+                "p": 0.2,
+            }
+        },
     ],
 }
-COMBINATIONS = {kind.__name__: kind for kind in (A.OneOf, A.RandomOrder, A.Sequential, A.SomeOf)}  # have `transforms`
+COMBINATIONS = {
+    kind.__name__: kind for kind in (A.OneOf, A.RandomOrder, A.Sequential, A.SomeOf)
+}  # have `transforms`
 ABSTRACT = A.ImageOnlyTransform, A.DualTransform, A.Transform3D
 TRANSFORMS = {
     name: kind
@@ -74,7 +95,14 @@ TRANSFORMS = {
     and not issubclass(kind, A.Transform3D)
     and kind not in ABSTRACT
 }
-REFUSALS = (ValueError, TypeError, RuntimeError, KeyError, ArithmeticError, cv2.error)  # of images that do not suit
+REFUSALS = (
+    ValueError,
+    TypeError,
+    RuntimeError,
+    KeyError,
+    ArithmeticError,
+    cv2.error,
+)  # of images that do not suit
 
 
 def resolve(policy: str | Policy) -> Policy:
@@ -88,7 +116,9 @@ def build(policy: str | Policy, shape: tuple[int, ...]) -> A.Compose:
     Raises UserError for a wrong name or argument, and for a transform that needs colour, or changes the size or type.
     """
     policy = resolve(policy)
-    compose = A.Compose([_transform(name, arguments) for line in policy for name, arguments in line.items()])
+    compose = A.Compose(
+        [_transform(name, arguments) for line in policy for name, arguments in line.items()]
+    )
     for line in alone(policy):  # each once for certain: in the policy it may be left to chance
         _try(line, shape)
     return compose
@@ -108,25 +138,35 @@ def _listed(name: str, arguments: dict[str, Any]) -> Policy:
     """The policy inside a combination."""
     inside = arguments.get("transforms")
     if not isinstance(inside, list) or not inside or not all(_is_line(line) for line in inside):
-        raise UserError(f"{HERE} {name}: transforms must be a list of transforms, each a name with its arguments")
+        raise UserError(
+            f"{HERE} {name}: transforms must be a list of transforms, each a name with its arguments"
+        )
     return inside
 
 
 def _is_line(line: object) -> bool:
-    return isinstance(line, dict) and all(isinstance(arguments, dict) for arguments in line.values())
+    return isinstance(line, dict) and all(
+        isinstance(arguments, dict) for arguments in line.values()
+    )
 
 
 def _transform(name: str, arguments: dict[str, Any]) -> A.BasicTransform | A.BaseCompose:
     kind = choose(TRANSFORMS | COMBINATIONS, name, f"transform in {HERE}")
-    valid = set(signature(kind).parameters if name in COMBINATIONS else kind.InitSchema.model_fields) | {"p"}
+    valid = set(
+        signature(kind).parameters if name in COMBINATIONS else kind.InitSchema.model_fields
+    ) | {"p"}
     for argument in arguments:
         if argument not in valid:
-            raise UserError(f"{HERE} {name}: unknown argument {argument!r}; {alternatives(argument, valid)}")
+            raise UserError(
+                f"{HERE} {name}: unknown argument {argument!r}; {alternatives(argument, valid)}"
+            )
     if name in COMBINATIONS:
         inside = [_transform(*item) for line in _listed(name, arguments) for item in line.items()]
         arguments = arguments | {"transforms": inside}
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # Albumentations only warns of what it cannot use, and goes on without it
+        warnings.simplefilter(
+            "error"
+        )  # Albumentations only warns of what it cannot use, and goes on without it
         try:
             return kind(**arguments)
         except (UserWarning, *REFUSALS) as error:
@@ -140,8 +180,12 @@ def _try(line: Policy, shape: tuple[int, ...]) -> None:
         new = transform(images=_grey(shape))["images"][0]
     except REFUSALS as error:
         if shape[2] == 1 and _suits(transform, (*shape[:2], 3)):
-            raise UserError(f"{HERE} {name} needs 3 channels, and the images have 1 (data.channels)") from None
-        raise UserError(f"{HERE} {name} cannot be applied to images of {_named(shape)}: {_said(error)}") from None
+            raise UserError(
+                f"{HERE} {name} needs 3 channels, and the images have 1 (data.channels)"
+            ) from None
+        raise UserError(
+            f"{HERE} {name} cannot be applied to images of {_named(shape)}: {_said(error)}"
+        ) from None
     _check(f"{HERE} {name}", new, shape)
 
 
@@ -171,7 +215,9 @@ def _named(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape))
 
 
-def draw(transform: A.Compose, images: Images, *, group: int, seed: int, copy: int, first: int = 0) -> Images:
+def draw(
+    transform: A.Compose, images: Images, *, group: int, seed: int, copy: int, first: int = 0
+) -> Images:
     """New versions of `images`, `group` of them after another by one draw of the parameters.
 
     first: number of the first group among all of the copy; a draw depends on (seed, copy, number of the group) alone.
@@ -181,7 +227,8 @@ def draw(transform: A.Compose, images: Images, *, group: int, seed: int, copy: i
     for number, start in enumerate(range(0, len(images), group), first):
         # one stream for each draw: Compose(seed=...) would give all its transforms the same one
         transform.set_random_state(
-            generator(seed, "augment", copy, number), random.Random(derive(seed, "augment-py", copy, number))
+            generator(seed, "augment", copy, number),
+            random.Random(derive(seed, "augment-py", copy, number)),
         )
         new = transform(images=images[start : start + group])["images"]
         _check(HERE, new[0], images.shape[1:])

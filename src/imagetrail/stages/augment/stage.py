@@ -63,7 +63,9 @@ def run() -> dict[str, float]:
     return {"images": params.copies * len(train)}
 
 
-def make(train: Samples, policy: Policy, *, copies: int, group: int, seed: int) -> tuple[list[NDArray[np.int64]], int]:
+def make(
+    train: Samples, policy: Policy, *, copies: int, group: int, seed: int
+) -> tuple[list[NDArray[np.int64]], int]:
     """Writes data/augmented.
 
     Returns for each copy which images of train it has, in its order, and how many came out blank and were replaced.
@@ -77,31 +79,46 @@ def make(train: Samples, policy: Policy, *, copies: int, group: int, seed: int) 
         for more in parallel.map(_work, _jobs(policy, orders, group, seed, file)):
             blank += more
             if blank > MOST_BLANK * copies * len(train):
-                raise UserError(f"{augment.HERE} leaves nothing to see of over {MOST_BLANK:.0%} of the images")
+                raise UserError(
+                    f"{augment.HERE} leaves nothing to see of over {MOST_BLANK:.0%} of the images"
+                )
     return orders, blank
 
 
 def _index(train: Samples, orders: list[NDArray[np.int64]]) -> pa.Table:
     parts = [train.index.take(order) for order in orders] or [train.index[:0]]
-    ids = [f"{parent}+{copy}" for copy, part in enumerate(parts) for parent in part["id"].to_pylist()]
+    ids = [
+        f"{parent}+{copy}" for copy, part in enumerate(parts) for parent in part["id"].to_pylist()
+    ]
     whole = pa.concat_tables(parts)
-    columns = {"id": ids, "label": whole["label"], "origin": ["augmented"] * len(ids), "parent": whole["id"]}
+    columns = {
+        "id": ids,
+        "label": whole["label"],
+        "origin": ["augmented"] * len(ids),
+        "parent": whole["id"],
+    }
     return pa.table(columns | {"source": whole["source"]}, samples.INDEX)
 
 
-def _jobs(policy: Policy, orders: list[NDArray[np.int64]], group: int, seed: int, file: Path) -> Iterator[Job]:
+def _jobs(
+    policy: Policy, orders: list[NDArray[np.int64]], group: int, seed: int, file: Path
+) -> Iterator[Job]:
     size = group * max(1, CHUNK // group)
     for copy, order in enumerate(orders):
         for start in range(0, len(order), size):
             place = copy * len(order) + start
-            yield Job(policy, order[start : start + size], group, start // group, copy, seed, file, place)
+            yield Job(
+                policy, order[start : start + size], group, start // group, copy, seed, file, place
+            )
 
 
 def _work(job: Job) -> int:
     """Stores new images in the file; returns how many of them came out blank and were replaced with the original."""
     images = samples.read(paths.TRAIN, columns=["label"]).gather(job.numbers)
     transform = augment.build(job.policy, images.shape[1:])
-    made = augment.draw(transform, images, group=job.group, seed=job.seed, copy=job.copy, first=job.first)
+    made = augment.draw(
+        transform, images, group=job.group, seed=job.seed, copy=job.copy, first=job.first
+    )
     blank = _blank(made) & ~_blank(images)
     made[blank] = images[blank]
     samples.store(job.file, job.place, made)
@@ -124,7 +141,11 @@ def _judge(policy: Policy, train: Samples, seed: int) -> list[Row]:
     for row in rows:
         # Bonferroni: one of many transforms may look harmful by chance
         row["harmful"] = row["after"] < row["before"] and row["p"] < ALPHA / len(rows)
-        harm = f"; harmful: learning it too blurs the classes, margin {row['margin']:+.3f}" if row["harmful"] else ""
+        harm = (
+            f"; harmful: learning it too blurs the classes, margin {row['margin']:+.3f}"
+            if row["harmful"]
+            else ""
+        )
         print(
             f"{row['transform']}: of {row['images']} images {row['before']:.1%} are recognised, changed {row['after']:.1%}; "
             f"{row['lost']} lost, most of {row['worst_class']} ({row['worst_lost']:.0%}){harm}"
@@ -137,28 +158,45 @@ def _try(line: Policy, seed: int) -> Row:
     train = samples.read(paths.TRAIN)
     chosen = np.sort(generator(seed, "judged").permutation(len(train))[:JUDGED])
     images, labels = train.gather(chosen), train.labels[chosen]
-    changed = augment.draw(augment.build(line, images.shape[1:]), images, group=1, seed=seed, copy=-1)
+    changed = augment.draw(
+        augment.build(line, images.shape[1:]), images, group=1, seed=seed, copy=-1
+    )
     found = asdict(preservation(images, changed, labels))
     ((name, arguments),) = line[0].items()
     found["worst_class"] = train.classes[np.unique(labels)[found["worst_class"]]]
     blank = int((_blank(changed) & ~_blank(images)).sum())
-    rounded = {key: round(value, 6) if isinstance(value, float) else value for key, value in found.items()}
-    return {"transform": name, "arguments": arguments, "images": len(images), "blank": blank} | rounded
+    rounded = {
+        key: round(value, 6) if isinstance(value, float) else value for key, value in found.items()
+    }
+    return {
+        "transform": name,
+        "arguments": arguments,
+        "images": len(images),
+        "blank": blank,
+    } | rounded
 
 
-def _show(path: Path, policy: Policy, train: Samples, orders: list[NDArray[np.int64]], seed: int) -> None:
+def _show(
+    path: Path, policy: Policy, train: Samples, orders: list[NDArray[np.int64]], seed: int
+) -> None:
     """A row of originals, one for each transform alone, and one of what the stage wrote."""
     chosen = _spread(train.labels)
     images = train.gather(chosen)
     rows = [("original", images)]
     for line in augment.alone(policy):
         transform = augment.build(line, images.shape[1:])
-        rows.append((next(iter(line[0])), augment.draw(transform, images, group=1, seed=seed, copy=-2)))
+        rows.append(
+            (next(iter(line[0])), augment.draw(transform, images, group=1, seed=seed, copy=-2))
+        )
     if orders:
-        rows.append(("all together", samples.read(paths.AUGMENTED).gather(np.argsort(orders[0])[chosen])))
+        rows.append(
+            ("all together", samples.read(paths.AUGMENTED).gather(np.argsort(orders[0])[chosen]))
+        )
     titles, shown = zip(*rows, strict=True)
     with replacing(path) as temporary:
-        sheets.contact_sheet(np.concatenate(shown), len(images), titles=titles).save(temporary, "png")
+        sheets.contact_sheet(np.concatenate(shown), len(images), titles=titles).save(
+            temporary, "png"
+        )
 
 
 def _spread(labels: NDArray[np.int64]) -> NDArray[np.int64]:

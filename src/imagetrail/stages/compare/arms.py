@@ -20,7 +20,9 @@ class Contest:
     images: int | None
 
 
-def made_out(compare: Compare, base: Recipe, where: str, *, prepared: Callable[[str], bool]) -> list[Contest]:
+def made_out(
+    compare: Compare, base: Recipe, where: str, *, prepared: Callable[[str], bool]
+) -> list[Contest]:
     """Every set with its recipes. Raises UserError, beginning with `where`, for a wrong field or value.
 
     prepared: whether the images or weights that a cure needs are there; cures without are left out.
@@ -36,7 +38,9 @@ def _cures(cures: Cures, tried: dict[str, Any], base: Recipe, where: str) -> Set
     checked = override(base, tried, where)
     for cure in tried:
         if not getattr(checked, cure) or isinstance(getattr(checked, cure), str):
-            raise UserError(f"{where}.{cure}: a cure is a number above 0 or true, not {getattr(checked, cure)!r}")
+            raise UserError(
+                f"{where}.{cure}: a cure is a number above 0 or true, not {getattr(checked, cure)!r}"
+            )
     on = {cure: getattr(base, cure) or getattr(checked, cure) for cure in tried}
     arms = {REAL: {cure: type(value)(0) for cure, value in on.items()}}
     arms |= {f"+{cure}": {cure: value} for cure, value in on.items()}
@@ -50,6 +54,8 @@ def _contest(key: str, arms: Set, base: Recipe, where: str) -> Contest:
 
     # few images, to be quick, are not to become many again by repetition
     repeat_to = min(base.repeat_to, arms.images or base.repeat_to)
-    reference = recipe(base.model_copy(update={"epochs": arms.epochs, "repeat_to": repeat_to}), arms.reference)
+    reference = recipe(
+        base.model_copy(update={"epochs": arms.epochs, "repeat_to": repeat_to}), arms.reference
+    )
     recipes = {arm: recipe(reference, arm) for arm in arms.arms}
     return Contest(key.removeprefix("sets."), arms.reference, recipes, arms.epochs, arms.images)

@@ -6,7 +6,11 @@ from pydantic import AfterValidator, Field, model_validator
 
 from imagetrail.base.params import Section
 
-CURES, REAL, ALL = "cures", "real", "all"  # the set that judges cures, and its arms beside one for each: +<cure>
+CURES, REAL, ALL = (
+    "cures",
+    "real",
+    "all",
+)  # the set that judges cures, and its arms beside one for each: +<cure>
 
 
 def _named(name: str) -> str:
@@ -28,19 +32,25 @@ class Length(Section):
 class Cures(Length):
     """What may help where data are scarce: fields of the recipe that can be off, at 0 or false."""
 
-    tried: dict[str, bool | int | float]  # field: the value to try where search and recipe have it off
+    tried: dict[
+        str, bool | int | float
+    ]  # field: the value to try where search and recipe have it off
 
 
 class Set(Length):
     """Arms to compare with one another."""
 
     reference: str  # the arm that the others are compared to
-    arms: dict[Name, dict[str, Any]] = Field(min_length=2)  # name: fields of the recipe that differ from the reference's
+    arms: dict[Name, dict[str, Any]] = Field(
+        min_length=2
+    )  # name: fields of the recipe that differ from the reference's
 
     @model_validator(mode="after")
     def _reference_is_an_arm(self) -> "Set":
         if self.reference not in self.arms:
-            raise ValueError(f"reference must be one of the arms {', '.join(self.arms)}, got {self.reference!r}")
+            raise ValueError(
+                f"reference must be one of the arms {', '.join(self.arms)}, got {self.reference!r}"
+            )
         return self
 
 
@@ -54,5 +64,7 @@ class Compare(Section):
     @model_validator(mode="after")
     def _sets_have_names_of_their_own(self) -> "Compare":
         if CURES in self.sets:
-            raise ValueError(f"sets: {CURES!r} is the set that compare.{CURES} makes; got another of that name")
+            raise ValueError(
+                f"sets: {CURES!r} is the set that compare.{CURES} makes; got another of that name"
+            )
         return self

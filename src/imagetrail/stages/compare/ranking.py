@@ -32,13 +32,19 @@ class Standing:
     difference: float  # mean over seeds of the arm's score less that of the reference
     difference_low: float  # its 95 % interval
     difference_high: float
-    detectable: float  # the difference that so many seeds, as noisy as these, would have shown 4 times in 5
+    detectable: (
+        float  # the difference that so many seeds, as noisy as these, would have shown 4 times in 5
+    )
     p: float  # paired t-test, two-sided, corrected within the set (Holm)
     verdict: str  # "reference" or one of three words
 
 
 def rank(
-    scores: Mapping[str, Floats], reference: str, *, resolution: float = 0.0, words: Sequence[str] = OUTCOMES
+    scores: Mapping[str, Floats],
+    reference: str,
+    *,
+    resolution: float = 0.0,
+    words: Sequence[str] = OUTCOMES,
 ) -> list[Standing]:
     """Every arm's standing, best mean first.
 
@@ -53,7 +59,14 @@ def rank(
     for arm, p in zip(others, corrected, strict=True):
         verdicts[arm] = p, _verdict(p, float(differences[arm].mean()), words)
     standings = [
-        _standing(arm, runs, runs - scores[reference], *verdicts[arm], resolution=resolution, rivals=len(others))
+        _standing(
+            arm,
+            runs,
+            runs - scores[reference],
+            *verdicts[arm],
+            resolution=resolution,
+            rivals=len(others),
+        )
         for arm, runs in scores.items()
     ]
     return sorted(standings, key=lambda standing: -standing.mean)
@@ -65,7 +78,14 @@ def _verdict(p: float, difference: float, words: Sequence[str]) -> str:
 
 
 def _standing(
-    arm: str, runs: Floats, difference: Floats, p: float, verdict: str, *, resolution: float, rivals: int
+    arm: str,
+    runs: Floats,
+    difference: Floats,
+    p: float,
+    verdict: str,
+    *,
+    resolution: float,
+    rivals: int,
 ) -> Standing:
     low, high = mean_interval(runs)
     middle, half, detectable = float(difference.mean()), 0.0, 0.0
@@ -99,7 +119,9 @@ def paired_p(difference: Floats, resolution: float = 0.0) -> float:
     from scipy import stats
 
     error = _error(difference, resolution)
-    return float(2 * stats.t.sf(abs(difference.mean()) / error, len(difference) - 1)) if error else 0.0
+    return (
+        float(2 * stats.t.sf(abs(difference.mean()) / error, len(difference) - 1)) if error else 0.0
+    )
 
 
 @cache
@@ -115,18 +137,27 @@ def _detectable(runs: int, alpha: float) -> float:
     from scipy import optimize, stats
 
     critical, freedom = _critical(runs, alpha), runs - 1
-    return float(optimize.brentq(lambda shift: stats.nct.sf(critical, freedom, shift) - POWER, 0.0, 10 * critical))
+    return float(
+        optimize.brentq(
+            lambda shift: stats.nct.sf(critical, freedom, shift) - POWER, 0.0, 10 * critical
+        )
+    )
 
 
 def sentence(standings: Sequence[Standing], seeds: int) -> str:
     """The outcome of a set, to be quoted."""
     best, reference = standings[0], _reference(standings)
-    phrases = zip(OUTCOMES, (f"better than {reference}", f"not told apart from {reference}", "worse"), strict=True)
-    groups = {phrase: [standing.arm for standing in standings if standing.verdict == verdict] for verdict, phrase in phrases}
-    told = [f"{phrase}: {', '.join(arms)}" for phrase, arms in groups.items() if arms]
-    return (
-        f"Best on average is {best.arm} with {best.mean:.2%} ± {best.sd:.2%}; {'; '.join(told)}; {_shown(standings, seeds)}."
+    phrases = zip(
+        OUTCOMES,
+        (f"better than {reference}", f"not told apart from {reference}", "worse"),
+        strict=True,
     )
+    groups = {
+        phrase: [standing.arm for standing in standings if standing.verdict == verdict]
+        for verdict, phrase in phrases
+    }
+    told = [f"{phrase}: {', '.join(arms)}" for phrase, arms in groups.items() if arms]
+    return f"Best on average is {best.arm} with {best.mean:.2%} ± {best.sd:.2%}; {'; '.join(told)}; {_shown(standings, seeds)}."
 
 
 def cures_sentence(standings: Sequence[Standing], proven: Mapping[str, object], seeds: int) -> str:
@@ -136,9 +167,13 @@ def cures_sentence(standings: Sequence[Standing], proven: Mapping[str, object], 
         for standing in standings
         if standing.verdict != "reference"
     ]
-    used = [cure if value is True else f"{cure} {value:g}" for cure, value in proven.items() if value]
+    used = [
+        cure if value is True else f"{cure} {value:g}" for cure, value in proven.items() if value
+    ]
     dropped = [cure for cure, value in proven.items() if not value]
-    ends = [f"takes {', '.join(used)}"] * bool(used) + [f"goes without {', '.join(dropped)}"] * bool(dropped)
+    ends = [f"takes {', '.join(used)}"] * bool(used) + [
+        f"goes without {', '.join(dropped)}"
+    ] * bool(dropped)
     final = f"so the final training {' and '.join(ends)}"
     return f"Against {_reference(standings)} images alone {', '.join(told)}, {final}; {_shown(standings, seeds)}."
 

@@ -29,7 +29,15 @@ from imagetrail.compute import parallel
 from imagetrail.metrics.scores import Floats
 from imagetrail.stages.compare.arms import Contest, made_out
 from imagetrail.stages.compare.params import ALL, CURES, REAL, Compare
-from imagetrail.stages.compare.ranking import EFFECTS, HELPS, OUTCOMES, Standing, cures_sentence, rank, sentence
+from imagetrail.stages.compare.ranking import (
+    EFFECTS,
+    HELPS,
+    OUTCOMES,
+    Standing,
+    cures_sentence,
+    rank,
+    sentence,
+)
 from imagetrail.tracking import live, store
 from imagetrail.training import checkpoints
 from imagetrail.training.data import Experiment, open_experiment
@@ -44,10 +52,19 @@ Rows = list[dict[str, Any]]
 def run() -> dict[str, float]:
     compare, seed = load(Compare, "compare"), load(int, "seed")
     base, data = best_recipe(epochs=1), open_experiment()
-    contests = made_out(compare, base, "params.yaml: compare", prepared=lambda cure: _prepared(data, cure))
+    contests = made_out(
+        compare, base, "params.yaml: compare", prepared=lambda cure: _prepared(data, cure)
+    )
     inputs = pipeline.inputs("compare")
-    facts = {"inputs": inputs, "compare": compare.model_dump(), "base": base.model_dump(), "seed": seed}
-    jobs = _jobs(contests, range(seed, seed + compare.seeds), inputs, checkpoints.folder("compare", facts))
+    facts = {
+        "inputs": inputs,
+        "compare": compare.model_dump(),
+        "base": base.model_dump(),
+        "seed": seed,
+    }
+    jobs = _jobs(
+        contests, range(seed, seed + compare.seeds), inputs, checkpoints.folder("compare", facts)
+    )
     rows: Rows = []
     curves: Rows = []
     with live.running("compare", {"seeds": compare.seeds}) as log:
@@ -55,10 +72,17 @@ def run() -> dict[str, float]:
             history = done or _guessing(job.recipe, classes=len(data.train.classes))
             for contest, arm in _arms_of(job, contests):
                 which = {"set": contest.name, "arm": arm, "seed": job.seed}
-                rows.append(which | {score: history[-1][score] for score in ("valid_top1", "valid_loss")})
+                rows.append(
+                    which | {score: history[-1][score] for score in ("valid_top1", "valid_loss")}
+                )
                 curves += [which | epoch for epoch in history]
-                log.part(store.arm_part(rows[-1], job.recipe.model_dump(), history), times(job.history))
-                print(f"{contest.name}: {arm}, seed {job.seed}: {rows[-1]['valid_top1']:.2%}", flush=True)
+                log.part(
+                    store.arm_part(rows[-1], job.recipe.model_dump(), history), times(job.history)
+                )
+                print(
+                    f"{contest.name}: {arm}, seed {job.seed}: {rows[-1]['valid_top1']:.2%}",
+                    flush=True,
+                )
         ranking = judged(rows, contests, images=len(data.valid))
         _write(rows, curves, contests, ranking)
     print("\n".join(f"{row['set']}: {row['verdict']}" for row in ranking["sets"]))
@@ -75,10 +99,18 @@ def _prepared(data: Experiment, cure: str) -> bool:
     return there.get(cure, True)
 
 
-def _jobs(contests: Sequence[Contest], seeds: Iterable[int], inputs: dict[str, str], state: Path) -> list[Job]:
+def _jobs(
+    contests: Sequence[Contest], seeds: Iterable[int], inputs: dict[str, str], state: Path
+) -> list[Job]:
     """Every training once, seed by seed."""
-    different = dict.fromkeys((recipe, contest.images) for contest in contests for recipe in contest.arms.values())
-    return [Job(inputs, recipe, images, seed, recipe.epochs, state) for seed in seeds for recipe, images in different]
+    different = dict.fromkeys(
+        (recipe, contest.images) for contest in contests for recipe in contest.arms.values()
+    )
+    return [
+        Job(inputs, recipe, images, seed, recipe.epochs, state)
+        for seed in seeds
+        for recipe, images in different
+    ]
 
 
 def _arms_of(job: Job, contests: Sequence[Contest]) -> Iterator[tuple[Contest, str]]:
@@ -91,7 +123,9 @@ def _arms_of(job: Job, contests: Sequence[Contest]) -> Iterator[tuple[Contest, s
 
 def _guessing(recipe: Recipe, classes: int) -> list[dict[str, float]]:
     """What a training that diverged has learned: nothing."""
-    return [as_row(Epoch(recipe.epochs, math.log(classes), math.log(classes), 1 / classes, recipe.lr))]
+    return [
+        as_row(Epoch(recipe.epochs, math.log(classes), math.log(classes), 1 / classes, recipe.lr))
+    ]
 
 
 def judged(rows: Rows, contests: Sequence[Contest], *, images: int) -> dict[str, Any]:
@@ -104,17 +138,34 @@ def judged(rows: Rows, contests: Sequence[Contest], *, images: int) -> dict[str,
     proven: dict[str, Any] = {}
     for contest in contests:
         scores = {arm: _scores(rows, contest.name, arm) for arm in contest.arms}
-        seeds, length = len(scores[contest.reference]), {"epochs": contest.epochs, "images": contest.images}
+        seeds, length = (
+            len(scores[contest.reference]),
+            {"epochs": contest.epochs, "images": contest.images},
+        )
         words = EFFECTS if contest.name == CURES else OUTCOMES
         standings = rank(scores, contest.reference, resolution=1 / images, words=words)
         verdict = sentence(standings, seeds)
         if contest.name == CURES:
             proven = _proven(contest, standings)
             verdict = cures_sentence(standings, proven, seeds)
-        sets.append({"set": contest.name, "reference": contest.reference, "verdict": verdict, "seeds": seeds, **length})
+        sets.append(
+            {
+                "set": contest.name,
+                "reference": contest.reference,
+                "verdict": verdict,
+                "seeds": seeds,
+                **length,
+            }
+        )
         arms += [{"set": contest.name} | asdict(standing) for standing in standings]
     verdict = " ".join(row["verdict"] for row in sets)
-    return {"metric": "valid_top1", "verdict": verdict, "proven": proven, "sets": sets, "arms": arms}
+    return {
+        "metric": "valid_top1",
+        "verdict": verdict,
+        "proven": proven,
+        "sets": sets,
+        "arms": arms,
+    }
 
 
 def _scores(rows: Rows, name: str, arm: str) -> Floats:
@@ -125,14 +176,20 @@ def _proven(contest: Contest, standings: Sequence[Standing]) -> dict[str, Any]:
     """Each cure's value in the final training: the one tried if it helps, else off."""
     helping = [standing.arm for standing in standings if standing.verdict == HELPS]
     cures = [arm.removeprefix("+") for arm in contest.arms if arm not in (REAL, ALL)]
-    return {cure: getattr(contest.arms[f"+{cure}" if f"+{cure}" in helping else REAL], cure) for cure in cures}
+    return {
+        cure: getattr(contest.arms[f"+{cure}" if f"+{cure}" in helping else REAL], cure)
+        for cure in cures
+    }
 
 
 def _write(rows: Rows, curves: Rows, contests: Sequence[Contest], ranking: dict[str, Any]) -> None:
     folder = paths.artifacts("compare")
     write_csv(folder / "results.csv", rows)
     write_csv(folder / "history.csv", curves)
-    recipes = {contest.name: {arm: recipe.model_dump() for arm, recipe in contest.arms.items()} for contest in contests}
+    recipes = {
+        contest.name: {arm: recipe.model_dump() for arm, recipe in contest.arms.items()}
+        for contest in contests
+    }
     write_json(folder / "recipes.json", recipes)
     write_json(folder / "ranking.json", ranking)
     with replacing(paths.CURES) as temporary:

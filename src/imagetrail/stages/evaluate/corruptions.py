@@ -25,7 +25,9 @@ def blur(images: Images, strength: int, rng: np.random.Generator) -> Images:  # 
     sigma = strength * max(0.4, 0.025 * images.shape[1])
 
     def soften(image: Images, _: int) -> Images:
-        return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE), np.uint8)
+        return np.asarray(
+            cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE), np.uint8
+        )
 
     return _each(images, soften)
 
@@ -34,7 +36,9 @@ def shift(images: Images, strength: int, rng: np.random.Generator) -> Images:
     """Moved by 7, 14 or 21 % of the side (1, 2 or 3 pixels at least) in one of eight directions; the border is repeated."""
     count, height, width = images.shape[:3]
     direction = rng.integers(0, 8, count)
-    sides = np.array([(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)])[direction]
+    sides = np.array([(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)])[
+        direction
+    ]
     moves = sides * max(strength, round(0.07 * strength * height))
     rows = (np.arange(height) - moves[:, :1]).clip(0, height - 1)
     columns = (np.arange(width) - moves[:, 1:]).clip(0, width - 1)
@@ -50,7 +54,10 @@ def rotation(images: Images, strength: int, rng: np.random.Generator) -> Images:
 
     def turn(image: Images, i: int) -> Images:
         matrix = cv2.getRotationMatrix2D(middle, float(angles[i]), 1.0)
-        return np.asarray(cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE), np.uint8)
+        return np.asarray(
+            cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE),
+            np.uint8,
+        )
 
     return _each(images, turn)
 
@@ -67,7 +74,9 @@ def occlusion(images: Images, strength: int, rng: np.random.Generator) -> Images
     side = round((0.25, 0.4, 0.55)[strength - 1] * min(height, width))
     top, left = rng.integers(0, height - side + 1, count), rng.integers(0, width - side + 1, count)
     rows, columns = np.arange(height) - top[:, None], np.arange(width) - left[:, None]
-    hidden = ((rows >= 0) & (rows < side))[:, :, None] & ((columns >= 0) & (columns < side))[:, None, :]
+    hidden = ((rows >= 0) & (rows < side))[:, :, None] & ((columns >= 0) & (columns < side))[
+        :, None, :
+    ]
     return np.where(hidden[..., None], np.uint8(128), images)
 
 
@@ -77,7 +86,9 @@ def jpeg(images: Images, strength: int, rng: np.random.Generator) -> Images:  # 
 
     def squeeze(image: Images, _: int) -> Images:
         saved = cv2.imencode(".jpg", image[..., ::-1], quality)[1]  # OpenCV has blue first
-        return np.asarray(cv2.imdecode(saved, cv2.IMREAD_UNCHANGED), np.uint8).reshape(image.shape)[..., ::-1]
+        return np.asarray(cv2.imdecode(saved, cv2.IMREAD_UNCHANGED), np.uint8).reshape(image.shape)[
+            ..., ::-1
+        ]
 
     return _each(images, squeeze)
 

@@ -23,10 +23,17 @@ def groups(test: Samples, columns: Sequence[str]) -> dict[str, list[str]]:
     for column in columns:
         if column not in test.index.column_names:
             names = test.index.column_names
-            raise UserError(f"params.yaml: evaluate.slices: unknown column {column!r}; {alternatives(column, names)}")
+            raise UserError(
+                f"params.yaml: evaluate.slices: unknown column {column!r}; {alternatives(column, names)}"
+            )
     kinds = [test.classes[label] for label in test.labels]
-    sources = [_folder(source, kind) for source, kind in zip(test.column("source"), kinds, strict=True)]
-    further = {name: ["" if value is None else str(value) for value in test.column(name)] for name in columns}
+    sources = [
+        _folder(source, kind) for source, kind in zip(test.column("source"), kinds, strict=True)
+    ]
+    further = {
+        name: ["" if value is None else str(value) for value in test.column(name)]
+        for name in columns
+    }
     return {"class": kinds, "source": sources, **further}
 
 
@@ -44,9 +51,20 @@ def judge(groups: Mapping[str, Sequence[str]], right: NDArray[np.bool_]) -> list
     for column, values in groups.items():
         names, which, counts = np.unique(np.array(values), return_inverse=True, return_counts=True)
         hits = np.bincount(which, right).astype(np.int64)
-        for name, count, *shares in zip(names, counts, hits / counts, *intervals.wilson(hits, counts), strict=True):
+        for name, count, *shares in zip(
+            names, counts, hits / counts, *intervals.wilson(hits, counts), strict=True
+        ):
             top1, low, high = (round(float(share), 6) for share in shares)
-            rows.append({"column": column, "value": str(name), "images": int(count), "top1": top1, "low": low, "high": high})
+            rows.append(
+                {
+                    "column": column,
+                    "value": str(name),
+                    "images": int(count),
+                    "top1": top1,
+                    "low": low,
+                    "high": high,
+                }
+            )
     return rows
 
 
@@ -55,10 +73,14 @@ def by_class(probabilities: Floats, test: Samples) -> list[dict[str, Any]]:
     table = scores.confusion(probabilities, test.labels)
     right, labelled, predicted = table.diagonal(), table.sum(1), table.sum(0)
     rows: list[dict[str, Any]] = [
-        {"class": name, "images": int(count)} for name, count in zip(test.classes, labelled, strict=True)
+        {"class": name, "images": int(count)}
+        for name, count in zip(test.classes, labelled, strict=True)
     ]
     for name, count in (("precision", predicted), ("recall", labelled)):
         low, high = intervals.wilson(right, count)
         for row, *values in zip(rows, right / np.maximum(count, 1), low, high, strict=True):
-            row |= {f"{name}{end}": round(float(value), 6) for end, value in zip(("", "_low", "_high"), values, strict=True)}
+            row |= {
+                f"{name}{end}": round(float(value), 6)
+                for end, value in zip(("", "_low", "_high"), values, strict=True)
+            }
     return rows

@@ -40,7 +40,9 @@ def run() -> dict[str, float]:
     groups = slices.groups(test, params.slices)
     calibrate = calibration.fit(_logits(model, valid.images), valid.labels)
     # rounded as predictions.parquet has them, so that every figure can be had from there to the last digit
-    probabilities = scores.softmax(_logits(model, test.images)).astype(np.float32).astype(np.float64)
+    probabilities = (
+        scores.softmax(_logits(model, test.images)).astype(np.float32).astype(np.float64)
+    )
     calibrated = calibrate(np.log(np.maximum(probabilities, TINY)))
 
     def answer(images: Images) -> Floats:
@@ -78,8 +80,14 @@ def measure(
 ) -> dict[str, float]:
     """Every metric with its 95 % interval, and those of confidence a second time, after calibration."""
     k = min(5, probabilities.shape[1] - 1)
-    judged = {name: (metric, probabilities) for name, metric in (scores.METRICS | {"topk": scores.top(k)}).items()}
-    judged |= {f"{name}_calibrated": (scores.METRICS[name], calibrated) for name in ("log_loss", "brier", "ece")}
+    judged = {
+        name: (metric, probabilities)
+        for name, metric in (scores.METRICS | {"topk": scores.top(k)}).items()
+    }
+    judged |= {
+        f"{name}_calibrated": (scores.METRICS[name], calibrated)
+        for name in ("log_loss", "brier", "ece")
+    }
     ends = intervals.bootstrap(judged, labels, generator(seed, "bootstrap"), draws=draws)
     found: dict[str, float] = {"n": len(labels), "k": k}
     for name, (metric, values) in judged.items():
@@ -101,44 +109,72 @@ def _robustness(answer: Answer, test: Samples, params: Evaluate, seed: int) -> d
         images = test.gather(chosen[part])
         clean += int((answer(images).argmax(1) == labels[part]).sum())
         for i, (name, strength) in enumerate(kinds):
-            corrupted = CORRUPTIONS[name](images, strength, generator(seed, "corrupt", name, strength, start))
+            corrupted = CORRUPTIONS[name](
+                images, strength, generator(seed, "corrupt", name, strength, start)
+            )
             right[part, i] = answer(corrupted).argmax(1) == labels[part]
             examples += [corrupted[0]] if start == 0 else []
-    top1, (low, high) = right.mean(0), intervals.wilson(right.sum(0), np.full(len(kinds), len(chosen)))
+    top1, (low, high) = (
+        right.mean(0),
+        intervals.wilson(right.sum(0), np.full(len(kinds), len(chosen))),
+    )
     figures = np.stack([top1, low, high], 1).round(6).tolist()
     rows = [
-        {"corruption": name, "strength": strength, **dict(zip(("top1", "low", "high"), shares, strict=True))}
+        {
+            "corruption": name,
+            "strength": strength,
+            **dict(zip(("top1", "low", "high"), shares, strict=True)),
+        }
         for (name, strength), shares in zip(kinds, figures, strict=True)
     ]
     folder = paths.artifacts("evaluate")
     write_csv(folder / "robustness.csv", rows)
-    captions = [f"{name} {strength}: {share:.1%}" for (name, strength), share in zip(kinds, top1, strict=True)]
+    captions = [
+        f"{name} {strength}: {share:.1%}"
+        for (name, strength), share in zip(kinds, top1, strict=True)
+    ]
     with replacing(folder / "robustness.png") as temporary:
         charts.gallery(examples, captions, temporary, columns=len(CORRUPTIONS))
     wrong = 1 - right.mean(1, keepdims=True)
-    ends = intervals.interval(intervals.resampled(wrong, generator(seed, "bootstrap"), draws=params.bootstrap))
+    ends = intervals.interval(
+        intervals.resampled(wrong, generator(seed, "bootstrap"), draws=params.bootstrap)
+    )
     names = ("mean_corruption_error", "mean_corruption_error_low", "mean_corruption_error_high")
-    return {"top1_clean_subset": clean / len(chosen), **dict(zip(names, (float(wrong.mean()), *ends), strict=True))}
+    return {
+        "top1_clean_subset": clean / len(chosen),
+        **dict(zip(names, (float(wrong.mean()), *ends), strict=True)),
+    }
 
 
 def _unknown(name: str, shape: tuple[int, int, int], seed: int) -> Images:
     """Pictures of another data set, of its test set if it has one, brought to our size and colour."""
     pictures = datasets.read(name, paths.UNKNOWN / name)
-    held_out = [i for i, split in enumerate(pictures.splits) if split == "test"] or list(range(len(pictures)))
+    held_out = [i for i, split in enumerate(pictures.splits) if split == "test"] or list(
+        range(len(pictures))
+    )
     order = generator(seed, "unknown").permutation(len(held_out))[:UNKNOWN]
     return np.stack(list(pictures.readable([held_out[i] for i in order], shape)))
 
 
 def _write_predictions(path: Path, probabilities: Floats, test: Samples) -> None:
-    columns: dict[str, Any] = {"id": test.index["id"], "label": test.labels, "predicted": probabilities.argmax(1)}
-    columns |= {f"p_{name}": probabilities[:, i].astype(np.float32) for i, name in enumerate(test.classes)}
+    columns: dict[str, Any] = {
+        "id": test.index["id"],
+        "label": test.labels,
+        "predicted": probabilities.argmax(1),
+    }
+    columns |= {
+        f"p_{name}": probabilities[:, i].astype(np.float32) for i, name in enumerate(test.classes)
+    }
     with replacing(path) as temporary:
         pq.write_table(pa.table(columns), temporary)
 
 
 def _write_curves(folder: Path, probabilities: Floats, calibrated: Floats, test: Samples) -> None:
     table, names = scores.confusion(probabilities, test.labels), test.classes
-    rows = [{"label": name, **dict(zip(names, row.tolist(), strict=True))} for name, row in zip(names, table, strict=True)]
+    rows = [
+        {"label": name, **dict(zip(names, row.tolist(), strict=True))}
+        for name, row in zip(names, table, strict=True)
+    ]
     write_csv(folder / "confusion.csv", rows)
     with replacing(folder / "confusion.png") as temporary:
         charts.confusion(table, names, temporary)
@@ -149,10 +185,18 @@ def _write_curves(folder: Path, probabilities: Floats, calibrated: Floats, test:
     with replacing(folder / "reliability.png") as temporary:
         charts.reliability(curves, temporary)
     confidence, accuracy = scores.coverage(calibrated, test.labels)
-    answered = np.unique(np.ceil(np.arange(1, 101) / 100 * len(test)).astype(int))  # images, in steps of 1 %
+    answered = np.unique(
+        np.ceil(np.arange(1, 101) / 100 * len(test)).astype(int)
+    )  # images, in steps of 1 %
     points = [
-        {"coverage": round(count / len(test), 6), "threshold": round(float(threshold), 6), "top1": round(float(top1), 6)}
-        for count, threshold, top1 in zip(answered, confidence[answered - 1], accuracy[answered - 1], strict=True)
+        {
+            "coverage": round(count / len(test), 6),
+            "threshold": round(float(threshold), 6),
+            "top1": round(float(top1), 6),
+        }
+        for count, threshold, top1 in zip(
+            answered, confidence[answered - 1], accuracy[answered - 1], strict=True
+        )
     ]
     write_csv(folder / "coverage.csv", points)
     with replacing(folder / "coverage.png") as temporary:
@@ -166,6 +210,9 @@ def _draw_mistakes(path: Path, probabilities: Floats, test: Samples) -> None:
     order = wrong[np.argsort(-probabilities[wrong].max(1), kind="stable")]
     shown = (order if len(order) else np.arange(len(test)))[:MISTAKES]
     names = test.classes
-    captions = [f"{names[test.labels[i]]}\nas {names[predicted[i]]}, {probabilities[i].max():.1%}" for i in shown]
+    captions = [
+        f"{names[test.labels[i]]}\nas {names[predicted[i]]}, {probabilities[i].max():.1%}"
+        for i in shown
+    ]
     with replacing(path) as temporary:
         charts.gallery([test.images[i] for i in shown], captions, temporary)

@@ -15,7 +15,9 @@ def grad_cam(model: Classifier, images: Tensor, targets: Tensor) -> Tensor | Non
     convolutions = [layer for layer in model.network.modules() if isinstance(layer, nn.Conv2d)]
     if not convolutions:
         return None
-    cam = captum.attr.LayerGradCam(model, convolutions[-1]).attribute(images.float(), targets, relu_attributions=True)
+    cam = captum.attr.LayerGradCam(model, convolutions[-1]).attribute(
+        images.float(), targets, relu_attributions=True
+    )
     resized = captum.attr.LayerAttribution.interpolate(cam.detach(), images.shape[1:3], "bilinear")
     return _scaled(resized[:, 0])
 
@@ -33,11 +35,18 @@ METHODS = {"grad_cam": grad_cam, "integrated_gradients": integrated_gradients}
 
 
 @torch.no_grad()
-def deletion_drop(model: Classifier, images: Tensor, targets: Tensor, saliency: Tensor, share: float) -> float:
+def deletion_drop(
+    model: Classifier, images: Tensor, targets: Tensor, saliency: Tensor, share: float
+) -> float:
     """How far the target's probability falls, on average, when the most salient `share` of pixels becomes the mean."""
     count = max(1, int(share * saliency[0].numel()))
     chosen = saliency.flatten(1).topk(count).indices
-    mask = torch.zeros(saliency.flatten(1).shape).scatter(1, chosen, 1.0).bool().reshape(saliency.shape)
+    mask = (
+        torch.zeros(saliency.flatten(1).shape)
+        .scatter(1, chosen, 1.0)
+        .bool()
+        .reshape(saliency.shape)
+    )
     erased = torch.where(mask[..., None], model.mean, images.float())
     before, after = model(images).softmax(1), model(erased).softmax(1)
     return float((before - after).gather(1, targets[:, None]).mean())

@@ -18,7 +18,12 @@ from imagetrail.stages.explain.params import Explain
 def run() -> dict[str, float]:
     params = load(Explain, "explain")
     model, test = weights.load(paths.ARTIFACTS / "train"), samples.read(paths.TEST)
-    chosen = np.concatenate([np.flatnonzero(test.labels == label)[: params.per_class] for label in range(len(test.classes))])
+    chosen = np.concatenate(
+        [
+            np.flatnonzero(test.labels == label)[: params.per_class]
+            for label in range(len(test.classes))
+        ]
+    )
     images = torch.from_numpy(test.images[chosen])
     with torch.no_grad():
         predicted = model(images).argmax(1)
@@ -27,12 +32,16 @@ def run() -> dict[str, float]:
     folder = paths.artifacts("explain")
     for name, saliency in found.items():
         with replacing(folder / "maps" / f"{name}.png") as temporary:
-            charts.saliency(images.numpy(), saliency.numpy(), _titles(test, chosen, predicted), temporary)
+            charts.saliency(
+                images.numpy(), saliency.numpy(), _titles(test, chosen, predicted), temporary
+            )
     scores = _scores(model, images, predicted, found, params)
     write_json(folder / "scores.json", scores)
     for name in found:
         drop, other = scores[f"{name}_drop"], scores[f"{name}_other_drop"]
-        print(f"{name}: erasing {params.share:.0%} of the pixels costs {drop:.1%}, by another picture's map {other:.1%}")
+        print(
+            f"{name}: erasing {params.share:.0%} of the pixels costs {drop:.1%}, by another picture's map {other:.1%}"
+        )
     return {"images": len(images)}
 
 
@@ -45,7 +54,11 @@ def _titles(test: Samples, chosen: NDArray[np.int64], predicted: torch.Tensor) -
 
 
 def _scores(
-    model: Classifier, images: torch.Tensor, targets: torch.Tensor, maps: dict[str, torch.Tensor], params: Explain
+    model: Classifier,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    maps: dict[str, torch.Tensor],
+    params: Explain,
 ) -> dict[str, float]:
     """The fall in probability when the pixels a method points at are erased, and when another picture's map is used.
 
@@ -54,5 +67,7 @@ def _scores(
     scores = {"share": params.share}
     for name, saliency in maps.items():
         for kind, used in (("drop", saliency), ("other_drop", saliency.roll(params.per_class, 0))):
-            scores[f"{name}_{kind}"] = round(attribution.deletion_drop(model, images, targets, used, params.share), 6)
+            scores[f"{name}_{kind}"] = round(
+                attribution.deletion_drop(model, images, targets, used, params.share), 6
+            )
     return scores

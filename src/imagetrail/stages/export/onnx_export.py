@@ -37,7 +37,9 @@ class Deployed(nn.Module):
     def __init__(self, model: Classifier, calibration: Calibration) -> None:
         super().__init__()
         self.model, self.calibration = copy.deepcopy(model).cpu(), calibration
-        self.mean, self.std = (values.reshape(-1, 1, 1) for values in (self.model.mean, self.model.std))
+        self.mean, self.std = (
+            values.reshape(-1, 1, 1) for values in (self.model.mean, self.model.std)
+        )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         network = self.model.network
@@ -45,12 +47,18 @@ class Deployed(nn.Module):
         normal = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
         features: Tensor = network[:-1](normal)
         logs = network[-1](features).log_softmax(1)
-        probabilities: Tensor = ((logs - self.calibration.bend * logs**2) / self.calibration.temperature).softmax(1)
+        probabilities: Tensor = (
+            (logs - self.calibration.bend * logs**2) / self.calibration.temperature
+        ).softmax(1)
         return probabilities, features
 
 
 def to_onnx(
-    model: Classifier, path: Path, *, calibration: Calibration = AS_TRAINED, facts: Mapping[str, str] | None = None
+    model: Classifier,
+    path: Path,
+    *,
+    calibration: Calibration = AS_TRAINED,
+    facts: Mapping[str, str] | None = None,
 ) -> None:
     """Writes `model` in float32, for any batch size; `facts` join its metadata."""
     spec = model.spec
@@ -69,7 +77,11 @@ def to_onnx(
     assert program is not None
     own = {"classes": json.dumps(spec.classes), "model": spec.model}
     own |= {name: str(value) for name, value in asdict(calibration).items()}
-    _write(program.model_proto, own | {"producer": PRODUCER, "version": version("imagetrail")} | dict(facts or {}), path)
+    _write(
+        program.model_proto,
+        own | {"producer": PRODUCER, "version": version("imagetrail")} | dict(facts or {}),
+        path,
+    )
 
 
 def quantise(float32: Path, calibration: Samples, path: Path) -> None:
@@ -80,10 +92,14 @@ def quantise(float32: Path, calibration: Samples, path: Path) -> None:
     metadata = {entry.key: entry.value for entry in onnx.load(float32).metadata_props}
     with replacing(path) as temporary:
         prepared = temporary.with_suffix(".prepared")
-        logging.getLogger().setLevel(logging.ERROR)  # onnxruntime's quantiser logs advice to the root logger
+        logging.getLogger().setLevel(
+            logging.ERROR
+        )  # onnxruntime's quantiser logs advice to the root logger
         try:
             quant_pre_process(str(float32), str(prepared), skip_symbolic_shape=True)
-            first = [node.name for node in onnx.load(prepared).graph.node if node.op_type == "Conv"][:1]
+            first = [
+                node.name for node in onnx.load(prepared).graph.node if node.op_type == "Conv"
+            ][:1]
             quantization.quantize_static(
                 str(prepared),
                 str(temporary),
@@ -99,7 +115,12 @@ def quantise(float32: Path, calibration: Samples, path: Path) -> None:
 
 
 def _write(proto: onnx.ModelProto, metadata: dict[str, str], path: Path) -> None:
-    for node in [*proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output]:
+    for node in [
+        *proto.graph.node,
+        *proto.graph.value_info,
+        *proto.graph.input,
+        *proto.graph.output,
+    ]:
         del node.metadata_props[:]  # the exporter leaves stack traces, with paths of this machine
         node.doc_string = ""
     del proto.metadata_props[:]
@@ -135,14 +156,18 @@ def answers_alone(path: Path, images: Images) -> NDArray[np.float32]:
     Raises UserError if it cannot load the file.
     """
     command = [sys.executable, "-I", "-c", ALONE, str(path.resolve())]
-    done = subprocess.run(command, input=np.ascontiguousarray(images).tobytes(), capture_output=True, cwd="/")
+    done = subprocess.run(
+        command, input=np.ascontiguousarray(images).tobytes(), capture_output=True, cwd="/"
+    )
     if done.returncode:
         told = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason told"]
         raise UserError(f"{path} cannot be used by onnxruntime alone: {told[-1]}")
     return np.frombuffer(done.stdout, np.float32).reshape(len(images), -1)
 
 
-def latency(model: Model, images: Images, *, most: int = 300, seconds: float = 0.5) -> tuple[float, float]:
+def latency(
+    model: Model, images: Images, *, most: int = 300, seconds: float = 0.5
+) -> tuple[float, float]:
     """Median and 99th percentile of the milliseconds that a batch takes: of `most` runs, or as many as `seconds` allow."""
     for _ in range(3):
         model.run(images, batch_size=len(images))
@@ -168,11 +193,18 @@ def choose(files: Sequence[File], budget: Budget) -> File:
     """The smallest file within the budget; raises UserError if there is none."""
 
     def within(file: File) -> bool:
-        pairs = ((file.ms, budget.max_ms), (file.bytes / 1e6, budget.max_mb), (file.loss, budget.max_loss))
+        pairs = (
+            (file.ms, budget.max_ms),
+            (file.bytes / 1e6, budget.max_mb),
+            (file.loss, budget.max_loss),
+        )
         return all(bound is None or value <= bound for value, bound in pairs)
 
     fitting = [file for file in files if within(file)]
     if not fitting:
-        told = "; ".join(f"{file.name} {file.bytes / 1e6:.2f} MB, {file.ms:.2f} ms, loss {file.loss:.2%}" for file in files)
+        told = "; ".join(
+            f"{file.name} {file.bytes / 1e6:.2f} MB, {file.ms:.2f} ms, loss {file.loss:.2%}"
+            for file in files
+        )
         raise UserError(f"params.yaml: export.budget: no file is within it: {told}")
     return min(fitting, key=lambda file: file.bytes)

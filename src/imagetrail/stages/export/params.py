@@ -17,7 +17,9 @@ class Budget(Section):
 
     max_ms: float | None  # median of a single picture on one thread: what a clock says decides
     max_mb: float | None  # 10⁶ bytes
-    max_loss: float | None  # share of the validation images, net, that float32 gets right and the file does not
+    max_loss: (
+        float | None
+    )  # share of the validation images, net, that float32 gets right and the file does not
 
 
 class Export(Section):

@@ -38,7 +38,10 @@ REFERENCE = 2000  # validation images whose features are kept
 
 def run() -> dict[str, float]:
     params, seed = load(Export, "export"), load(int, "seed")
-    facts = {"data": pipeline.data_version() or "unknown", "licence": datasets.DATASETS[load(str, "data.name")].licence}
+    facts = {
+        "data": pipeline.data_version() or "unknown",
+        "licence": datasets.DATASETS[load(str, "data.name")].licence,
+    }
     train, valid, test = (samples.read(folder) for folder in (paths.TRAIN, paths.VALID, paths.TEST))
     folder = paths.artifacts("export")
     model = weights.load(paths.ARTIFACTS / "train")
@@ -50,16 +53,30 @@ def run() -> dict[str, float]:
     if params.student:
         files["student"] = folder / "student" / "model.int8.onnx"
         student, history = _distil(model, params.student, train, valid, seed)
-        expected["student"] = _write(student, folder / "student" / "model.onnx", files["student"], facts, params, seed)
+        expected["student"] = _write(
+            student, folder / "student" / "model.onnx", files["student"], facts, params, seed
+        )
     write_json(folder / "student" / "history.json", history)
     opened = {kind: _open(path, valid) for kind, path in files.items()}
-    timing = {key: value for kind, path in files.items() for key, value in _time(kind, path, test).items()}
+    timing = {
+        key: value for kind, path in files.items() for key, value in _time(kind, path, test).items()
+    }
     rows = _judge(files, opened, expected, valid, test)
     chosen = onnx_export.choose(
-        [File(row["format"], row["bytes"], timing[f"{row['format']}_ms_batch1"], -row["valid_difference"]) for row in rows],
+        [
+            File(
+                row["format"],
+                row["bytes"],
+                timing[f"{row['format']}_ms_batch1"],
+                -row["valid_difference"],
+            )
+            for row in rows
+        ],
         params.budget,
     )
-    write_json(folder / "export.json", [row | {"chosen": row["format"] == chosen.name} for row in rows])
+    write_json(
+        folder / "export.json", [row | {"chosen": row["format"] == chosen.name} for row in rows]
+    )
     _write_reference(folder / "reference.npz", opened[chosen.name], valid, seed)
     _write_trained_on(folder / "trained_on.parquet", train, valid, samples.read(paths.RELATED))
     _tell(rows, timing, chosen.name, params.budget)
@@ -84,7 +101,9 @@ def _write(
             f"{float32} differs from the trained model by {difference:.2g} in probability, more than {params.tolerance:g}"
         )
     chosen = np.sort(generator(seed, "calibration").permutation(len(train))[: params.calibration])
-    onnx_export.quantise(float32, Samples(train.images[chosen], train.index.take(chosen), train.classes), int8)
+    onnx_export.quantise(
+        float32, Samples(train.images[chosen], train.index.take(chosen), train.classes), int8
+    )
     return told
 
 
@@ -97,11 +116,20 @@ def _distil(
 ) -> tuple[Classifier, list[dict[str, float]]]:
     """A narrower network that learns the teacher's probabilities instead of the labels (arXiv:1503.02531)."""
     told = read_yaml(paths.ARTIFACTS / "train" / "recipe.json")
-    changes = {"width": student.width, "epochs": student.epochs, "label_smoothing": 0.0, "augmented": 0.0, "synthetic": 0.0}
+    changes = {
+        "width": student.width,
+        "epochs": student.epochs,
+        "label_smoothing": 0.0,
+        "augmented": 0.0,
+        "synthetic": 0.0,
+    }
     recipe = check(Recipe, told | changes, "params.yaml: export.student")
     begun = loop.start(recipe, train, seed=derive(seed, "student"))
     begun.teacher = teacher.to(begun.machine.device)
-    history = [as_row(epoch) for epoch in loop.fit(begun, Mixture(train, repeat_to=recipe.repeat_to), valid)]
+    history = [
+        as_row(epoch)
+        for epoch in loop.fit(begun, Mixture(train, repeat_to=recipe.repeat_to), valid)
+    ]
     return begun.outcome.cpu(), history
 
 
@@ -109,12 +137,18 @@ def _open(path: Path, valid: Samples) -> Model:
     """The model in a file that a clean process could use as well."""
     model, few = onnx_model.load(path), valid.images[:QUERIED]
     if not np.allclose(onnx_export.answers_alone(path, few), model.predict(few), atol=1e-4):
-        raise UserError(f"{path} answers otherwise in a process of its own than here; run `imagetrail export` again")
+        raise UserError(
+            f"{path} answers otherwise in a process of its own than here; run `imagetrail export` again"
+        )
     return model
 
 
 def _judge(
-    files: dict[str, Path], opened: dict[str, Model], expected: dict[str, NDArray[np.float64]], valid: Samples, test: Samples
+    files: dict[str, Path],
+    opened: dict[str, Model],
+    expected: dict[str, NDArray[np.float64]],
+    valid: Samples,
+    test: Samples,
 ) -> list[dict[str, Any]]:
     """A row a file; differences are to float32 on the same images, positive where the file is better.
 
@@ -130,7 +164,10 @@ def _judge(
         )
         difference, low, high = significance.paired_interval(right[kind][1], right["float32"][1])
         figures = {
-            **{name: scores.METRICS[name](probabilities, test.labels) for name in ("top1", "log_loss")},
+            **{
+                name: scores.METRICS[name](probabilities, test.labels)
+                for name in ("top1", "log_loss")
+            },
             "top1_difference": difference,
             "top1_difference_low": low,
             "top1_difference_high": high,
@@ -160,7 +197,11 @@ def _write_reference(path: Path, model: Model, valid: Samples, seed: int) -> Non
     chosen = np.sort(generator(seed, "reference").permutation(len(valid))[:REFERENCE])
     probabilities, features = model.run(valid.images[chosen])
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, features=features, counts=np.bincount(probabilities.argmax(1), minlength=len(valid.classes)))
+        np.savez(
+            file,
+            features=features,
+            counts=np.bincount(probabilities.argmax(1), minlength=len(valid.classes)),
+        )
 
 
 def _write_trained_on(path: Path, *parts: Samples) -> None:
@@ -171,7 +212,9 @@ def _write_trained_on(path: Path, *parts: Samples) -> None:
         pq.write_table(pa.table({"id": ids, "fingerprint": prints}), temporary)
 
 
-def _tell(rows: list[dict[str, Any]], timing: dict[str, float], chosen: str, budget: Budget) -> None:
+def _tell(
+    rows: list[dict[str, Any]], timing: dict[str, float], chosen: str, budget: Budget
+) -> None:
     for row in rows:
         kind = row["format"]
         speed = f"{timing[f'{kind}_ms_batch1']:.2f} ms a picture, {256e3 / timing[f'{kind}_ms_batch256']:,.0f} a second"

@@ -13,4 +13,6 @@ def check_others(names: Sequence[str], dataset: str, key: str) -> None:
         raise UserError(f"params.yaml: {key}: a data set is named twice in {', '.join(names)}")
     for name in names:
         if name == dataset or not choose(DATASETS, name, f"data set in {key}").files:
-            raise UserError(f"params.yaml: {key}: {name!r} does not do; name a published data set other than {dataset!r}")
+            raise UserError(
+                f"params.yaml: {key}: {name!r} does not do; name a published data set other than {dataset!r}"
+            )

@@ -27,13 +27,17 @@ def run() -> None:
 
 def _fetch_others(names: Sequence[str], own: Path, folder: Path) -> list[dict[str, Any]]:
     with replacing(folder) as temporary:
-        write_json(temporary / "datasets.json", list(names))  # an out must not be empty, even if no data set is named
+        write_json(
+            temporary / "datasets.json", list(names)
+        )  # an out must not be empty, even if no data set is named
         return [_fetch(name, own, temporary / name) for name in names]
 
 
 def _fetch(name: str, own: Path, folder: Path) -> dict[str, Any]:
     with replacing(folder) as temporary:
         source = datasets.fetch(name, own, temporary)
-    used = sorted({uri.removesuffix(".gz").removesuffix(f"/{file}") for file, uri in source["used"].items()})
+    used = sorted(
+        {uri.removesuffix(".gz").removesuffix(f"/{file}") for file, uri in source["used"].items()}
+    )
     print(f"{name}: from {', '.join(used)}")
     return source

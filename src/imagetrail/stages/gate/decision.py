@@ -17,7 +17,10 @@ from imagetrail.metrics.scores import Floats, Labels
 from imagetrail.stages.gate.params import Gate
 
 PROMOTE, HOLD, REJECT = "PROMOTE", "HOLD", "REJECT"
-UNPROVEN = ("challenger_is_better", "no_class_loses")  # checks that more images could turn; to fail another is a fault
+UNPROVEN = (
+    "challenger_is_better",
+    "no_class_loses",
+)  # checks that more images could turn; to fail another is a fault
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,9 @@ class Decision:
     disagreements: NDArray[np.int64]  # numbers of test images that only one of the two gets right
 
 
-def decide(challenger: Candidate, champion: Candidate | None, labels: Labels, params: Gate, *, data: str) -> Decision:
+def decide(
+    challenger: Candidate, champion: Candidate | None, labels: Labels, params: Gate, *, data: str
+) -> Decision:
     """What is to be done with the challenger.
 
     labels: N int64, of today's test images. data: content hash of the training images, as the pipeline knows it.
@@ -66,19 +71,27 @@ def decide(challenger: Candidate, champion: Candidate | None, labels: Labels, pa
     # and are left out. A challenger that has seen test images is a fault of the pipeline, and rejected.
     judged = np.flatnonzero(~champion.seen) if champion else np.arange(len(labels))
     if not len(judged):
-        return Decision(HOLD, "the champion was trained on every one of today's test images", (), {}, {}, none)
+        return Decision(
+            HOLD, "the champion was trained on every one of today's test images", (), {}, {}, none
+        )
     labels = labels[judged]
     ours = challenger.probabilities[judged]
-    checks, skipped = list(_alone(challenger, ours, labels, params, data)), _skipped(challenger, champion, params)
-    right = ours.argmax(1) == labels
-    figures: dict[str, Any] = {"images": len(judged), "left_out": len(challenger.seen) - len(judged)} | _figures(
-        "challenger", ours, labels
+    checks, skipped = (
+        list(_alone(challenger, ours, labels, params, data)),
+        _skipped(challenger, champion, params),
     )
+    right = ours.argmax(1) == labels
+    figures: dict[str, Any] = {
+        "images": len(judged),
+        "left_out": len(challenger.seen) - len(judged),
+    } | _figures("challenger", ours, labels)
     if champion:
         theirs = champion.probabilities[judged]
         baseline = theirs.argmax(1) == labels
         figures |= _figures("champion", theirs, labels) | _difference(right, baseline, params.alpha)
-        figures["by_class"] = classes = _by_class(right, baseline, labels, challenger.classes, params)
+        figures["by_class"] = classes = _by_class(
+            right, baseline, labels, challenger.classes, params
+        )
         checks += _against(challenger, champion, right, baseline, params)
         if params.margin is not None:
             checks.append(_no_class_loses(classes, params.margin, params.alpha))
@@ -91,7 +104,9 @@ def _other_task(challenger: Candidate, champion: Candidate) -> str:
     """Why the two cannot be compared; empty if they can."""
     if champion.shape != challenger.shape:
         sizes = ("×".join(str(side) for side in model.shape) for model in (champion, challenger))
-        return "the champion takes pictures of {}, the challenger of {}: they cannot be compared".format(*sizes)
+        return "the champion takes pictures of {}, the challenger of {}: they cannot be compared".format(
+            *sizes
+        )
     if champion.classes != challenger.classes:
         lost = [name for name in champion.classes if name not in challenger.classes]
         new = [name for name in challenger.classes if name not in champion.classes]
@@ -102,32 +117,86 @@ def _other_task(challenger: Candidate, champion: Candidate) -> str:
     return ""
 
 
-def _alone(model: Candidate, probabilities: Floats, labels: Labels, params: Gate, data: str) -> Iterator[Check]:
+def _alone(
+    model: Candidate, probabilities: Floats, labels: Labels, params: Gate, data: str
+) -> Iterator[Check]:
     """What is asked of any model, with or without a champion."""
     low, _ = _accuracy_interval(probabilities.argmax(1) == labels)
-    yield Check("top1_low", low >= params.min_top1, low, params.min_top1, "it is not accurate enough for any use")
+    yield Check(
+        "top1_low",
+        low >= params.min_top1,
+        low,
+        params.min_top1,
+        "it is not accurate enough for any use",
+    )
     leaked = int(model.seen.sum())
-    yield Check("test_images_seen", leaked == 0, leaked, 0, "it was trained on images that it is tested on")
+    yield Check(
+        "test_images_seen", leaked == 0, leaked, 0, "it was trained on images that it is tested on"
+    )
     known = bool(data) and model.data == data
-    yield Check("data_known", known, float(known), 1, "its training data are not those that dvc.lock knows; run `dvc repro`")
+    yield Check(
+        "data_known",
+        known,
+        float(known),
+        1,
+        "its training data are not those that dvc.lock knows; run `dvc repro`",
+    )
     if params.max_ece is not None:
         ece = scores.ece(probabilities, labels)
-        yield Check("ece", ece <= params.max_ece, ece, params.max_ece, "its confidence is not to be believed")
+        yield Check(
+            "ece",
+            ece <= params.max_ece,
+            ece,
+            params.max_ece,
+            "its confidence is not to be believed",
+        )
     if params.max_mb is not None:
-        yield Check("megabytes", model.megabytes <= params.max_mb, model.megabytes, params.max_mb, "its file is too large")
+        yield Check(
+            "megabytes",
+            model.megabytes <= params.max_mb,
+            model.megabytes,
+            params.max_mb,
+            "its file is too large",
+        )
     if params.max_ms is not None and model.ms is not None:
-        yield Check("ms", model.ms <= params.max_ms, model.ms, params.max_ms, "it is too slow, by this machine's clock")
+        yield Check(
+            "ms",
+            model.ms <= params.max_ms,
+            model.ms,
+            params.max_ms,
+            "it is too slow, by this machine's clock",
+        )
 
 
 def _against(
-    challenger: Candidate, champion: Candidate, right: NDArray[np.bool_], baseline: NDArray[np.bool_], params: Gate
+    challenger: Candidate,
+    champion: Candidate,
+    right: NDArray[np.bool_],
+    baseline: NDArray[np.bool_],
+    params: Gate,
 ) -> Iterator[Check]:
     """What is asked of a challenger as a whole."""
     worse = significance.mcnemar(baseline, right)[2]
-    yield Check("challenger_is_no_worse", worse >= params.alpha, worse, params.alpha, "it is shown to be worse")
+    yield Check(
+        "challenger_is_no_worse",
+        worse >= params.alpha,
+        worse,
+        params.alpha,
+        "it is shown to be worse",
+    )
     better = significance.mcnemar(right, baseline)[2]
-    yield Check("challenger_is_better", better < params.alpha, better, params.alpha, "it is not shown to be better")
-    bound, ours, theirs = params.max_robustness_loss, challenger.corruption_error, champion.corruption_error
+    yield Check(
+        "challenger_is_better",
+        better < params.alpha,
+        better,
+        params.alpha,
+        "it is not shown to be better",
+    )
+    bound, ours, theirs = (
+        params.max_robustness_loss,
+        challenger.corruption_error,
+        champion.corruption_error,
+    )
     if bound is not None and ours is not None and theirs is not None:
         told = "it errs more on corrupted pictures"
         yield Check("corruption_error", ours <= theirs + bound, ours, theirs + bound, told)
@@ -150,15 +219,25 @@ def _smallest_margin(images: int, alpha: float) -> float:
 
 
 def _by_class(
-    right: NDArray[np.bool_], baseline: NDArray[np.bool_], labels: Labels, names: tuple[str, ...], params: Gate
+    right: NDArray[np.bool_],
+    baseline: NDArray[np.bool_],
+    labels: Labels,
+    names: tuple[str, ...],
+    params: Gate,
 ) -> list[dict[str, Any]]:
     """The difference in accuracy in each class, and the p, single and for them all, that it is a loss of the margin."""
     rows: list[dict[str, Any]] = []
     for label, name in enumerate(names):
         ours, theirs = right[labels == label], baseline[labels == label]
         difference = float(ours.mean() - theirs.mean()) if len(ours) else 0.0
-        p = 1.0 if params.margin is None else significance.noninferiority(ours, theirs, params.margin)
-        rows.append({"class": name, "images": len(ours), "difference": round(difference, 6), "p": p})
+        p = (
+            1.0
+            if params.margin is None
+            else significance.noninferiority(ours, theirs, params.margin)
+        )
+        rows.append(
+            {"class": name, "images": len(ours), "difference": round(difference, 6), "p": p}
+        )
     corrected = significance.holm([row["p"] for row in rows])
     return [row | {"p_holm": p} for row, p in zip(rows, corrected, strict=True)]
 
@@ -166,11 +245,18 @@ def _by_class(
 def _figures(name: str, probabilities: Floats, labels: Labels) -> dict[str, float]:
     right = probabilities.argmax(1) == labels
     low, high = _accuracy_interval(right)
-    told = {"top1": float(right.mean()), "top1_low": low, "top1_high": high, "ece": scores.ece(probabilities, labels)}
+    told = {
+        "top1": float(right.mean()),
+        "top1_low": low,
+        "top1_high": high,
+        "ece": scores.ece(probabilities, labels),
+    }
     return {f"{name}_{key}": round(value, 6) for key, value in told.items()}
 
 
-def _difference(right: NDArray[np.bool_], baseline: NDArray[np.bool_], alpha: float) -> dict[str, float]:
+def _difference(
+    right: NDArray[np.bool_], baseline: NDArray[np.bool_], alpha: float
+) -> dict[str, float]:
     only_new, only_old, p = significance.mcnemar(right, baseline)
     difference, low, high = significance.paired_interval(right, baseline)
     effect = significance.minimal_effect(only_new + only_old, len(right), alpha)
@@ -191,24 +277,35 @@ def _accuracy_interval(right: NDArray[np.bool_]) -> tuple[float, float]:
 
 def _skipped(challenger: Candidate, champion: Candidate | None, params: Gate) -> dict[str, str]:
     """The checks that are not made, and why."""
-    bounds = {"no_class_loses": params.margin, "ece": params.max_ece, "megabytes": params.max_mb, "ms": params.max_ms}
+    bounds = {
+        "no_class_loses": params.margin,
+        "ece": params.max_ece,
+        "megabytes": params.max_mb,
+        "ms": params.max_ms,
+    }
     found = {name: "params.yaml sets no bound" for name, bound in bounds.items() if bound is None}
     if champion is None:
         return found | {"comparison": "there is no champion yet"}
     if params.max_robustness_loss is None:
         return found | {"corruption_error": "params.yaml sets no bound"}
     if challenger.corruption_error is None or champion.corruption_error is None:
-        return found | {"corruption_error": "it was not measured for both: metrics.json has no mean_corruption_error"}
+        return found | {
+            "corruption_error": "it was not measured for both: metrics.json has no mean_corruption_error"
+        }
     return found
 
 
-def _conclude(checks: list[Check], challenger: Candidate, champion: Candidate | None) -> tuple[str, str]:
+def _conclude(
+    checks: list[Check], challenger: Candidate, champion: Candidate | None
+) -> tuple[str, str]:
     if champion and champion.sha256 == challenger.sha256:
         return HOLD, "the challenger is the champion"
     failed = [check for check in checks if not check.passed]
     faults = [check for check in failed if check.name not in UNPROVEN]
     why = (
-        "compared with the champion, image by image" if champion else "there is no champion yet: absolute thresholds decide"
+        "compared with the champion, image by image"
+        if champion
+        else "there is no champion yet: absolute thresholds decide"
     )
     for check in faults or failed:
         why += f"; {check.told} ({check.name} is {check.value:.4g}, its bound {check.bound:.4g})"

@@ -36,13 +36,18 @@ def run() -> None:
     params, test = load(Gate, "gate"), samples.read(paths.TEST)
     challenger, champion = _challenger(test, params), _champion(test)
     with (paths.TEST / "images.npy").open("rb") as file:
-        terms = {"test": hashlib.file_digest(file, "sha256").hexdigest(), "bounds": params.model_dump()}
+        terms = {
+            "test": hashlib.file_digest(file, "sha256").hexdigest(),
+            "bounds": params.model_dump(),
+        }
     folder = paths.artifacts("gate")
     if champion and champion.sha256 == challenger.sha256 and (kept := _kept(terms)):
         for name in FILES:
             with replacing(folder / name) as temporary:
                 shutil.copyfile(CHAMPION_FOLDER / name, temporary)
-        print(f"the challenger is the champion, by this decision: {kept['decision']}: {kept['reason']}")
+        print(
+            f"the challenger is the champion, by this decision: {kept['decision']}: {kept['reason']}"
+        )
         return
     decision = decide(challenger, champion, test.labels, params, data=pipeline.data_version())
     _draw(folder / "disagreements.png", decision.disagreements, challenger, champion, test)
@@ -65,21 +70,31 @@ def _kept(terms: dict[str, Any]) -> dict[str, Any] | None:
 def _challenger(test: Samples, params: Gate) -> Candidate:
     rows = _json(EXPORT / "export.json")
     (row,) = [row for row in rows if row["chosen"]]
-    ms = _json(EXPORT / "timing.json")[f"{row['format']}_ms_batch1"] if params.max_ms is not None else None
+    ms = (
+        _json(EXPORT / "timing.json")[f"{row['format']}_ms_batch1"]
+        if params.max_ms is not None
+        else None
+    )
     return _candidate(EXPORT / row["file"], EXPORT, METRICS, test, ms=ms)
 
 
 def _champion(test: Samples) -> Candidate | None:
     return (
-        _candidate(CHAMPION_MODEL, CHAMPION_FOLDER, CHAMPION_FOLDER / "metrics.json", test) if champion_present() else None
+        _candidate(CHAMPION_MODEL, CHAMPION_FOLDER, CHAMPION_FOLDER / "metrics.json", test)
+        if champion_present()
+        else None
     )
 
 
-def _candidate(file: Path, folder: Path, metrics: Path, test: Samples, *, ms: float | None = None) -> Candidate:
+def _candidate(
+    file: Path, folder: Path, metrics: Path, test: Samples, *, ms: float | None = None
+) -> Candidate:
     model = onnx_model.load(file)
     fits = model.shape == test.images.shape[1:] and model.classes == test.classes
     if not fits and folder == EXPORT:
-        raise UserError(f"{file} takes other pictures or knows other classes than {paths.TEST}; run `dvc repro`")
+        raise UserError(
+            f"{file} takes other pictures or knows other classes than {paths.TEST}; run `dvc repro`"
+        )
     return Candidate(
         sha256=model.sha256,
         classes=model.classes,
@@ -98,9 +113,13 @@ def _seen(path: Path, test: Samples) -> NDArray[np.bool_]:
     try:
         table = pq.read_table(path)
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; run `dvc repro`, `dvc pull` or `dvc checkout`") from None
+        raise UserError(
+            f"{path} is missing; run `dvc repro`, `dvc pull` or `dvc checkout`"
+        ) from None
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}); run `dvc checkout`") from None
+        raise UserError(
+            f"{path} is damaged ({str(error).splitlines()[0]}); run `dvc checkout`"
+        ) from None
     names = set(table["id"].to_pylist())
     prints = set(table["fingerprint"].to_pylist()) if "fingerprint" in table.column_names else set()
     pairs = zip(test.column("id"), test.images, strict=True)
@@ -111,12 +130,16 @@ def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; run `dvc repro`, `dvc pull` or `dvc checkout`") from None
+        raise UserError(
+            f"{path} is missing; run `dvc repro`, `dvc pull` or `dvc checkout`"
+        ) from None
     except json.JSONDecodeError as error:
         raise UserError(f"{path} is damaged ({error}); run `dvc repro` or `dvc checkout`") from None
 
 
-def _as_json(decision: Decision, challenger: Candidate, champion: Candidate | None) -> dict[str, Any]:
+def _as_json(
+    decision: Decision, challenger: Candidate, champion: Candidate | None
+) -> dict[str, Any]:
     return {
         "decision": decision.decision,
         "reason": decision.reason,
@@ -129,14 +152,28 @@ def _as_json(decision: Decision, challenger: Candidate, champion: Candidate | No
     }
 
 
-def _draw(path: Path, numbers: NDArray[np.int64], challenger: Candidate, champion: Candidate | None, test: Samples) -> None:
+def _draw(
+    path: Path,
+    numbers: NDArray[np.int64],
+    challenger: Candidate,
+    champion: Candidate | None,
+    test: Samples,
+) -> None:
     """At most SHOWN test images that only one of the two gets right, and what each says; + where the challenger is."""
-    from imagetrail.plots import charts  # matplotlib takes longer to load than all else of this stage
+    from imagetrail.plots import (
+        charts,
+    )  # matplotlib takes longer to load than all else of this stage
 
     shown = numbers[np.linspace(0, len(numbers) - 1, min(SHOWN, len(numbers))).astype(int)]
     captions = []
     for number in shown:
-        new, old = (test.classes[model.probabilities[number].argmax()] for model in (challenger, champion) if model)
-        captions.append(f"{'+' if new == test.classes[test.labels[number]] else '–'} {new}\nnot {old}")
+        new, old = (
+            test.classes[model.probabilities[number].argmax()]
+            for model in (challenger, champion)
+            if model
+        )
+        captions.append(
+            f"{'+' if new == test.classes[test.labels[number]] else '–'} {new}\nnot {old}"
+        )
     with replacing(path) as temporary:
         charts.gallery(test.images[shown], captions, temporary)

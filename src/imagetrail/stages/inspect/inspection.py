@@ -20,7 +20,9 @@ class Inspection:
 
     pictures: Pictures
     unreadable: list[dict[str, str]] = field(default_factory=list)
-    groups: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))  # fingerprint -> pictures
+    groups: dict[str, list[int]] = field(
+        default_factory=lambda: defaultdict(list)
+    )  # fingerprint -> pictures
     sheets: dict[int, list[NDArray[np.uint8]]] = field(default_factory=lambda: defaultdict(list))
     counts: Counter[tuple[str, int]] = field(default_factory=Counter)
     total: float = 0.0
@@ -60,7 +62,9 @@ def report(found: Inspection) -> dict[str, Any]:
         "classes": list(pictures.classes),
         "images": sum(found.counts.values()),
         "counts": {
-            split or "all": {name: found.counts[split, label] for label, name in enumerate(pictures.classes)}
+            split or "all": {
+                name: found.counts[split, label] for label, name in enumerate(pictures.classes)
+            }
             for split in splits
         },
         "values": {

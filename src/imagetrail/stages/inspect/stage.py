@@ -22,7 +22,10 @@ def run() -> None:
     found = inspection.inspect(pictures, data)
     report = inspection.report(found)
     _say(report["unreadable"], "unreadable, left out")
-    _say([{"source": name, "reason": "no JPEG or PNG by its name"} for name in report["ignored"]], "ignored")
+    _say(
+        [{"source": name, "reason": "no JPEG or PNG by its name"} for name in report["ignored"]],
+        "ignored",
+    )
     _refuse(found, limits)
     folder = paths.artifacts("inspect")
     with replacing(folder / "classes") as sheets:
@@ -32,13 +35,19 @@ def run() -> None:
             contact_sheet(images).save(sheets / f"{label:03d}-{name}.png")
     write_json(folder / "report.json", report)
     copies = report["duplicates"]["superfluous"]
-    print(f"{report['images']} pictures in {len(pictures.classes)} classes, {copies} exact duplicates")
+    print(
+        f"{report['images']} pictures in {len(pictures.classes)} classes, {copies} exact duplicates"
+    )
 
 
 def _say(faults: list[dict[str, str]], what: str) -> None:
     if faults:
         named = "".join(f"\n  {fault['source']}: {fault['reason']}" for fault in faults[:SHOWN])
-        more = f"\n  and {len(faults) - SHOWN} more, all in artifacts/inspect/report.json" if len(faults) > SHOWN else ""
+        more = (
+            f"\n  and {len(faults) - SHOWN} more, all in artifacts/inspect/report.json"
+            if len(faults) > SHOWN
+            else ""
+        )
         print(f"{len(faults)} file(s) {what}:{named}{more}")
 
 
@@ -59,8 +68,12 @@ def _refuse(found: Inspection, limits: Inspect) -> None:
                 f"class {name!r} has too few readable pictures: {_words(counts)}; {limits.min_per_class} are needed"
             )
     if found.low == found.high:
-        raise UserError(f"every pixel of every picture is {found.low}: there is nothing to learn from")
+        raise UserError(
+            f"every pixel of every picture is {found.low}: there is nothing to learn from"
+        )
 
 
 def _words(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} in {split}" if split else str(count) for split, count in counts.items())
+    return ", ".join(
+        f"{count} in {split}" if split else str(count) for split, count in counts.items()
+    )

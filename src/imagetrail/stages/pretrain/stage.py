@@ -27,9 +27,18 @@ def run() -> None:
         train, valid = _parts(related)
         begun = loop.start(recipe, train, seed=seed, pretrained=weights)
         for epoch in loop.fit(begun, Mixture(train, repeat_to=recipe.repeat_to), valid):
-            print(f"epoch {epoch.number}: top-1 {epoch.valid_top1:.2%} on related images", flush=True)
-        weights = {name: tensor.contiguous().cpu() for name, tensor in begun.outcome.network.state_dict().items()}
-        facts |= {"images": len(train), "classes": len(set(train.labels)), "valid_top1": epoch.valid_top1}
+            print(
+                f"epoch {epoch.number}: top-1 {epoch.valid_top1:.2%} on related images", flush=True
+            )
+        weights = {
+            name: tensor.contiguous().cpu()
+            for name, tensor in begun.outcome.network.state_dict().items()
+        }
+        facts |= {
+            "images": len(train),
+            "classes": len(set(train.labels)),
+            "valid_top1": epoch.valid_top1,
+        }
     folder = paths.artifacts("pretrain")
     with replacing(folder / "weights.safetensors") as temporary:
         temporary.write_bytes(safetensors.torch.save(weights))
@@ -40,6 +49,7 @@ def _parts(related: Samples) -> tuple[Samples, Samples]:
     """To learn from, and to watch that on: they are shuffled already."""
     count = max(1, round(VALID * len(related)))
     valid, train = (
-        Samples(related.images[part], related.index[part], related.classes) for part in (slice(count), slice(count, None))
+        Samples(related.images[part], related.index[part], related.classes)
+        for part in (slice(count), slice(count, None))
     )
     return train, valid

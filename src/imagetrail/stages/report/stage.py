@@ -28,11 +28,18 @@ def run() -> None:
         trim_blocks=False,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "thousands": _thousands, "short": _short, "points": _points}
+    environment.filters |= {
+        "percent": _percent,
+        "thousands": _thousands,
+        "short": _short,
+        "points": _points,
+    }
     folder = paths.artifacts("report")
     for name, template in (("index.html", "report.html.j2"), ("report.md", "report.md.j2")):
         with replacing(folder / name) as temporary:
-            temporary.write_text(environment.get_template(template).render(pictures=pictures, **facts) + "\n")
+            temporary.write_text(
+                environment.get_template(template).render(pictures=pictures, **facts) + "\n"
+            )
     print(f"{(folder / 'index.html').resolve().as_uri()}")
 
 
@@ -55,10 +62,16 @@ def _facts() -> dict[str, Any]:
             "gate": "gate/decision.json",
         }.items()
     }
-    history = [{name: float(value) for name, value in row.items()} for row in read_csv(here / "train/history.csv")]
+    history = [
+        {name: float(value) for name, value in row.items()}
+        for row in read_csv(here / "train/history.csv")
+    ]
     arms = found["ranking"]["arms"]
     return found | {
-        "sets": {row["set"]: [arm for arm in arms if arm["set"] == row["set"]] for row in found["ranking"]["sets"]},
+        "sets": {
+            row["set"]: [arm for arm in arms if arm["set"] == row["set"]]
+            for row in found["ranking"]["sets"]
+        },
         "slices": _weakest(read_csv(here / "evaluate/slices.csv"), found["test"]["n"]),
         "activity": read_csv(here / "train/activity.csv"),
         "dataset": load(str, "data.name"),
@@ -79,7 +92,9 @@ def _weakest(rows: list[dict[str, str]], images: int, count: int = 10) -> list[d
 def _files() -> dict[str, str]:
     """The pictures that other stages made."""
     folders = ("augment", "evaluate", "explain/maps", "gate", "inspect/classes", "synthesise")
-    files = [file for folder in folders for file in sorted((paths.ARTIFACTS / folder).glob("*.png"))]
+    files = [
+        file for folder in folders for file in sorted((paths.ARTIFACTS / folder).glob("*.png"))
+    ]
     return {file.stem: base64.b64encode(file.read_bytes()).decode() for file in files}
 
 
@@ -88,7 +103,10 @@ def _drawn(facts: dict[str, Any]) -> dict[str, str]:
     return {
         "history": _picture(lambda path: charts.history(facts["history"], path)),
         **{name: _picture(draw) for name, draw in search.pictures(paths.artifacts("tune")).items()},
-        **{f"arms of {name}": _picture(partial(charts.intervals, arms)) for name, arms in facts["sets"].items()},
+        **{
+            f"arms of {name}": _picture(partial(charts.intervals, arms))
+            for name, arms in facts["sets"].items()
+        },
     }
 
 

@@ -10,4 +10,6 @@ class Split(Section):
 
     valid: float = Field(gt=0, lt=0.5)  # of the pictures that are not in test
     test: float = Field(gt=0, lt=0.5)  # where no test set is published
-    per_class: int | None = Field(default=None, ge=1)  # keep at most so many training images a class; null: all
+    per_class: int | None = Field(
+        default=None, ge=1
+    )  # keep at most so many training images a class; null: all

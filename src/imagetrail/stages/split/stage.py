@@ -26,7 +26,10 @@ def run() -> None:
     split, data, seed = load(Split, "split"), load(Data, "data"), load(int, "seed")
     pictures = datasets.read(data.name, paths.RAW / data.name / "files")
     unreadable = {
-        fault["source"] for fault in json.loads((paths.ARTIFACTS / "inspect" / "report.json").read_text())["unreadable"]
+        fault["source"]
+        for fault in json.loads((paths.ARTIFACTS / "inspect" / "report.json").read_text())[
+            "unreadable"
+        ]
     }
     readable = [i for i, source in enumerate(pictures.sources) if source not in unreadable]
     groups: dict[str, list[int]] = defaultdict(list)
@@ -42,7 +45,9 @@ def run() -> None:
     write_related(load(list[str], "pretrain.related"), pictures.classes, held_out, data, seed)
 
 
-def divide(pictures: Pictures, groups: Sequence[Sequence[int]], split: Split, seed: int) -> tuple[dict[str, list[int]], int]:
+def divide(
+    pictures: Pictures, groups: Sequence[Sequence[int]], split: Split, seed: int
+) -> tuple[dict[str, list[int]], int]:
     """Which pictures go where, and how many were dropped from train as copies of published test pictures.
 
     groups: numbers of pictures that are equal in every pixel. Stratified by the label of a group's first picture.
@@ -59,7 +64,9 @@ def divide(pictures: Pictures, groups: Sequence[Sequence[int]], split: Split, se
         count = sum(len(group) for group in queue)
         if not published:
             parts["test"] += _take(queue, max(1, round(split.test * count)))
-        parts["valid"] += _take(queue, max(1, round(split.valid * sum(len(group) for group in queue))))
+        parts["valid"] += _take(
+            queue, max(1, round(split.valid * sum(len(group) for group in queue)))
+        )
         rest = [i for group in queue for i in group]
         parts["train"] += rest[: split.per_class]
     return parts, dropped
@@ -73,7 +80,9 @@ def _take(queue: list[Sequence[int]], count: int) -> list[int]:
     return taken
 
 
-def write_related(names: Sequence[str], ours: Sequence[str], held_out: set[str], data: Data, seed: int) -> None:
+def write_related(
+    names: Sequence[str], ours: Sequence[str], held_out: set[str], data: Data, seed: int
+) -> None:
     """Writes what `related_to` finds in the data sets `names`, shuffled; classes that are not ours follow those that are."""
     parts = [related_to(ours, name, held_out, data) for name in names]
     classes = list(dict.fromkeys([*ours, *(kind for part in parts for kind in part.classes)]))
@@ -81,7 +90,9 @@ def write_related(names: Sequence[str], ours: Sequence[str], held_out: set[str],
     labels = [classes.index(part.classes[label]) for part in parts for label in part.labels]
     order = generator(seed, "related").permutation(len(ids))
     index = samples.make_index(ids=ids, labels=labels, origin="related", sources=ids).take(order)
-    images = np.concatenate([np.empty((0, *data.shape), np.uint8), *(part.images for part in parts)])
+    images = np.concatenate(
+        [np.empty((0, *data.shape), np.uint8), *(part.images for part in parts)]
+    )
     samples.write(
         paths.RELATED,
         (images[order[i : i + 1000]] for i in range(0, len(order), 1000)),
@@ -101,21 +112,28 @@ def related_to(ours: Sequence[str], name: str, held_out: set[str], data: Data) -
     images = np.stack(list(pictures.readable(chosen, data.shape)))
     new = np.array([fingerprint(image) not in held_out for image in images])
     ids = [f"{name}/{pictures.sources[i]}" for i in chosen]
-    index = samples.make_index(ids=ids, labels=pictures.labels[chosen], origin="related", sources=ids)
+    index = samples.make_index(
+        ids=ids, labels=pictures.labels[chosen], origin="related", sources=ids
+    )
     shared = ", ".join(kind for kind in pictures.classes if kind in ours) or "none"
     print(
         f"{name}: {new.sum()} related images, {(~new).sum()} left out because valid or test has the same; "
         f"classes taken for ours: {shared}"
     )
     return Samples(
-        images[new], index.filter(new), tuple(kind if kind in ours else f"{name}/{kind}" for kind in pictures.classes)
+        images[new],
+        index.filter(new),
+        tuple(kind if kind in ours else f"{name}/{kind}" for kind in pictures.classes),
     )
 
 
 def _write(folder: Path, pictures: Pictures, chosen: Sequence[int], data: Data) -> None:
     origins = [pictures.sources[i] for i in chosen]
     index = samples.make_index(
-        ids=[f"{data.name}/{source}" for source in origins], labels=pictures.labels[chosen], origin="real", sources=origins
+        ids=[f"{data.name}/{source}" for source in origins],
+        labels=pictures.labels[chosen],
+        origin="real",
+        sources=origins,
     )
     images = (image[None] for image in pictures.readable(chosen, data.shape))
     samples.write(folder, images, index, classes=pictures.classes, shape=data.shape)

@@ -35,11 +35,15 @@ class Autoencoder(nn.Module):
             *(nn.Linear(LATENT + classes, HIDDEN // 2), nn.ReLU()),
             *(nn.Linear(HIDDEN // 2, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, pixels)),
         )
-        self.latents: list[tuple[Tensor, Tensor]] = []  # per class: mean, and Cholesky factor of the covariance
+        self.latents: list[
+            tuple[Tensor, Tensor]
+        ] = []  # per class: mean, and Cholesky factor of the covariance
 
     def encode(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the variance of the latents, N×LATENT each; of images N×H×W×C uint8."""
-        mean, log_variance = self.encoder(self._with_class(images.flatten(1) / 255, labels)).float().chunk(2, 1)
+        mean, log_variance = (
+            self.encoder(self._with_class(images.flatten(1) / 255, labels)).float().chunk(2, 1)
+        )
         return mean, log_variance
 
     def decode(self, latent: Tensor, labels: Tensor) -> Tensor:
@@ -74,8 +78,13 @@ class Autoencoder(nn.Module):
         rng = torch.Generator().manual_seed(derive(seed, "sample", label))
         mean, factor = self.latents[label]
         latent = mean + torch.randn(count, LATENT, generator=rng) @ factor.T
-        drawn = [self.decode(some, torch.full((len(some),), label)) for some in torch.split(latent, CHUNK)]
-        images: Images = (torch.cat(drawn) * 255).round().to(torch.uint8).reshape(count, *self.shape).numpy()
+        drawn = [
+            self.decode(some, torch.full((len(some),), label))
+            for some in torch.split(latent, CHUNK)
+        ]
+        images: Images = (
+            (torch.cat(drawn) * 255).round().to(torch.uint8).reshape(count, *self.shape).numpy()
+        )
         return images
 
 

@@ -18,7 +18,9 @@ CLOSEST = 0.01  # share of real images that stand as near to a fellow as a near 
 
 def flat(images: Images) -> Tensor:
     """N×P float32 in 0 … 1."""
-    return torch.from_numpy(images.reshape(len(images), np.prod(images.shape[1:])).astype(np.float32) / 255)
+    return torch.from_numpy(
+        images.reshape(len(images), np.prod(images.shape[1:])).astype(np.float32) / 255
+    )
 
 
 def nearest(images: Images, others: Images, itself: NDArray[np.int64] | None = None) -> Floats:

@@ -37,7 +37,9 @@ class Components:
     shape: tuple[int, ...]
 
     def encode(self, images: Tensor, labels: Tensor) -> Tensor:
-        return ((images.flatten(1).float() - self.centre) @ self.basis - self.means[labels]) / self.scale
+        return (
+            (images.flatten(1).float() - self.centre) @ self.basis - self.means[labels]
+        ) / self.scale
 
     def decode(self, coordinates: Tensor, labels: Tensor) -> Tensor:
         pixels = (coordinates * self.scale + self.means[labels]) @ self.basis.T + self.centre
@@ -110,12 +112,17 @@ class Flow:
 
     def _carry(self, place: Tensor, label: int) -> Images:
         """Heun's method; both of its slopes count half."""
-        place, labels = place.to(self.machine.device), torch.full((len(place),), label, device=self.machine.device)
+        place, labels = (
+            place.to(self.machine.device),
+            torch.full((len(place),), label, device=self.machine.device),
+        )
         times = torch.linspace(0, 1, STEPS // 2 + 1, device=place.device)
         with self.machine.autocast():
             for start, end in pairwise(times):
                 slope = self.network(place, start.expand(len(place)), labels).float()
-                ahead = self.network(place + (end - start) * slope, end.expand(len(place)), labels).float()
+                ahead = self.network(
+                    place + (end - start) * slope, end.expand(len(place)), labels
+                ).float()
                 place = place + (end - start) * (slope + ahead) / 2
         images: Images = self.space.decode(place.cpu(), labels.cpu()).numpy()
         return images
@@ -126,13 +133,18 @@ def fit(train: Samples, *, epochs: int, seed: int) -> Flow:
     space = components(train, seed)
     torch.manual_seed(derive(seed, "flow"))
     network = Velocity(len(space.scale), len(train.classes)).to(machine.device)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=LR, weight_decay=WEIGHT_DECAY, fused=True)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=LR, weight_decay=WEIGHT_DECAY, fused=True
+    )
     images = Mixture(train, repeat_to=REPEAT_TO)
     steps, step = -(-len(images) // BATCH) * epochs, 0
     for epoch in range(epochs):
         for batch, labels in images.epoch(epoch, batch_size=BATCH, seed=seed):
             optimiser.param_groups[0]["lr"] = LR * optimisers.one_cycle(step / steps, 0.05)
-            place, labels = space.encode(batch, labels).to(machine.device), labels.to(machine.device)
+            place, labels = (
+                space.encode(batch, labels).to(machine.device),
+                labels.to(machine.device),
+            )
             noise, time = torch.randn_like(place), torch.rand(len(place), device=place.device)
             with machine.autocast():
                 velocity = network(torch.lerp(noise, place, time[:, None]), time, labels).float()

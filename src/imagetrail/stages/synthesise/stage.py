@@ -38,7 +38,9 @@ def run() -> dict[str, float]:
 
 def _write(drawn: Sequence[Drawn], classes: tuple[str, ...]) -> None:
     whole = synthesis.gathered(drawn, classes)
-    samples.write(paths.SYNTHETIC, whole.chunks(), whole.index, classes=classes, shape=whole.images.shape[1:])
+    samples.write(
+        paths.SYNTHETIC, whole.chunks(), whole.index, classes=classes, shape=whole.images.shape[1:]
+    )
 
 
 def _sheet(drawn: Sequence[Images]) -> Image.Image:
@@ -51,6 +53,8 @@ def _sheet(drawn: Sequence[Images]) -> Image.Image:
 def _said(drawn: Sequence[Drawn], classes: Sequence[str], wanted: int) -> str:
     made = [len(new.images) for new in drawn]
     copied, rejected = sum(new.copied for new in drawn), sum(new.rejected for new in drawn)
-    short = ", ".join(f"{name} {count}" for name, count in zip(classes, made, strict=True) if count < wanted)
+    short = ", ".join(
+        f"{name} {count}" for name, count in zip(classes, made, strict=True) if count < wanted
+    )
     line = f"{sum(made)} images; dropped: {copied} near copies of training images, {rejected} taken for another class"
     return line + (f"; fewer than {wanted} of: {short}" if short else "")

@@ -29,7 +29,9 @@ CHUNK = 4 << 20  # bytes of images drawn at a time
 LEARNED = 10_000  # images that a classifier learns from, at most
 JUDGED = 5000  # images whose features are compared, at most
 PLAIN = Recipe(model="fast", activation="relu", width=0.5, epochs=3, batch_size=128, lr=0.1)
-TOLERANT = PLAIN.model_copy(update={"shift": 1, "rotate": 10.0, "zoom": 0.1})  # of classifiers that look at new images
+TOLERANT = PLAIN.model_copy(
+    update={"shift": 1, "rotate": 10.0, "zoom": 0.1}
+)  # of classifiers that look at new images
 
 
 class Synthesiser(Protocol):
@@ -40,7 +42,11 @@ class Synthesiser(Protocol):
 
 
 # Fitted to (train, epochs=, seed=); one or two images of a class are enough, though only warp is made for so few.
-SYNTHESISERS: dict[str, Callable[..., Synthesiser]] = {"cvae": cvae.fit, "flow": flow.fit, "warp": warp.fit}
+SYNTHESISERS: dict[str, Callable[..., Synthesiser]] = {
+    "cvae": cvae.fit,
+    "flow": flow.fit,
+    "warp": warp.fit,
+}
 
 
 @dataclass(frozen=True)
@@ -60,8 +66,12 @@ def divide(train: Samples, seed: int) -> Parts:
     for label in range(len(train.classes)):
         mine = generator(seed, "divide", label).permutation(np.flatnonzero(train.labels == label))
         mine = mine[: math.ceil(len(mine) * share)]
-        held_out, seen = np.split(mine, [max(1, round(HELD_OUT * len(mine))) if len(mine) > 2 else 0])
-        for part, chosen in zip(numbers, (held_out, seen, seen[::2], seen[1::2] if len(seen) > 1 else seen), strict=True):
+        held_out, seen = np.split(
+            mine, [max(1, round(HELD_OUT * len(mine))) if len(mine) > 2 else 0]
+        )
+        for part, chosen in zip(
+            numbers, (held_out, seen, seen[::2], seen[1::2] if len(seen) > 1 else seen), strict=True
+        ):
             part.append(chosen)
     return Parts(*(_subset(train, np.sort(np.concatenate(chosen))) for chosen in numbers))
 
@@ -93,17 +103,24 @@ class Sieve:
     def sift(self, new: Images, label: int) -> Drawn:
         copies = self.memory.copies(new, label)
         left = new[~copies]
-        right = _probabilities(self.guard, _unnamed(left, self.guard.model.spec.classes)).argmax(1) == label
+        right = (
+            _probabilities(self.guard, _unnamed(left, self.guard.model.spec.classes)).argmax(1)
+            == label
+        )
         return Drawn(left[right], int(copies.sum()), int((~right).sum()))
 
 
 def build_sieve(parts: Parts, seed: int) -> Sieve:
-    seen = [parts.seen.images[parts.seen.labels == label] for label in range(len(parts.seen.classes))]
+    seen = [
+        parts.seen.images[parts.seen.labels == label] for label in range(len(parts.seen.classes))
+    ]
     guard = _classifier(parts.first, TOLERANT, seed=derive(seed, "guard"))
     return Sieve(fidelity.remember(seen, generator(seed, "memory")), guard)
 
 
-def synthesise(parts: Parts, sieve: Sieve, *, method: str, per_class: int, epochs: int, seed: int) -> Iterator[Drawn]:
+def synthesise(
+    parts: Parts, sieve: Sieve, *, method: str, per_class: int, epochs: int, seed: int
+) -> Iterator[Drawn]:
     """Fits a method, and yields what it makes of each class in turn."""
     model = SYNTHESISERS[method](parts.seen, epochs=epochs, seed=seed)
     for label in range(len(parts.seen.classes)):
@@ -118,7 +135,9 @@ def _draw(model: Synthesiser, label: int, wanted: int, sieve: Sieve, seed: int) 
     while missing > 0 and drawn < patience:
         rate = (wanted - missing) / drawn if drawn else 1.0
         count = min(math.ceil(missing / max(rate, 1 / PATIENCE)), patience - drawn, chunk)
-        sifted.append(sieve.sift(model.sample(label, count, seed=derive(seed, "draw", drawn)), label))
+        sifted.append(
+            sieve.sift(model.sample(label, count, seed=derive(seed, "draw", drawn)), label)
+        )
         missing, drawn = missing - len(sifted[-1].images), drawn + count
     images = np.concatenate([each.images for each in sifted])[:wanted]
     return Drawn(images, sum(each.copied for each in sifted), sum(each.rejected for each in sifted))
@@ -126,15 +145,23 @@ def _draw(model: Synthesiser, label: int, wanted: int, sieve: Sieve, seed: int) 
 
 def _unnamed(images: Images, classes: tuple[str, ...]) -> Samples:
     nothing = [""] * len(images)
-    index = samples.make_index(ids=nothing, labels=[0] * len(images), origin="synthetic", sources=nothing)
+    index = samples.make_index(
+        ids=nothing, labels=[0] * len(images), origin="synthetic", sources=nothing
+    )
     return Samples(images, index, classes)
 
 
 def gathered(drawn: Sequence[Drawn], classes: tuple[str, ...]) -> Samples:
     """All new images as one set, class by class."""
-    ids = [f"synthetic/{name}/{i}" for name, new in zip(classes, drawn, strict=True) for i in range(len(new.images))]
+    ids = [
+        f"synthetic/{name}/{i}"
+        for name, new in zip(classes, drawn, strict=True)
+        for i in range(len(new.images))
+    ]
     labels = [label for label, new in enumerate(drawn) for _ in new.images]
-    index = samples.make_index(ids=ids, labels=labels, origin="synthetic", sources=["data/split/train"] * len(ids))
+    index = samples.make_index(
+        ids=ids, labels=labels, origin="synthetic", sources=["data/split/train"] * len(ids)
+    )
     return Samples(np.concatenate([new.images for new in drawn]), index, classes)
 
 
@@ -142,7 +169,9 @@ def counts(drawn: Sequence[Drawn], sieve: Sieve) -> dict[str, float]:
     """near_copies: those among the images that were kept, counted anew."""
     return {
         "images": sum(len(new.images) for new in drawn),
-        "near_copies": sum(int(sieve.memory.copies(new.images, label).sum()) for label, new in enumerate(drawn)),
+        "near_copies": sum(
+            int(sieve.memory.copies(new.images, label).sum()) for label, new in enumerate(drawn)
+        ),
         "near_copies_dropped": sum(new.copied for new in drawn),
         "rejected": sum(new.rejected for new in drawn),
     }
@@ -165,7 +194,9 @@ def judge(drawn: Sequence[Drawn], parts: Parts, sieve: Sieve, *, seed: int) -> d
     )
     expert = _classifier(parts.second, TOLERANT, seed=derive(seed, "judge", "features"))
     rng = generator(seed, "judged")
-    held_out, other, new = (_features(expert, _some(images, rng)) for images in (real, parts.first, synthetic))
+    held_out, other, new = (
+        _features(expert, _some(images, rng)) for images in (real, parts.first, synthetic)
+    )
     even = min(len(held_out), len(new))
     density, coverage = fidelity.density_coverage(held_out[:even], new[:even])
     return {
@@ -207,7 +238,9 @@ def _features(judge: Training, images: Samples) -> scores.Floats:
     """What the last feature maps show on average over the picture: N×D."""
     caught: list[torch.Tensor] = []
     flatten = next(layer for layer in judge.outcome.network if isinstance(layer, Flatten))
-    hook = flatten.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0].float().mean((2, 3)).cpu()))
+    hook = flatten.register_forward_pre_hook(
+        lambda _, inputs: caught.append(inputs[0].float().mean((2, 3)).cpu())
+    )
     inference.predict(judge.outcome, images)
     hook.remove()
     features: scores.Floats = torch.cat(caught).double().numpy()

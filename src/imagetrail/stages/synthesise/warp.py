@@ -14,7 +14,10 @@ from imagetrail.base.samples import Images, Samples
 NEIGHBOURS = 8  # of its class that a picture may be blended with
 BLEND = 0.5  # share of the neighbour at most
 KNOTS = 4  # of the field of displacements, each way
-BEND, SHIFT = 0.035, 0.04  # standard deviation of a knot's displacement, greatest displacement of the whole, in sides
+BEND, SHIFT = (
+    0.035,
+    0.04,
+)  # standard deviation of a knot's displacement, greatest displacement of the whole, in sides
 TURN, ZOOM = 10.0, 0.1  # degrees and share at most, either way
 THUMBNAIL = 14  # side of the pictures that neighbours are sought with
 CHUNK = 1024
@@ -32,18 +35,30 @@ class Warp:
     def sample(self, label: int, count: int, *, seed: int) -> Images:
         rng = torch.Generator().manual_seed(derive(seed, "warp", label))
         mine = self.pictures[label]
-        rounds = [torch.randperm(len(mine), generator=rng) for _ in range(-(-count // max(len(mine), 1)))]
+        rounds = [
+            torch.randperm(len(mine), generator=rng) for _ in range(-(-count // max(len(mine), 1)))
+        ]
         parents = torch.cat(rounds)[:count]  # each once before any comes again
         small = _thumbnails(mine)
-        return np.concatenate([mine[:0], *(self._bent(mine, small, chosen, rng) for chosen in torch.split(parents, CHUNK))])
+        return np.concatenate(
+            [
+                mine[:0],
+                *(self._bent(mine, small, chosen, rng) for chosen in torch.split(parents, CHUNK)),
+            ]
+        )
 
     def _bent(self, mine: Images, small: Tensor, parents: Tensor, rng: torch.Generator) -> Images:
         partners = _neighbours(small, parents, rng)
         share = BLEND * torch.rand((len(parents), 1, 1, 1), generator=rng)
-        first, second = (torch.from_numpy(mine[which.numpy()]).permute(0, 3, 1, 2).float() for which in (parents, partners))
+        first, second = (
+            torch.from_numpy(mine[which.numpy()]).permute(0, 3, 1, 2).float()
+            for which in (parents, partners)
+        )
         blended = torch.lerp(first, second, share)
         grid = _field(len(parents), mine.shape[1], mine.shape[2], rng)
-        bent = functional.grid_sample(blended, grid, mode="bicubic", padding_mode="border", align_corners=False)
+        bent = functional.grid_sample(
+            blended, grid, mode="bicubic", padding_mode="border", align_corners=False
+        )
         images: Images = bent.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
         return images
 
@@ -54,9 +69,14 @@ def fit(train: Samples, *, epochs: int, seed: int) -> Warp:  # noqa: ARG001  not
 
 def _thumbnails(images: Images) -> Tensor:
     """N×T in 0 … 255, grey and small."""
-    chunks = [torch.from_numpy(images[at : at + CHUNK]).float().mean(3) for at in range(0, len(images), CHUNK)]
+    chunks = [
+        torch.from_numpy(images[at : at + CHUNK]).float().mean(3)
+        for at in range(0, len(images), CHUNK)
+    ]
     side = min(THUMBNAIL, *images.shape[1:3])
-    return torch.cat([functional.adaptive_avg_pool2d(chunk[:, None], side).flatten(1) for chunk in chunks])
+    return torch.cat(
+        [functional.adaptive_avg_pool2d(chunk[:, None], side).flatten(1) for chunk in chunks]
+    )
 
 
 def _neighbours(small: Tensor, parents: Tensor, rng: torch.Generator) -> Tensor:
@@ -64,7 +84,9 @@ def _neighbours(small: Tensor, parents: Tensor, rng: torch.Generator) -> Tensor:
     away = torch.cdist(small[parents], small)
     away[torch.arange(len(parents)), parents] = torch.inf
     nearest = away.topk(min(NEIGHBOURS, max(len(small) - 1, 1)), largest=False).indices
-    return nearest.gather(1, torch.randint(nearest.shape[1], (len(parents), 1), generator=rng))[:, 0]
+    return nearest.gather(1, torch.randint(nearest.shape[1], (len(parents), 1), generator=rng))[
+        :, 0
+    ]
 
 
 def _field(count: int, height: int, width: int, rng: torch.Generator) -> Tensor:
@@ -73,7 +95,9 @@ def _field(count: int, height: int, width: int, rng: torch.Generator) -> Tensor:
     angle, scale, shift = drawn[0] * math.radians(TURN), 1 + ZOOM * drawn[1], 2 * SHIFT * drawn[2:]
     cosine, sine = angle.cos() * scale, angle.sin() * scale
     rows = [torch.stack([cosine, -sine, shift[0]], 1), torch.stack([sine, cosine, shift[1]], 1)]
-    whole = functional.affine_grid(torch.stack(rows, 1), [count, 1, height, width], align_corners=False)
+    whole = functional.affine_grid(
+        torch.stack(rows, 1), [count, 1, height, width], align_corners=False
+    )
     knots = 2 * BEND * torch.randn((count, 2, KNOTS, KNOTS), generator=rng)
     smooth = functional.interpolate(knots, (height, width), mode="bicubic", align_corners=True)
     return whole + smooth.permute(0, 2, 3, 1)

@@ -24,7 +24,9 @@ def deferred() -> Iterator[Interruption]:
     """
     interruption = Interruption()
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    before = {number: handler for number, handler in handlers.items() if handler != signal.SIG_IGN}  # as nohup sets it
+    before = {
+        number: handler for number, handler in handlers.items() if handler != signal.SIG_IGN
+    }  # as nohup sets it
 
     def restore() -> None:
         for number, handler in before.items():

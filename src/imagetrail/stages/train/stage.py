@@ -53,7 +53,9 @@ def run() -> dict[str, float | str] | None:
         return {"images": images, "processes": distributed.ranks(), **training.machine.facts()}
 
 
-def _train(events: Iterator[Step | Epoch], training: Training, state: Path, log: Live) -> tuple[list[dict[str, float]], int]:
+def _train(
+    events: Iterator[Step | Epoch], training: Training, state: Path, log: Live
+) -> tuple[list[dict[str, float]], int]:
     """Lets the training go on, and saves, logs and tells what happens; returns the history and how many images it took."""
     rows, images = read_history(state / "history.csv")[: training.epoch], 0
     keeper = Keeper(state / CHECKPOINT, training)
@@ -64,7 +66,9 @@ def _train(events: Iterator[Step | Epoch], training: Training, state: Path, log:
         for event in _until_stopped(events, keeper.save):
             if isinstance(event, Step):
                 images += event.images
-                bar.update(task, completed=event.epoch - 1 + event.number / event.steps, images=images)
+                bar.update(
+                    task, completed=event.epoch - 1 + event.number / event.steps, images=images
+                )
                 keeper.save_if_due()
             else:
                 rows.append(as_row(event))
@@ -75,7 +79,9 @@ def _train(events: Iterator[Step | Epoch], training: Training, state: Path, log:
     return rows, images
 
 
-def _until_stopped(events: Iterator[Step | Epoch], save: Callable[[], None]) -> Iterator[Step | Epoch]:
+def _until_stopped(
+    events: Iterator[Step | Epoch], save: Callable[[], None]
+) -> Iterator[Step | Epoch]:
     """The events; after a signal to any of the processes all of them end behind the same step, once that is saved."""
     with deferred() as interruption:
         for event in events:
@@ -92,8 +98,14 @@ def _write(training: Training, rows: list[dict[str, float]], valid: Samples) -> 
     weights.save(model, folder)
     write_json(folder / "recipe.json", recipe.model_dump())
     card = classifier.card(model)
-    write_json(folder / "metrics.json", {"valid_top1": rows[-1]["valid_top1"], "epochs": recipe.epochs, **card})
-    images, labels = torch.from_numpy(valid.images[:WATCHED].copy()), torch.from_numpy(valid.labels[:WATCHED].copy())
+    write_json(
+        folder / "metrics.json",
+        {"valid_top1": rows[-1]["valid_top1"], "epochs": recipe.epochs, **card},
+    )
+    images, labels = (
+        torch.from_numpy(valid.images[:WATCHED].copy()),
+        torch.from_numpy(valid.labels[:WATCHED].copy()),
+    )
     watched = activity(model.cpu(), images, labels)
     columns = [column.name for column in fields(Activity)]
     write_csv(folder / "activity.csv", [asdict(layer) for layer in watched], columns=columns)
@@ -116,4 +128,6 @@ class _Speed(ProgressColumn):
 def _progress() -> Progress:
     """A bar on a terminal; elsewhere only the line an epoch."""
     count = TextColumn("{task.completed:.1f}/{task.total}")
-    return Progress("training", BarColumn(), count, _Speed(), "left", TimeRemainingColumn(), transient=True)
+    return Progress(
+        "training", BarColumn(), count, _Speed(), "left", TimeRemainingColumn(), transient=True
+    )

@@ -19,14 +19,24 @@ class Tune(Section):
 
     trials: int = Field(ge=1)
     batch: int = Field(ge=1)  # trials begun together
-    rungs: list[int] = Field(min_length=1)  # epochs at which the weaker are pruned; the last is a trial's full length
-    epochs: int | None = Field(default=None, ge=1)  # no batch begins once so many are spent; null: no bound
+    rungs: list[int] = Field(
+        min_length=1
+    )  # epochs at which the weaker are pruned; the last is a trial's full length
+    epochs: int | None = Field(
+        default=None, ge=1
+    )  # no batch begins once so many are spent; null: no bound
     images: int | None = Field(ge=1)  # train on so many images; null: all
     sampler: Annotated[str, one_of(SAMPLERS, "sampler")] = "tpe"
     pruner: Annotated[str, one_of(PRUNERS, "pruner")] = "successive_halving"
-    known: list[dict[str, Any]] = Field(default_factory=list)  # good values of searched fields, tried first
-    limits: dict[Cost, float] = Field(default_factory=dict)  # cost: its bound; what is beyond is not trained
-    minimise: Cost | None = None  # a second objective; then nothing is pruned, as the accurate would oust the cheap
+    known: list[dict[str, Any]] = Field(
+        default_factory=list
+    )  # good values of searched fields, tried first
+    limits: dict[Cost, float] = Field(
+        default_factory=dict
+    )  # cost: its bound; what is beyond is not trained
+    minimise: Cost | None = (
+        None  # a second objective; then nothing is pruned, as the accurate would oust the cheap
+    )
     space: Space = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -48,4 +58,6 @@ class Tune(Section):
 def settled(tune: Tune, recipe: Recipe, where: str) -> Tune:
     """The search with its space and the known-good values as the recipe types them; raises UserError for any fault."""
     space = typed(tune.space, recipe, f"{where}.space")
-    return tune.model_copy(update={"space": space, "known": completed(tune.known, space, recipe, f"{where}.known")})
+    return tune.model_copy(
+        update={"space": space, "known": completed(tune.known, space, recipe, f"{where}.known")}
+    )

@@ -44,7 +44,9 @@ Runner = Callable[[Sequence[Leg]], Iterable[Report]]
 Costs = Callable[[dict[str, Any]], dict[str, float]]
 
 
-def search(tune: Tune, run: Runner, *, seed: int, folder: Path, costs: Costs = lambda _: {}) -> Iterator[Trial]:
+def search(
+    tune: Tune, run: Runner, *, seed: int, folder: Path, costs: Costs = lambda _: {}
+) -> Iterator[Trial]:
     """Yields each trial when it and all before it have ended.
 
     run: trains legs, on however many workers, and returns their reports in order.
@@ -93,7 +95,9 @@ class _Search:
         if tune.epochs is not None and spent >= tune.epochs:
             return
         scores = self._expected()
-        worst = min(scores.values(), default=0.0)  # what failed is as bad, and so is what was beyond a limit
+        worst = min(
+            scores.values(), default=0.0
+        )  # what failed is as bad, and so is what was beyond a limit
         past = [trial.frozen("COMPLETE", scores.get(trial.number, worst)) for trial in self.trials]
         study = in_memory(past, objectives=tune.objectives)
         for number in range(len(self.trials), min(len(self.trials) + tune.batch, tune.trials)):
@@ -101,10 +105,16 @@ class _Search:
             seed = derive(self.seed, "sampler", number) % 2**32
             drawn = ask(study, tune.sampler, seed=seed, given=self._given(number))
             values = draw(drawn, tune.space)
-            costs = self.known[number].user_attrs["costs"] if number < len(self.known) else self.costs(values)
+            costs = (
+                self.known[number].user_attrs["costs"]
+                if number < len(self.known)
+                else self.costs(values)
+            )
             excess = {cost: costs[cost] - limit for cost, limit in tune.limits.items()}
             minimised = costs[tune.minimise] if tune.minimise else None
-            trial = Trial(number, drawn.params, drawn.distributions, values, costs, excess, minimised)
+            trial = Trial(
+                number, drawn.params, drawn.distributions, values, costs, excess, minimised
+            )
             trial.state = "PRUNED" if any(above > 0 for above in excess.values()) else "RUNNING"
             self.trials.append(trial)
 
@@ -115,7 +125,11 @@ class _Search:
         if number >= len(self.tune.known):
             return {}
         values = self.tune.known[number]
-        return {name: values[of] for name, of, choices in searched(self.tune.space, values) if values[of] in choices}
+        return {
+            name: values[of]
+            for name, of, choices in searched(self.tune.space, values)
+            if values[of] in choices
+        }
 
     def _expected(self) -> dict[int, float]:
         """What each trial would score at the last rung, by number: its score and what others gained from there on.
@@ -132,7 +146,9 @@ class _Search:
 
     def _train(self, moving: list[Trial]) -> None:
         """Each a leg on. A rung is where it tells how it did, also that it failed: before that, nobody asks."""
-        legs = [Leg(trial.number, trial.values, trial.trained, self._next(trial)) for trial in moving]
+        legs = [
+            Leg(trial.number, trial.values, trial.trained, self._next(trial)) for trial in moving
+        ]
         todo = [leg for leg in legs if leg.number >= len(self.known)]
         reports = iter(self.run(todo) if todo else ())
         for trial, leg in zip(moving, legs, strict=True):

@@ -21,7 +21,9 @@ class Range(Section):
     @model_validator(mode="after")
     def _ordered(self) -> "Range":
         if self.low >= self.high or (self.log and self.low <= 0):
-            raise ValueError(f"low must be below high, and above 0 if log, got low {self.low:g} and high {self.high:g}")
+            raise ValueError(
+                f"low must be below high, and above 0 if log, got low {self.low:g} and high {self.high:g}"
+            )
         return self
 
     def __contains__(self, value: Any) -> bool:
@@ -50,24 +52,34 @@ class By(Section):
     @model_validator(mode="before")
     @classmethod
     def _named(cls, values: Any) -> Any:
-        return {str(key): value for key, value in values.items()} if isinstance(values, dict) else values  # YAML's `true`
+        return (
+            {str(key): value for key, value in values.items()}
+            if isinstance(values, dict)
+            else values
+        )  # YAML's `true`
 
     @property
     def cases(self) -> dict[str, Any]:
         return self.__pydantic_extra__
 
 
-Choices = Annotated[Listed | Annotated[Range, Tag("(range)")] | Annotated[By, Tag("(by)")], Discriminator(_form)]
+Choices = Annotated[
+    Listed | Annotated[Range, Tag("(range)")] | Annotated[By, Tag("(by)")], Discriminator(_form)
+]
 Space = dict[str, Choices]
 
 
 def typed(space: Space, recipe: Recipe, where: str) -> Space:
     """The space with every value as the recipe types it; raises UserError, beginning with `where`, for an impossible one."""
     if "epochs" in space:
-        raise UserError(f"{where}.epochs: how long a trial lasts is not searched; it is the last of tune.rungs")
+        raise UserError(
+            f"{where}.epochs: how long a trial lasts is not searched; it is the last of tune.rungs"
+        )
     for field in space:
         if field not in Recipe.model_fields:
-            raise UserError(f"{where}.{field}: recipe has no such field; {alternatives(field, Recipe.model_fields)}")
+            raise UserError(
+                f"{where}.{field}: recipe has no such field; {alternatives(field, Recipe.model_fields)}"
+            )
     return {field: _typed(field, choices, space, recipe, where) for field, choices in space.items()}
 
 
@@ -77,11 +89,17 @@ def _typed(field: str, choices: Any, space: Space, recipe: Recipe, where: str) -
     where = f"{where}.{field}"
     values = space.get(choices.by)
     if not isinstance(values, list):
-        listed = ", ".join(name for name, others in space.items() if isinstance(others, list)) or "none"
-        raise UserError(f"{where}.by: {choices.by} is not searched as a list; fields that are: {listed}")
+        listed = (
+            ", ".join(name for name, others in space.items() if isinstance(others, list)) or "none"
+        )
+        raise UserError(
+            f"{where}.by: {choices.by} is not searched as a list; fields that are: {listed}"
+        )
     by_name = {str(value): value for value in values}
     if unknown := [case for case in choices.cases if case not in by_name]:
-        raise UserError(f"{where}: {choices.by} is never {', '.join(unknown)}; choose from {', '.join(by_name)}")
+        raise UserError(
+            f"{where}: {choices.by} is never {', '.join(unknown)}; choose from {', '.join(by_name)}"
+        )
     cases = {
         case: _plain(field, plain, recipe, {choices.by: by_name[case]}, f"{where}.{case}")
         for case, plain in choices.cases.items()
@@ -103,13 +121,17 @@ def _plain(field: str, choices: Any, recipe: Recipe, given: dict[str, Any], wher
     return choices.model_copy(update={"low": low, "high": high})
 
 
-def completed(known: list[dict[str, Any]], space: Space, recipe: Recipe, where: str) -> list[dict[str, Any]]:
+def completed(
+    known: list[dict[str, Any]], space: Space, recipe: Recipe, where: str
+) -> list[dict[str, Any]]:
     """Known-good values of every searched field: the recipe's, then those of `known` over them; checked as the space is."""
     complete = [{field: getattr(recipe, field) for field in space}]
     for number, values in enumerate(known):
         place = f"{where}.{number}"
         if unknown := [field for field in values if field not in space]:
-            raise UserError(f"{place}: {', '.join(unknown)} is not searched; choose from {', '.join(space)}")
+            raise UserError(
+                f"{place}: {', '.join(unknown)} is not searched; choose from {', '.join(space)}"
+            )
         better = override(recipe, values, place)
         complete.append({field: getattr(better, field) for field in space})
         for name, field, choices in searched(space, complete[-1]):

@@ -26,7 +26,13 @@ from imagetrail.training.recipe import Recipe, default_recipe
 
 SETTLED = ("model", "width")  # by pretrained weights
 SHARES = ("augmented", "synthetic", "related")  # of an epoch
-SHAPE = ("model", "activation", "initialisation", "width", "dropout")  # of a network, whose costs it decides
+SHAPE = (
+    "model",
+    "activation",
+    "initialisation",
+    "width",
+    "dropout",
+)  # of a network, whose costs it decides
 FRONT = ("flops_forward", "parameters")
 
 
@@ -36,13 +42,20 @@ def run() -> dict[str, float]:
     data = open_experiment()
     tune = _searchable(section, recipe, data)
     inputs = pipeline.inputs("tune")
-    facts = {"inputs": inputs, "tune": section.model_dump(), "recipe": recipe.model_dump(), "seed": seed}
+    facts = {
+        "inputs": inputs,
+        "tune": section.model_dump(),
+        "recipe": recipe.model_dump(),
+        "seed": seed,
+    }
     state = checkpoints.folder("tune", facts)
     _say_what_changed(state, facts)
 
     def job(number: int, values: dict[str, Any], until: int) -> Job:
         label = f"trial-{number:04d}-"
-        return Job(inputs, _recipe(recipe, values), tune.images, seed, until, state.absolute(), label)
+        return Job(
+            inputs, _recipe(recipe, values), tune.images, seed, until, state.absolute(), label
+        )
 
     def run_legs(legs: Sequence[Leg]) -> Iterator[Report]:
         for rows in parallel.map(train, [job(leg.number, leg.values, leg.until) for leg in legs]):
@@ -51,7 +64,9 @@ def run() -> dict[str, float]:
     price = _prices(data, recipe)
     trials: list[Trial] = []
     with live.running("tune", tune.model_dump(exclude={"space", "known", "limits"})) as log:
-        for trial in search(tune, run_legs, seed=seed, folder=state, costs=lambda values: price(values, tune.costs)):
+        for trial in search(
+            tune, run_legs, seed=seed, folder=state, costs=lambda values: price(values, tune.costs)
+        ):
             trials.append(trial)
             row = _row(trial, tune, recipe)
             history = job(trial.number, trial.values, trial.trained).history
@@ -74,7 +89,9 @@ def _searchable(tune: Tune, recipe: Recipe, data: Experiment) -> Tune:
         if name not in fixed and not (isinstance(choices, By) and choices.by in fixed)
     }
     highest: dict[str, Any] = {name: max(ends(space[name])) for name in SHARES if name in space}
-    data.mixture(recipe.model_copy(update=highest))  # raises UserError where there are not the images for it
+    data.mixture(
+        recipe.model_copy(update=highest)
+    )  # raises UserError where there are not the images for it
     return tune.model_copy(update={"space": space})
 
 
@@ -86,7 +103,9 @@ def _say_what_changed(state: Path, facts: dict[str, Any]) -> None:
     others = sorted(state.parent.glob("*/facts.json"), key=lambda other: other.stat().st_mtime)
     if others:
         old = json.loads(others[-1].read_text())
-        changed = [f"tune.{name}" for name in facts["tune"] if facts["tune"][name] != old["tune"].get(name)]
+        changed = [
+            f"tune.{name}" for name in facts["tune"] if facts["tune"][name] != old["tune"].get(name)
+        ]
         changed += [name for name in ("inputs", "recipe", "seed") if facts[name] != old[name]]
         kept = f"the last one is kept in {others[-1].parent}, and its trainings count where they are the same"
         print(f"{', '.join(changed)} changed: a new study begins; {kept}", flush=True)
@@ -97,7 +116,9 @@ def _recipe(recipe: Recipe, values: dict[str, Any]) -> Recipe:
     return recipe.model_copy(update=values)  # typed before
 
 
-def _prices(data: Experiment, recipe: Recipe) -> Callable[[dict[str, Any], Sequence[str]], dict[str, float]]:
+def _prices(
+    data: Experiment, recipe: Recipe
+) -> Callable[[dict[str, Any], Sequence[str]], dict[str, float]]:
     """What a trial's network costs; one of each shape is built, and none is trained."""
     known: dict[tuple[Any, ...], dict[str, float]] = {}
 
@@ -127,7 +148,8 @@ def _row(trial: Trial, tune: Tune, recipe: Recipe) -> dict[str, Any]:
 
 def _line(row: dict[str, Any]) -> str:
     values = ", ".join(
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in list(row.items())[4:]
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in list(row.items())[4:]
     )
     score = f"{row['value']:.2%}" if row["value"] != "" else "no score"
     return f"trial {row['number']:3d}  {score}  {row['state'].lower():8s} after {row['epochs']} epochs  {values}"
@@ -141,7 +163,10 @@ def _write(trials: list[Trial], tune: Tune, recipe: Recipe) -> None:
     folder = paths.artifacts("tune")
     rows = [_row(trial, tune, recipe) for trial in trials]
     write_csv(folder / "trials.csv", rows)
-    write_csv(folder / "history.csv", [{"number": trial.number, **row} for trial in trials for row in trial.history])
+    write_csv(
+        folder / "history.csv",
+        [{"number": trial.number, **row} for trial in trials for row in trial.history],
+    )
     with replacing(folder / "best.yaml") as temporary:
         chosen = {name: rows[best.number][name] for name in tune.space}
         temporary.write_text(yaml.safe_dump(chosen, sort_keys=True))
@@ -151,16 +176,25 @@ def _write(trials: list[Trial], tune: Tune, recipe: Recipe) -> None:
 def _why_none(trials: list[Trial], tune: Tune) -> str:
     failed = sum(trial.state == "FAIL" for trial in trials)
     beyond = sum(trial.state == "PRUNED" and not trial.scores for trial in trials)
-    said = [f"{failed} of {len(trials)} failed: narrow tune.space, for example to lower lr"] if failed else []
+    said = (
+        [f"{failed} of {len(trials)} failed: narrow tune.space, for example to lower lr"]
+        if failed
+        else []
+    )
     if beyond:
         least = {cost: min(trial.costs[cost] for trial in trials) for cost in tune.limits}
-        bounds = [f"{cost} {limit:g} (the least was {least[cost]:g})" for cost, limit in tune.limits.items()]
+        bounds = [
+            f"{cost} {limit:g} (the least was {least[cost]:g})"
+            for cost, limit in tune.limits.items()
+        ]
         said.append(f"{beyond} of {len(trials)} were beyond tune.limits: {', '.join(bounds)}")
     return f"no trial finished; {'; '.join(said)}"
 
 
 def _write_front(
-    trials: list[Trial], tune: Tune, price: Callable[[dict[str, Any], Sequence[str]], dict[str, float]]
+    trials: list[Trial],
+    tune: Tune,
+    price: Callable[[dict[str, Any], Sequence[str]], dict[str, float]],
 ) -> None:
     """The finished trials than which none is both better and cheaper, the cheapest first."""
     cost = tune.minimise or FRONT[0]

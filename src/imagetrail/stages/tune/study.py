@@ -51,7 +51,9 @@ class Trial:
 
     def frozen(self, state: str, score: float | None = None) -> FrozenTrial:
         """As Optuna keeps it, in this state, with this score if it has one."""
-        values = [] if score is None else [score] if self.minimised is None else [score, self.minimised]
+        values = (
+            [] if score is None else [score] if self.minimised is None else [score, self.minimised]
+        )
         return create_trial(
             state=TrialState[state],
             values=values or None,
@@ -63,7 +65,9 @@ class Trial:
         )
 
     def ended(self) -> FrozenTrial:
-        return self.frozen(self.state, self.scores[self.epochs] if self.state == "COMPLETE" else None)
+        return self.frozen(
+            self.state, self.scores[self.epochs] if self.state == "COMPLETE" else None
+        )
 
 
 # Is the trial, which has come to a rung, pruned? None: it waits there for others, unless it is told that none will come.
@@ -86,7 +90,9 @@ class Halving:
         if self.batch and at < trial.number // self.batch % len(self.rungs):
             return False
         others = study.get_trials(deepcopy=False)
-        scores = [other.intermediate_values[step] for other in others if step in other.intermediate_values]
+        scores = [
+            other.intermediate_values[step] for other in others if step in other.intermediate_values
+        ]
         better = sum(score > trial.intermediate_values[step] for score in scores)
         go_on = len(scores) * step // self.rungs[at + 1]
         return better >= max(1, go_on) if go_on or last else None
@@ -96,10 +102,14 @@ def _of_optuna(pruner: BasePruner) -> Pruner:
     return lambda study, trial, _: pruner.prune(study, trial)
 
 
-SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {  # of a seed; those that learn do so from the tenth trial on
+SAMPLERS: dict[
+    str, Callable[[int], BaseSampler]
+] = {  # of a seed; those that learn do so from the tenth trial on
     "gp": lambda seed: GPSampler(seed=seed),
     "random": lambda seed: RandomSampler(seed=seed),
-    "tpe": lambda seed: TPESampler(seed=seed, multivariate=True, group=True),  # in groups: some fields depend on others
+    "tpe": lambda seed: TPESampler(
+        seed=seed, multivariate=True, group=True
+    ),  # in groups: some fields depend on others
 }
 # Of the rungs and the size of a batch; none may keep state beyond what trials have reported.
 PRUNERS: dict[str, Callable[[Sequence[int], int], Pruner]] = {
@@ -169,8 +179,12 @@ class Kept:
         try:
             yield
         except (ImportError, OSError, SQLAlchemyError, StorageInternalError, ValueError) as error:
-            reason = str(error.__cause__ or error).splitlines()[0]  # without the address, which may hold a password
-            raise UserError(f"{self.where}: the study cannot be read or written: {reason}") from None
+            reason = str(error.__cause__ or error).splitlines()[
+                0
+            ]  # without the address, which may hold a password
+            raise UserError(
+                f"{self.where}: the study cannot be read or written: {reason}"
+            ) from None
 
 
 def _journal(path: Path) -> JournalStorage:

@@ -1,0 +1,65 @@
+"""What a stage depends on, as its resume key has it: data, params and code."""
+
+from pathlib import Path
+
+import pytest
+
+from imagetrail.base import hashing, pipeline
+from imagetrail.training import checkpoints
+
+DVC_YAML = """
+stages:
+  make: {cmd: make, outs: [data/made]}
+  train: {cmd: train, deps: [data/made, src/room, setup.txt, data/weights], outs: [model]}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A stage that depends on an out, a room of code, a file and a folder that nobody has made."""
+    for name, text in {
+        "dvc.yaml": DVC_YAML,
+        "dvc.lock": "stages: {make: {outs: [{path: data/made, md5: aa.dir}]}}",
+        "params.yaml": "seed: 0",
+        ".dvcignore": "__pycache__/\nsrc/**/*.md\n",
+        "data/made/images.npy": "as dvc.lock says",
+        "src/room/code.py": "answer = 41",
+        "src/room/inner/more.py": "",
+        "setup.txt": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def resume_key(root: Path) -> str:
+    return checkpoints.digest(pipeline.inputs("train", root))
+
+
+@pytest.mark.parametrize(
+    "file", ["src/room/code.py", "src/room/inner/more.py", "src/room/new.py", "setup.txt"]
+)
+def test_a_change_of_code_changes_the_resume_key(project: Path, file: str) -> None:
+    before = resume_key(project)
+    (project / file).write_text("answer = 42")
+    assert resume_key(project) != before
+
+
+def test_compiled_files_and_notes_leave_the_resume_key(project: Path) -> None:
+    before = resume_key(project)
+    for file in ("__pycache__/code.cpython-311.pyc", "README.md", "inner/README.md"):
+        path = project / "src/room" / file
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("not code")
+    assert resume_key(project) == before
+
+
+def test_a_room_is_hashed_as_dvc_hashes_it(project: Path) -> None:
+    assert pipeline.inputs("train", project)["src/room"] == hashing.md5(project / "src/room")
+
+
+def test_what_a_stage_made_is_known_by_the_lock_and_what_is_missing_by_nothing(
+    project: Path,
+) -> None:
+    inputs = pipeline.inputs("train", project)
+    assert (inputs["data/made"], inputs["data/weights"]) == ("aa.dir", "")

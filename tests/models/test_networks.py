@@ -1,0 +1,96 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from imagetrail.models import activations, classifier, weights
+from imagetrail.models.activations import ACTIVATIONS
+from imagetrail.models.classifier import INITIALISATIONS, Classifier
+from imagetrail.models.networks import MODELS, Spec
+
+SPEC = Spec(
+    model="article",
+    activation="relu",
+    width=1.0,
+    dropout=0.0,
+    classes=tuple("0123456789"),
+    image_size=28,
+    channels=1,
+    mean=(0.0,),
+    std=(1.0,),
+)
+KERAS = Path(__file__).parent / "keras_article.npz"
+
+
+def test_the_article_network_answers_as_keras_does() -> None:
+    kept = np.load(KERAS, allow_pickle=False)
+    model = Classifier(SPEC).eval()
+    assert classifier.card(model)["parameters"] == 121_930
+    with torch.no_grad():
+        for number, weight in enumerate(model.network.parameters()):
+            keras = torch.from_numpy(kept[f"weight_{number}"]).float()
+            weight.copy_(
+                keras.permute(*{1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}[keras.ndim])
+            )  # Keras: H×W×I×O and I×O
+        answers = model(torch.from_numpy(kept["images"])).softmax(1)
+    assert np.abs(answers.numpy() - kept["probabilities"]).max() < 1e-5
+    assert kept["probabilities"].std() > 0.01, "the fixture tells images apart"
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_the_article_network_pools_what_the_activation_gives(name: str) -> None:
+    """The cheaper order, pooling first, is taken only where it is the same function; what it drops is left out."""
+    model = Classifier(replace(SPEC, activation=name)).eval()
+    conv, activation, pool = model.network[1], activations.build(name), nn.MaxPool2d(2)
+    images = 10 * torch.randn(4, 1, 28, 28)
+    with torch.no_grad():
+        assert torch.allclose(
+            model.network[:4](images), pool(activation(conv(images)))[:, :, :12, :12], atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [8, 28, 33, 64, 224])
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_takes_every_size_and_colour(name: str, size: int, channels: int) -> None:
+    spec = replace(
+        SPEC,
+        model=name,
+        image_size=size,
+        channels=channels,
+        mean=(9.0,) * channels,
+        std=(5.0,) * channels,
+    )
+    if name == "article" and size == 8:
+        with pytest.raises(classifier.UserError, match="needs image_size 10 or more, not 8"):
+            Classifier(spec)
+        return
+    model = Classifier(replace(spec, width=0.25))
+    logits = model(torch.randint(0, 256, (2, size, size, channels), dtype=torch.uint8))
+    assert logits.shape == (2, 10) and logits.isfinite().all()
+    wider = Classifier(spec)
+    assert (
+        name == "linear"
+        or classifier.card(wider)["parameters"] > classifier.card(model)["parameters"]
+    )
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_saved_model_is_rebuilt_with_the_same_answers(name: str, tmp_path: Path) -> None:
+    model = Classifier(replace(SPEC, model=name, activation="silu", dropout=0.5)).eval()
+    weights.save(model, tmp_path)
+    images = torch.randint(0, 256, (3, 28, 28, 1), dtype=torch.uint8)
+    assert torch.equal(weights.load(tmp_path)(images), model(images))
+
+
+def test_keras_initialisation_is_uniform_by_both_fans_with_zero_biases() -> None:
+    assert set(INITIALISATIONS) == {"gain", "glorot"}
+    model = Classifier(replace(SPEC, initialisation="glorot"))
+    second = [layer for layer in model.network if isinstance(layer, nn.Conv2d)][1]
+    limit = (6 / (9 * 32 + 9 * 64)) ** 0.5
+    assert second.weight.abs().max().item() == pytest.approx(limit, rel=1e-3)
+    assert second.weight.std().item() == pytest.approx(limit / 3**0.5, rel=0.02)
+    assert second.bias is not None and not second.bias.any()

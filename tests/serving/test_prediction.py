@@ -1,0 +1,325 @@
+"""`imagetrail predict`: any picture a user may have, answered as the model answers, or refused in a line."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_onnx import noise, write
+
+from imagetrail.cli import main
+from imagetrail.data import pictures
+from imagetrail.serving import inputs as intake
+from imagetrail.serving import occlusion, onnx_model
+
+CLASSES = ("cat", "dog", "emu")
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """`run("predict", …)` in an empty folder: exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["imagetrail", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main.main()
+        out, err = capfd.readouterr()
+        assert "Traceback" not in err
+        return int(ended.value.code or 0), out, err
+
+    return command
+
+
+@pytest.fixture
+def exported(tmp_path: Path) -> onnx_model.Model:
+    """A model that export chose among two."""
+    folder = tmp_path / "artifacts/export"
+    chosen = write(folder / "model.int8.onnx", noise(CLASSES))
+    facts = [{"file": "model.onnx", "chosen": False}, {"file": chosen.name, "chosen": True}]
+    (folder / "export.json").write_text(json.dumps(facts))
+    return onnx_model.load(chosen)
+
+
+def draw(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape or (8, 8), np.uint8)
+
+
+def save(path: Path, seed: int = 0) -> np.ndarray:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(draw(seed)).save(path, "PNG")
+    return draw(seed)[None, ..., None]
+
+
+def test_answers_are_the_models_own_and_names_are_exact(
+    run: Run, exported: onnx_model.Model, tmp_path: Path
+) -> None:
+    names = [
+        "pics/a b.png",
+        'pics/deep/er/c,"d".PNG',
+        "pics/new\nline\r.png",
+        os.fsdecode(b"pics/\xff.png"),
+        "z.png",
+    ]
+    expected = {name: exported.predict(save(tmp_path / name, i))[0] for i, name in enumerate(names)}
+    (tmp_path / "pics/notes.txt").write_text("no picture, and not meant as one")
+    save(tmp_path / "pics/.hidden.png")
+
+    code, out, err = run("predict", "z.png", "pics", "--format", "json", "--top", "9")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0 and [row["file"] for row in rows] == ["z.png", *sorted(names[:-1])]
+    assert "model: artifacts/export/model.int8.onnx" in err and "error" not in err
+    for row in rows:
+        order = np.argsort(-expected[row["file"]])
+        assert [one["class"] for one in row["top"]] == [CLASSES[k] for k in order] and row[
+            "class"
+        ] == row["top"][0]["class"]
+        assert [one["probability"] for one in row["top"]] == pytest.approx(
+            expected[row["file"]][order], abs=1e-6
+        )
+
+    _, out, _ = run("predict", "z.png", "pics", "--format", "csv", "--top", "2")
+    table = list(csv.DictReader(io.StringIO(out, newline="")))
+    assert list(table[0]) == ["file", "class", "probability", "unsure", "class_2", "probability_2"]
+    assert [row["class"] for row in table] == [row["class"] for row in rows]
+    assert {row["file"] for row in table} >= set(names) - {names[3]}  # which is below
+
+    _, out, _ = run("predict", "z.png", "pics")
+    assert (
+        len(out.splitlines()) == 5 and "pics/new\\nline\\r.png" in out
+    )  # a table's line is a line
+
+
+@pytest.mark.usefixtures("exported")
+def test_a_name_that_is_not_utf8_leaves_as_the_bytes_it_came_as(tmp_path: Path) -> None:
+    save(tmp_path / os.fsdecode(b"\xff.png"))
+    command = [sys.executable, "-m", "imagetrail.cli", "predict", b"\xff.png", "--format", "csv"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "utf-8"}
+    )
+    assert done.returncode == 0 and done.stdout.splitlines()[1].startswith(b"\xff.png,")
+
+
+def test_below_the_threshold_the_answer_is_unsure(
+    run: Run, exported: onnx_model.Model, tmp_path: Path
+) -> None:
+    best = [float(exported.predict(save(tmp_path / f"{i}.png", i)).max()) for i in range(6)]
+    bound = sorted(best)[3]
+    _, out, _ = run(
+        "predict", *[f"{i}.png" for i in range(6)], "--format", "json", "--unsure", str(bound)
+    )
+    assert [json.loads(line)["unsure"] for line in out.splitlines()] == [p < bound for p in best]
+    _, out, _ = run("predict", *[f"{i}.png" for i in range(6)], "--unsure", str(bound))
+    assert [" unsure: " in line for line in out.splitlines()] == [p < bound for p in best]
+
+
+def test_a_picture_comes_through_stdin(
+    run: Run, exported: onnx_model.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = save(tmp_path / "a.png", 3)
+    for content, expected in (((tmp_path / "a.png").read_bytes(), 0), (b"", 1), (b"hello", 1)):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        code, out, err = run("predict", "-", "--format", "json", "--explain", "why")
+        assert code == expected and ("error: -: " in err) == bool(expected)
+        if not expected:
+            row = json.loads(out)
+            assert row["file"] == "-" and row["probability"] == pytest.approx(
+                exported.predict(image).max(), abs=1e-6
+            )
+            assert Image.open(tmp_path / row["explanation"]).size[0] > 400
+
+
+@pytest.mark.usefixtures("exported")
+def test_more_than_a_picture_on_stdin_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "MAX_STDIN", 1000)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(bytes(1001))))
+    code, out, err = run("predict", "-")
+    assert (code, out) == (1, "") and "error: -: more than 1,000 bytes" in err
+
+
+def bad(folder: Path) -> dict[str, str]:
+    """Files that are no picture to take, and what is to be said of each."""
+    save(folder / "whole.png")
+    frames = [Image.fromarray(draw(i)) for i in range(3)]
+    frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(folder / "moving.png", save_all=True, append_images=frames[1:])
+    frames[0].save(folder / "still.gif")
+    frames[0].save(folder / "other.bmp")
+    Image.new("1", (20_000, 20_000)).save(folder / "huge.png")
+    Image.new("1", (9_900, 9_900)).resize((10_001, 10_000)).save(folder / "large.png")
+    (folder / "cut.png").write_bytes((folder / "whole.png").read_bytes()[:60])
+    (folder / "empty.jpg").touch()
+    (folder / "text.jpeg").write_text("hello")
+    return {
+        "moving.gif": "an animated GIF; only still JPEG and PNG pictures are taken",
+        "moving.png": "an animated PNG; only still",
+        "still.gif": "a GIF; only still",
+        "other.bmp": "not a JPEG or PNG picture",
+        "huge.png": "more than 100,000,000",
+        "large.png": "10001×10000 pixels are more than 100,000,000",
+        "cut.png": "damaged (",
+        "empty.jpg": "the file is empty",
+        "text.jpeg": "not a JPEG or PNG picture",
+    }
+
+
+@pytest.mark.usefixtures("exported")
+def test_what_is_no_picture_to_take_is_named_in_a_line_and_the_others_are_answered(
+    run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    said = {f"in/{name}": reason for name, reason in bad(tmp_path / "in").items()} | {
+        "gone.png": "no such file"
+    }
+    os.mkfifo(tmp_path / "pipe.png")
+    code, out, err = run("predict", "in", "gone.png", "pipe.png", "--format", "json")
+    errors = [line for line in err.splitlines() if not line.startswith("model: ")]
+    assert code == 1 and [json.loads(line)["file"] for line in out.splitlines()] == ["in/whole.png"]
+    assert len(errors) == len(said) + 1 and "error: pipe.png: not a file" in errors
+    for name, reason in said.items():
+        assert sum(line.startswith(f"error: {name}: {reason}") for line in errors) == 1, (
+            name,
+            errors,
+        )
+
+
+def test_unusual_kinds_of_pictures_are_seen_as_they_look(
+    run: Run, exported: onnx_model.Model, tmp_path: Path
+) -> None:
+    grey = np.full((8, 8), 100, np.uint8)
+    save_as = {
+        "grey.png": Image.fromarray(grey),
+        "deep.png": Image.fromarray(grey.astype(np.uint16) * 257),
+        "colour.png": Image.fromarray(np.repeat(grey[..., None], 3, 2)),
+        "clear.png": Image.merge("LA", [Image.fromarray(grey), Image.new("L", (8, 8), 255)]),
+        "palette.png": Image.fromarray(grey).convert("P"),
+        "print.jpg": Image.fromarray(np.repeat(grey[..., None], 3, 2)).convert("CMYK"),
+    }
+    for name, image in save_as.items():
+        image.save(tmp_path / name)
+    stereo = [Image.fromarray(np.repeat(grey[..., None], 3, 2)) for _ in range(2)]
+    stereo[0].save(
+        tmp_path / "phone.jpg", "MPO", save_all=True, append_images=stereo[1:]
+    )  # a JPEG, says its owner
+    code, out, err = run("predict", ".", "--format", "json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0 and len(rows) == 7 and "error" not in err
+    expected = float(exported.predict(grey[None, ..., None]).max())
+    assert [row["probability"] for row in rows] == pytest.approx([expected] * 7, abs=0.01)
+
+
+@pytest.mark.usefixtures("exported")
+def test_a_folder_without_pictures_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty/deep").mkdir(parents=True)
+    (tmp_path / "empty/deep/a.txt").touch()
+    code, out, err = run("predict", "empty")
+    assert (
+        (code, out) == (1, "")
+        and err.startswith("error: empty: no picture in this folder")
+        and err.count("\n") == 1
+    )
+
+
+@pytest.mark.usefixtures("exported")
+def test_the_champion_is_asked_before_what_export_chose(run: Run, tmp_path: Path) -> None:
+    save(tmp_path / "a.png")
+    (tmp_path / "champion").mkdir()
+    (tmp_path / "champion/model.dvc").touch()
+    code, _, err = run("predict", "a.png")
+    assert (
+        code == 1
+        and "error: champion/model is not here, which champion/model.dvc names; run `dvc pull champion/model.dvc`"
+        in err
+    )
+    champion = onnx_model.load(write(tmp_path / "champion/model/model.onnx", noise(("ant", "bee"))))
+    code, out, err = run("predict", "a.png", "--format", "json")
+    assert code == 0 and json.loads(out)["class"] in ("ant", "bee")
+    assert f"model: champion/model/model.onnx ({champion.sha256[:12]})" in err
+    _, out, _ = run(
+        "predict", "a.png", "--format", "json", "--model", "artifacts/export/model.int8.onnx"
+    )
+    assert json.loads(out)["class"] in CLASSES
+
+
+@pytest.mark.parametrize(
+    "facts", [None, [], [{"file": "model.onnx", "chosen": True}], [{"file": "model.onnx"}]]
+)
+def test_without_a_model_one_line_says_what_to_run(run: Run, tmp_path: Path, facts: object) -> None:
+    save(tmp_path / "a.png")
+    if facts is not None:
+        (tmp_path / "artifacts/export").mkdir(parents=True)
+        (tmp_path / "artifacts/export/export.json").write_text(json.dumps(facts))
+    code, _, err = run("predict", "a.png")
+    assert (
+        code == 1 and err.count("\n") == 1 and err.startswith("error: ") and "run `dvc repro" in err
+    )
+
+
+def test_files_are_read_no_further_ahead_than_memory_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pictures, "AHEAD", 5)
+    begun: list[int] = []
+
+    def work(number: int) -> int:
+        begun.append(number)
+        return -number
+
+    results = pictures.on_all_cores(work, range(100))
+    assert next(results) == 0 and len(begun) <= 5
+    assert list(results) == [-number for number in range(1, 100)]
+
+
+def test_batches_keep_the_order_and_part_the_readable_from_the_rest(tmp_path: Path) -> None:
+    files = [str(tmp_path / f"{i}.png") for i in range(10)]
+    for i in range(10):
+        if i % 4:
+            save(Path(files[i]), i)
+    found = list(intake.batches(files, (8, 8, 1), size=3))
+    assert [name for batch in found for name in batch.files] == [
+        name for i, name in enumerate(files) if i % 4
+    ]
+    assert [name for batch in found for name, _ in batch.faults] == [
+        name for i, name in enumerate(files) if not i % 4
+    ]
+    drawn = np.concatenate([batch.images for batch in found])
+    assert np.array_equal(drawn[..., 0], [draw(i) for i in range(10) if i % 4])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_explanation_shows_the_only_place_that_the_model_looks_at(channels: int) -> None:
+    image = draw(0, 20, 20, channels)
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        """Sure of class 1 as long as a corner is as it is in the picture."""
+        change = np.abs(images[:, :6, 14:].astype(float) - image[:6, 14:]).mean((1, 2, 3))
+        return np.stack([change, 255 - change], 1) / 255
+
+    heat = occlusion.sensitivity(predict, image, 1)
+    assert heat.shape == (20, 20) and heat.max() == 1 and heat.min() == 0
+    assert heat[:6, 14:].mean() > 0.4 and heat[8:].mean() < 0.02 and heat[:, :10].mean() < 0.02
+    assert occlusion.sensitivity(predict, image, 0).max() == 0  # nothing speaks for the other class
+    assert occlusion.picture(image, heat).size == (2 * 220 + 11, 220)
+    mirrored = occlusion.sensitivity(lambda images: predict(images[:, :, ::-1]), image[:, ::-1], 1)
+    assert mirrored[:, ::-1] == pytest.approx(heat, abs=0.05)
+    plain = np.full((20, 20, channels), 200, np.uint8)
+    brightness = occlusion.sensitivity(
+        lambda images: images.mean((1, 2, 3))[:, None] / 255, plain, 0
+    )
+    assert not brightness.any()  # where nothing is, nothing is taken away
+
+
+def test_neither_torch_nor_mlflow_is_loaded_to_predict_or_to_tell_drift() -> None:
+    loaded = (
+        "import sys, imagetrail.cli.main, imagetrail.serving.prediction, imagetrail.serving.drift"
+    )
+    code = f"{loaded}; sys.exit(bool({{'torch', 'mlflow'}} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

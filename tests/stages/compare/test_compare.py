@@ -1,0 +1,366 @@
+"""`imagetrail compare` on scikit-learn's digits, where a flip is known to harm: mirrored, a digit is none any more."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import yaml
+
+from imagetrail.base import paths, samples
+from imagetrail.base.errors import UserError
+from imagetrail.base.files import read_csv
+from imagetrail.base.paths import BEST, CURES, PRETRAINED
+from imagetrail.base.samples import Images, Samples
+from imagetrail.models.activations import ACTIVATIONS
+from imagetrail.stages.augment import stage as augment
+from imagetrail.stages.compare.arms import Contest, made_out
+from imagetrail.stages.compare.params import Compare
+from imagetrail.stages.compare.stage import run
+from imagetrail.stages.fetch import stage as fetch
+from imagetrail.stages.inspect import stage as inspect
+from imagetrail.stages.split import stage as split
+from imagetrail.training.data import Experiment
+from imagetrail.training.jobs import Job, train
+from imagetrail.training.recipe import Recipe, proven_recipe
+
+ROOT = Path(__file__).parents[3]
+RECIPE = {
+    "model": "fast",
+    "activation": "relu",
+    "lr": 0.1,
+    "batch_size": 64,
+    "width": 0.5,
+    "repeat_to": 10000,
+}
+SECTION: dict[str, Any] = {
+    "seeds": 6,
+    "cures": {
+        "epochs": 2,
+        "images": None,
+        "tried": {"flip": True, "augmented": 0.3, "synthetic": 0.1, "pretrained": True},
+    },
+    "sets": {
+        "activations": {
+            "epochs": 1,
+            "images": 200,
+            "reference": "relu",
+            "arms": {"relu": {"activation": "relu"}, "sigmoid": {"activation": "sigmoid"}},
+        },
+        "networks": {
+            "epochs": 1,
+            "images": 200,
+            "reference": "linear",
+            "arms": {"linear": {"model": "linear"}, "fast": {"model": "fast"}},
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The current folder, in which compare has run on digits, augmented by small turns; nothing synthetic or related."""
+    root = tmp_path_factory.mktemp("project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
+        params = yaml.safe_load((ROOT / "params.yaml").read_text())
+        params["data"] |= {"name": "digits", "image_size": 8}
+        params["split"] |= {"valid": 0.45}  # so many that a score is not all noise
+        params["augment"]["policy"] = [{"Affine": {"rotate": [-8, 8], "p": 1.0}}]
+        params |= {"recipe": RECIPE | {"repeat_to": 2000}, "compare": SECTION}
+        Path("params.yaml").write_text(yaml.safe_dump(params))
+        shutil.copy(ROOT / "dvc.yaml", root)
+        for stage in (fetch, inspect, split, augment):
+            stage.run()
+        train = samples.read(paths.TRAIN)
+        none = samples.make_index(ids=[], labels=[], origin="synthetic", sources=[])
+        samples.write(
+            paths.SYNTHETIC, [], none, classes=train.classes, shape=train.images.shape[1:]
+        )
+        for path, text in ((BEST, b"{}"), (PRETRAINED, safetensors.torch.save({}))):
+            path.parent.mkdir(parents=True)
+            path.write_bytes(text)
+        run()
+        yield root
+
+
+def ranking() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((paths.ARTIFACTS / "compare/ranking.json").read_text())
+    return found
+
+
+@pytest.mark.usefixtures("project")
+def test_a_cure_that_harms_is_caught_and_does_not_enter_the_final_training() -> None:
+    (flip,) = [arm for arm in ranking()["arms"] if arm["arm"] == "+flip"]
+    assert flip["verdict"] == "harms" and flip["difference_high"] < 0 and flip["p"] < 0.05
+    (cures,) = [found for found in ranking()["sets"] if found["set"] == "cures"]
+    assert re.search(
+        r"\+flip harms .*so the final training .*goes without .*flip", cures["verdict"]
+    )
+    assert yaml.safe_load(CURES.read_text())["flip"] is False
+    assert not proven_recipe(epochs=1).flip
+
+
+@pytest.mark.usefixtures("project")
+def test_a_cure_enters_the_final_training_only_with_an_interval_above_0() -> None:
+    (augmented,) = [arm for arm in ranking()["arms"] if arm["arm"] == "+augmented"]
+    helps = augmented["difference_low"] > 0 and augmented["p"] < 0.05
+    assert (augmented["verdict"] == "helps") == helps
+    assert proven_recipe(epochs=1).augmented == (0.3 if helps else 0.0)
+
+
+@pytest.mark.usefixtures("project")
+def test_cures_that_no_stage_has_prepared_are_not_tried() -> None:
+    assert {arm["arm"] for arm in ranking()["arms"] if arm["set"] == "cures"} == {
+        "real",
+        "+flip",
+        "+augmented",
+        "all",
+    }
+    assert set(yaml.safe_load(CURES.read_text())) == {"flip", "augmented"}
+
+
+@pytest.mark.usefixtures("project")
+def test_results_have_a_row_for_each_set_arm_and_seed() -> None:
+    rows = read_csv(paths.ARTIFACTS / "compare/results.csv")
+    assert list(rows[0]) == ["set", "arm", "seed", "valid_top1", "valid_loss"]
+    assert (
+        len(rows) == len({(row["set"], row["arm"], row["seed"]) for row in rows}) == 6 * (4 + 2 + 2)
+    )
+    recipes = json.loads((paths.ARTIFACTS / "compare/recipes.json").read_text())
+    assert all(Recipe(**recipes[row["set"]][row["arm"]]) for row in rows)
+    curves = read_csv(paths.ARTIFACTS / "compare/history.csv")
+    assert len(curves) == 6 * (2 * 4 + 2 + 2) and list(curves[0])[:4] == [
+        "set",
+        "arm",
+        "seed",
+        "epoch",
+    ]
+
+
+@pytest.mark.usefixtures("project")
+def test_every_arm_has_its_mean_interval_and_verdict() -> None:
+    found = ranking()
+    for contest in found["sets"]:
+        arms = [arm for arm in found["arms"] if arm["set"] == contest["set"]]
+        assert [arm["verdict"] for arm in arms].count("reference") == 1
+        assert [arm["mean"] for arm in arms] == sorted((arm["mean"] for arm in arms), reverse=True)
+        assert all(arm["low"] <= arm["mean"] <= arm["high"] for arm in arms)
+        assert (
+            contest["verdict"].endswith("four times in five.")
+            and contest["verdict"] in found["verdict"]
+        )
+
+
+@pytest.mark.usefixtures("project")
+def test_the_known_lag_of_sigmoid_shows_even_in_a_few_steps() -> None:
+    means = {arm["arm"]: arm["mean"] for arm in ranking()["arms"] if arm["set"] == "activations"}
+    assert means["sigmoid"] < means["relu"]
+
+
+@pytest.mark.usefixtures("project")
+def test_the_same_recipe_in_two_sets_is_trained_once() -> None:
+    scores = {
+        (row["set"], row["arm"], row["seed"]): row["valid_loss"]
+        for row in read_csv(Path("artifacts/compare/results.csv"))
+    }
+    assert all(
+        scores["activations", "relu", str(seed)] == scores["networks", "fast", str(seed)]
+        for seed in range(6)
+    )
+    (state,) = Path(".imagetrail/compare").iterdir()
+    assert len(list(state.glob("*.csv"))) == 6 * (4 + 3)
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_can_be_an_arm(activation: str, tmp_path: Path) -> None:
+    recipe = Recipe(**RECIPE | {"activation": activation, "epochs": 2, "repeat_to": 1000})
+    *_, row = train(Job({}, recipe, 500, 0, 2, tmp_path))
+    assert row["valid_top1"] > 0.4
+
+
+def compared_anew(
+    project: Path, root: Path, *, recipe: dict[str, Any], section: dict[str, Any]
+) -> list[dict[str, str]]:
+    """The results of `imagetrail compare` in a copy of the project with some params changed."""
+    shutil.copytree(project, root)
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    params["recipe"] |= recipe
+    params["compare"] |= section
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    subprocess.run([sys.executable, "-m", "imagetrail.cli", "compare"], cwd=root, check=True)
+    return read_csv(root / "artifacts/compare/results.csv")
+
+
+def test_another_arm_costs_its_own_trainings_only(project: Path, tmp_path: Path) -> None:
+    root, sets = tmp_path / "copy", SECTION["sets"]
+    arms = sets["activations"]["arms"] | {"tanh": {"activation": "tanh"}}
+    section = {"sets": sets | {"activations": sets["activations"] | {"arms": arms}}}
+    rows = compared_anew(project, root, recipe={}, section=section)
+    assert [row for row in rows if row["arm"] != "tanh"] == read_csv(
+        project / "artifacts/compare/results.csv"
+    )
+    (old,) = Path(project / ".imagetrail/compare").iterdir()
+    (new,) = (state for state in (root / ".imagetrail/compare").iterdir() if state.name != old.name)
+    kept = {path.name for path in old.glob("*.csv")}
+    assert len({path.name for path in new.glob("*.csv")} - kept) == 6
+    assert all(
+        (new / name).samefile(new.parent / old.name / name) for name in kept
+    )  # a training writes another file
+
+
+def test_a_training_that_diverges_counts_as_guessing(project: Path, tmp_path: Path) -> None:
+    arms = {"good": {}, "wild": {"optimiser": "sgd", "lr": 1e30}}
+    sets = {"rates": {"epochs": 1, "images": 200, "reference": "good", "arms": arms}}
+    section = {"seeds": 3, "cures": {"epochs": 1, "images": 200, "tried": {}}, "sets": sets}
+    rows = compared_anew(project, tmp_path / "copy", recipe={"model": "mlp"}, section=section)
+    wild = [row for row in rows if row["arm"] == "wild"]
+    assert len(rows) == 6 and len(wild) == 3
+    assert all(
+        row["valid_top1"] == "0.1" and float(row["valid_loss"]) == pytest.approx(np.log(10))
+        for row in wild
+    )
+    assert all(float(row["valid_top1"]) > 0.1 for row in rows if row["arm"] == "good")
+
+
+# ---- what the arms are ----
+
+
+def contests(
+    base: dict[str, Any] | None = None,
+    *,
+    prepared: Callable[[str], bool] = lambda _: True,
+    **changes: Any,
+) -> dict[str, Contest]:
+    section, recipe = Compare(**SECTION | changes), Recipe(**RECIPE | {"epochs": 1} | (base or {}))
+    return {
+        contest.name: contest
+        for contest in made_out(section, recipe, "params.yaml: compare", prepared=prepared)
+    }
+
+
+def tried(values: dict[str, Any]) -> dict[str, Any]:
+    return {"cures": {"epochs": 1, "images": None, "tried": values}}
+
+
+def test_each_cure_is_alone_in_its_arm_and_all_are_in_the_last() -> None:
+    arms = contests(prepared=lambda cure: cure != "synthetic")["cures"].arms
+    fields = {
+        arm: (recipe.flip, recipe.augmented, recipe.synthetic, recipe.pretrained)
+        for arm, recipe in arms.items()
+    }
+    assert fields == {
+        "real": (False, 0, 0, False),
+        "+flip": (True, 0, 0, False),
+        "+augmented": (False, 0.3, 0, False),
+        "+pretrained": (False, 0, 0, True),
+        "all": (True, 0.3, 0, True),
+    }
+
+
+def test_the_search_says_how_much_of_a_cure_is_tried() -> None:
+    arms = contests({"augmented": 0.2})["cures"].arms
+    assert arms["+augmented"].augmented == arms["all"].augmented == 0.2
+    assert arms["real"].augmented == arms["+flip"].augmented == 0
+
+
+def test_an_arm_differs_from_the_reference_by_its_own_fields_only() -> None:
+    arms = {
+        "a": {"lr": 0.05, "pretrained": False},
+        "b": {"activation": "tanh"},
+        "c": {"activation": "elu", "lr": 0.01},
+    }
+    only = {"sets": {"x": {"epochs": 7, "images": None, "reference": "a", "arms": arms}}}
+    found = contests(**only)["x"].arms
+    assert [(arm.lr, arm.activation, arm.pretrained, arm.epochs) for arm in found.values()] == [
+        (0.05, "relu", False, 7),
+        (0.05, "tanh", False, 7),
+        (0.01, "elu", False, 7),
+    ]
+
+
+def test_few_images_for_a_quick_look_are_not_made_many_by_repetition() -> None:
+    found = contests()
+    assert found["activations"].arms["relu"].repeat_to == 200
+    assert found["cures"].arms["real"].repeat_to == 10000
+
+
+def test_with_nothing_to_try_no_cure_is_judged_or_switched_off() -> None:
+    for found in (contests(prepared=lambda _: False), contests(**tried({}))):
+        assert list(found) == ["activations", "networks"]
+    lone = contests(**tried({"shift": 1}))["cures"].arms
+    assert list(lone) == ["real", "+shift"] and lone["real"].shift == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"augmentd": 0.3}, "compare.cures.tried: recipe has no field augmentd"),
+        (
+            {"augmented": 1.3},
+            "compare.cures.tried.augmented: input should be less than or equal to 1",
+        ),
+        (
+            {"augmented": 0.0},
+            "compare.cures.tried.augmented: a cure is a number above 0 or true, not 0.0",
+        ),
+        (
+            {"flip": False},
+            "compare.cures.tried.flip: a cure is a number above 0 or true, not False",
+        ),
+        ({"lr": 0.1}, "compare.cures.arms.real.lr: input should be greater than 0"),
+    ],
+)
+def test_what_is_no_cure_is_refused_in_one_line(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        contests(**tried(values))
+    assert str(caught.value).startswith(f"params.yaml: {said}") and "\n" not in str(caught.value)
+
+
+# ---- trainings on a part of the images ----
+
+
+def test_a_part_of_the_images_comes_with_the_new_versions_of_these_only(
+    make_samples: Callable[..., Samples],
+) -> None:
+    """Else an augmented arm would see images that the real arm never does."""
+
+    def grey(numbers: range) -> Images:
+        return np.array(numbers, np.uint8)[:, None, None, None].repeat(4, 1).repeat(4, 2)
+
+    real = make_samples("real", grey(range(40)), [0, 1] * 20)
+    index = samples.make_index(
+        ids=[f"new{i}" for i in range(40)],
+        labels=[0, 1] * 20,
+        origin="augmented",
+        parents=real.column("id"),
+        sources=["x"] * 40,
+    )
+    augmented = Samples(grey(range(100, 140)), index, real.classes)
+    synthetic = make_samples(
+        "synthetic", grey(range(200, 240)), [0, 1] * 20
+    )  # of no parent: all of them may come
+    data = Experiment(
+        real, augmented, synthetic, Samples(real.images[:0], real.index[:0], real.classes), real, {}
+    )
+    recipe = Recipe(**RECIPE | {"epochs": 1, "augmented": 0.4, "synthetic": 0.3, "repeat_to": 0})
+    for seed in (0, 1):
+        mixture = data.mixture(recipe, images=10)
+        seen = {
+            int(i)
+            for epoch in range(1, 30)
+            for images, _ in mixture.epoch(epoch, batch_size=5, seed=seed)
+            for i in images[:, 0, 0, 0]
+        }
+        used = {i for i in seen if i < 100}
+        assert len(used) == 10 and {i - 100 for i in seen if 100 <= i < 200} == used
+        assert len({i for i in seen if i >= 200}) > 30

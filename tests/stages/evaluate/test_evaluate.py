@@ -1,0 +1,247 @@
+"""`imagetrail evaluate` on pictures whose weak spot is known: those of folder `night` are often in the wrong class."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from PIL import Image
+
+from imagetrail.base import paths, samples
+from imagetrail.base.errors import UserError
+from imagetrail.base.files import read_csv
+from imagetrail.data import datasets
+from imagetrail.metrics import scores
+from imagetrail.metrics.calibration import Calibration
+from imagetrail.models import weights
+from imagetrail.stages.evaluate import slices
+from imagetrail.stages.evaluate.corruptions import CORRUPTIONS
+from imagetrail.stages.evaluate.stage import measure, run
+from imagetrail.stages.fetch import stage as fetch
+from imagetrail.stages.inspect import stage as inspect
+from imagetrail.stages.split import stage as split
+from imagetrail.training import loop
+from imagetrail.training.batches import Mixture
+from imagetrail.training.recipe import Recipe
+
+ROOT = Path(__file__).parents[3]
+CLASSES = ("left", "middle", "right")
+RECIPE = Recipe(
+    model="fast",
+    activation="relu",
+    epochs=6,
+    batch_size=64,
+    lr=0.005,
+    width=0.5,
+    label_smoothing=0.1,
+    repeat_to=1000,
+)
+
+
+def draw_pictures(folder: Path, count: int = 900) -> None:
+    """Noise with a bright stripe where the class says; a third is from `night`, and half of those lie about the class."""
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        kind, night = i % 3, rng.random() < 1 / 3
+        pixels = rng.integers(0, 100, (9, 9), np.uint8)
+        pixels[:, 3 * kind : 3 * kind + 3] += rng.integers(20, 150, dtype=np.uint8)
+        told = CLASSES[rng.integers(3) if night else kind]
+        path = folder / told / ("night" if night else "day") / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+
+
+def set_params(**changes: Any) -> None:
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    small = {"bootstrap": 200, "corrupted": 100, "slices": ["origin"], "unknown": "digits"}
+    params["data"] |= {"name": "folder", "path": "pictures", "image_size": 9}
+    params["evaluate"] |= small | changes
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The current folder, in which everything up to evaluate has run."""
+    root = tmp_path_factory.mktemp("project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        draw_pictures(root / "pictures")
+        set_params()
+        for stage in (fetch, inspect, split):
+            stage.run()
+        train, valid = samples.read(paths.TRAIN), samples.read(paths.VALID)
+        begun = loop.start(RECIPE, train, seed=0)
+        list(loop.fit(begun, Mixture(train, repeat_to=RECIPE.repeat_to), valid))
+        weights.save(begun.outcome, paths.ARTIFACTS / "train")
+        run()
+        yield root
+
+
+@pytest.fixture
+def copy(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The current folder is a copy of it, to be changed."""
+    shutil.copytree(project, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+
+
+def told(file: str = "metrics.json") -> Any:
+    return json.loads((paths.ARTIFACTS / "evaluate" / file).read_text())
+
+
+@pytest.mark.usefixtures("project")
+def test_every_metric_comes_with_an_interval_around_it() -> None:
+    found = told()
+    names = [
+        *scores.METRICS,
+        "topk",
+        "log_loss_calibrated",
+        "brier_calibrated",
+        "ece_calibrated",
+        "mean_corruption_error",
+    ]
+    for name in [*names, "unknown_auroc"]:
+        low, high = found[f"{name}_low"], found[f"{name}_high"]
+        assert low < high and found[name] <= high, name
+        assert low <= found[name] or name.startswith("ece"), (
+            name
+        )  # resampling makes calibration look worse, never better
+    assert found["k"] == 2 and found["topk"] > found["top1"]
+    for row in told("classes.json"):
+        assert all(
+            row[f"{name}_low"] < row[name] < row[f"{name}_high"] for name in ("precision", "recall")
+        )
+
+
+@pytest.mark.usefixtures("project")
+def test_everything_can_be_recomputed_from_the_predictions() -> None:
+    found, table = told(), pq.read_table(paths.ARTIFACTS / "evaluate/predictions.parquet")
+    probabilities = np.column_stack([table[f"p_{name}"].to_numpy() for name in CLASSES]).astype(
+        np.float64
+    )
+    labels = table["label"].to_numpy()
+    calibrated = Calibration(found["temperature"], found["bend"])(np.log(probabilities))
+    again = measure(probabilities, calibrated, labels, draws=200, seed=0)
+    assert {name: round(value, 6) for name, value in again.items()} == {
+        name: found[name] for name in again
+    }
+    assert found["top1"] == round(scores.top1(probabilities, labels), 6)
+    assert found["ece_calibrated"] == round(scores.ece(calibrated, labels), 6) != found["ece"]
+    assert found["log_loss_calibrated"] == round(scores.log_loss(calibrated, labels), 6)
+    test = samples.read(paths.TEST)
+    assert table["id"].to_pylist() == test.column("id") and (labels == test.labels).all()
+    assert slices.by_class(probabilities, test) == told("classes.json")
+    confidence, accuracy = scores.coverage(calibrated, labels)
+    for row in read_csv(paths.ARTIFACTS / "evaluate/coverage.csv"):
+        last = round(float(row["coverage"]) * len(labels)) - 1
+        assert float(row["top1"]) == pytest.approx(accuracy[last], abs=1e-6)
+        assert float(row["threshold"]) == pytest.approx(confidence[last], abs=1e-6)
+
+
+@pytest.mark.usefixtures("project")
+def test_answering_only_when_sure_is_right_more_often() -> None:
+    rows = read_csv(paths.ARTIFACTS / "evaluate/coverage.csv")
+    assert len(rows) == 100 and float(rows[-1]["coverage"]) == 1
+    assert float(rows[-1]["top1"]) == told()["top1"] < float(rows[30]["top1"])
+    assert told()["aurc"] < 1 - told()["top1"]
+
+
+@pytest.mark.usefixtures("project")
+def test_the_weak_slice_is_found() -> None:
+    rows = read_csv(paths.ARTIFACTS / "evaluate/slices.csv")
+    by_source = {row["value"]: row for row in rows if row["column"] == "source"}
+    assert set(by_source) == {"day", "night"}
+    assert float(by_source["night"]["high"]) < float(by_source["day"]["low"])
+    for column in ("class", "source", "origin"):
+        mine = [row for row in rows if row["column"] == column]
+        right = sum(float(row["top1"]) * int(row["images"]) for row in mine)
+        assert right / told()["n"] == pytest.approx(told()["top1"], abs=1e-5)
+
+
+@pytest.mark.usefixtures("project")
+def test_corruptions_are_judged_one_by_one_and_in_the_mean() -> None:
+    rows = read_csv(paths.ARTIFACTS / "evaluate/robustness.csv")
+    assert [(row["corruption"], row["strength"]) for row in rows] == [
+        (name, s) for s in "123" for name in CORRUPTIONS
+    ]
+    found = told()
+    assert found["mean_corruption_error"] == pytest.approx(
+        1 - np.mean([float(row["top1"]) for row in rows]), abs=1e-6
+    )
+    top1 = {(row["corruption"], row["strength"]): float(row["top1"]) for row in rows}
+    assert (
+        top1["noise", "3"] < found["top1_clean_subset"]
+        and top1["occlusion", "3"] < top1["occlusion", "1"]
+    )
+    assert abs(found["top1_clean_subset"] - found["top1"]) < 0.15  # 100 of the 180 test images
+
+
+@pytest.mark.usefixtures("project")
+def test_pictures_of_another_data_set_are_told_apart_if_asked_for() -> None:
+    assert 0 < told()["unknown_auroc"] < 1
+    assert len(datasets.read("digits", paths.UNKNOWN / "digits")) == 1797
+
+
+@pytest.mark.usefixtures("copy")
+def test_without_another_data_set_none_is_fetched_or_judged() -> None:
+    set_params(unknown=None)
+    fetch.run()
+    run()
+    assert [path.name for path in paths.UNKNOWN.iterdir()] == ["datasets.json"]
+    assert not [name for name in told() if name.startswith("unknown")]
+
+
+@pytest.mark.usefixtures("copy")
+def test_a_column_that_the_index_lacks_is_refused_with_those_it_has() -> None:
+    set_params(slices=["orign"])
+    with pytest.raises(
+        UserError,
+        match=r"evaluate.slices: unknown column 'orign'; did you mean 'origin'\? choose from id, ",
+    ):
+        run()
+
+
+def test_a_model_without_mistakes_is_judged_too(
+    make_samples: Callable[..., samples.Samples],
+) -> None:
+    labels = np.array([0, 1, 2] * 5)
+    sure = np.eye(3)[labels] * 0.98 + 0.02 / 3
+    found = measure(sure, sure, labels, draws=100, seed=0)
+    assert found["top1"] == found["top1_low"] == found["macro_f1"] == 1 and found["aurc"] == 0
+    test = make_samples("sure", np.zeros((15, 4, 4, 1), np.uint8), labels, CLASSES)
+    assert all(
+        row["recall"] == 1 and row["recall_low"] < 0.8 for row in slices.by_class(sure, test)
+    )
+
+
+def test_precision_is_of_what_was_predicted_and_recall_of_what_was_labelled(
+    make_samples: Callable[..., samples.Samples],
+) -> None:
+    test = make_samples("four", np.zeros((4, 4, 4, 1), np.uint8), [0, 0, 1, 1])
+    rows = slices.by_class(np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.4, 0.6]]), test)
+    assert [(row["class"], row["images"], row["precision"], row["recall"]) for row in rows] == [
+        ("left", 2, 1.0, 0.5),
+        ("right", 2, 0.666667, 1.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "group"),
+    [
+        ("t10k-images-idx3-ubyte#17", "Bag", "t10k-images-idx3-ubyte"),
+        ("test/cat/night/1.jpg", "cat", "test/night"),
+        ("cat/1#2.jpg", "cat", ""),
+        ("1.jpg", "cat", ""),
+    ],
+)
+def test_a_source_is_the_folder_without_the_class_or_the_file_of_many_pictures(
+    source: str, kind: str, group: str
+) -> None:
+    index = samples.make_index(ids=["a"], labels=[0], origin="real", sources=[source])
+    test = samples.Samples(np.zeros((1, 4, 4, 1), np.uint8), index, (kind,))
+    assert slices.groups(test, [])["source"] == [group]
+    assert slices.groups(test, ["source"])["source"] == [source]

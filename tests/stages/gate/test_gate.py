@@ -1,0 +1,585 @@
+"""What the gate promises: only a provably better model passes, whatever luck a challenger has, and it says why."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tiny_onnx
+import torch
+import yaml
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn.datasets import load_digits
+from torch import nn
+
+from imagetrail.base.errors import UserError
+from imagetrail.base.samples import Samples, fingerprint
+from imagetrail.metrics import significance
+from imagetrail.serving import onnx_model
+from imagetrail.stages.gate import decision as gate
+from imagetrail.stages.gate import stage
+from imagetrail.stages.gate.decision import Candidate, Decision
+from imagetrail.stages.gate.params import Gate
+
+BOUNDS: dict[str, Any] = {
+    "min_top1": 0.5,
+    "alpha": 0.05,
+    "margin": 0.03,
+    "max_ece": None,
+    "max_robustness_loss": 0.02,
+    "max_mb": None,
+    "max_ms": None,
+}
+COUNT, CLASSES = 2000, ("a", "b", "c", "d")
+LABELS = np.arange(COUNT) % 4
+
+
+def bounds(**changes: Any) -> Gate:
+    return Gate(**(BOUNDS | changes))
+
+
+def model(wrong: NDArray[np.int64] | list[int], **changes: Any) -> Candidate:
+    """A model that is sure of itself, and wrong about these images only."""
+    answers = LABELS.copy()
+    answers[np.asarray(wrong, int)] = (answers[np.asarray(wrong, int)] + 1) % 4
+    facts = {
+        "sha256": str(sorted(wrong)),
+        "classes": CLASSES,
+        "shape": (8, 8, 1),
+        "seen": np.zeros(COUNT, bool),
+        "data": "d",
+    }
+    return Candidate(probabilities=np.eye(4)[answers], **(facts | changes))
+
+
+def decide(challenger: Candidate, champion: Candidate | None = None, **changes: Any) -> Decision:
+    return gate.decide(challenger, champion, LABELS, bounds(**changes), data="d")
+
+
+def failed(decision: Decision) -> list[str]:
+    return [check.name for check in decision.checks if not check.passed]
+
+
+# ---- superiority ----
+
+
+def test_a_better_model_is_promoted_with_every_figure() -> None:
+    decision = decide(model(range(100)), model(range(200)))
+    assert decision.decision == "PROMOTE" and not failed(decision)
+    figures = decision.figures
+    assert (
+        figures["challenger_top1"] == 0.95
+        and figures["champion_top1"] == 0.9
+        and figures["top1_difference"] == 0.05
+    )
+    assert figures["only_challenger_right"] == 100 and figures["only_champion_right"] == 0
+    assert 0.04 < figures["top1_difference_low"] < 0.05 < figures["top1_difference_high"] < 0.061
+    assert [row["class"] for row in figures["by_class"]] == list(CLASSES)
+    assert decision.disagreements.tolist() == list(range(100, 200))
+
+
+def test_four_more_right_are_luck_and_five_are_not() -> None:
+    """The exact test: 1/16 and 1/32 by chance, at 5 %."""
+    assert decide(model([]), model(range(4))).decision == "HOLD"
+    assert decide(model([]), model(range(5))).decision == "PROMOTE"
+
+
+def test_a_model_that_is_not_shown_to_be_better_is_held() -> None:
+    decision = decide(model(range(100)), model(range(10, 115)))
+    assert decision.decision == "HOLD" and failed(decision) == ["challenger_is_better"]
+    assert "it is not shown to be better (challenger_is_better is 0." in decision.reason
+
+
+def test_a_model_that_is_shown_to_be_worse_is_rejected() -> None:
+    decision = decide(model(range(200)), model(range(100)))
+    assert decision.decision == "REJECT" and "challenger_is_no_worse" in failed(decision)
+
+
+def test_the_champion_itself_is_held() -> None:
+    champion = model(range(10))
+    decision = decide(champion, champion)
+    assert decision.decision == "HOLD" and decision.reason == "the challenger is the champion"
+    assert decision.figures["top1_difference"] == 0
+
+
+def test_the_minimal_effect_is_found_four_times_in_five() -> None:
+    """Models that differ by just that much, and as often as was seen, are told apart with a power of 80 %."""
+    rng, found = np.random.default_rng(0), 0
+    effect = decide(model(range(60)), model(range(40, 100))).figures["minimal_effect"]
+    for _ in range(1000):
+        only_ours = rng.binomial(
+            80, (1 + effect * COUNT / 80) / 2
+        )  # of 80 images that they judge differently
+        ours, theirs = (
+            np.arange(COUNT) < only_ours,
+            (only_ours <= np.arange(COUNT)) & (np.arange(COUNT) < 80),
+        )
+        found += significance.mcnemar(ours, theirs)[2] < 0.05
+    assert 0.76 < found / 1000 < 0.84
+
+
+# ---- classes ----
+
+
+def test_a_better_model_that_gives_up_a_class_is_held() -> None:
+    of_a, others = np.flatnonzero(LABELS == 0), np.flatnonzero(LABELS > 0)
+    decision = decide(
+        model(of_a[:20]), model(others[:90])
+    )  # 4 % of class a lost, 3.5 points gained overall
+    assert decision.decision == "HOLD" and failed(decision) == ["no_class_loses"]
+    assert "no class loses 3.0% of accuracy, the least for 'a'" in decision.reason
+    assert decide(model(of_a[:20]), model(others[:90]), margin=0.1).decision == "PROMOTE"
+    assert "no_class_loses" in decide(model(of_a[:20]), model(others[:90]), margin=None).skipped
+
+
+def test_classes_are_corrected_for_their_number() -> None:
+    """One of four that would pass alone at p = 0.03 does not where all four are alike."""
+    champion, challenger = model(range(40)), model(range(40, 60))
+    rows = decide(challenger, champion).figures["by_class"]
+    assert all(row["p_holm"] >= row["p"] for row in rows)
+    assert max(row["p_holm"] for row in rows) == pytest.approx(
+        max(significance.holm([row["p"] for row in rows]))
+    )
+
+
+def test_a_class_of_few_images_is_told_what_it_can_show() -> None:
+    few = np.flatnonzero(LABELS < 3)
+    labels = np.concatenate([LABELS[few], [3] * 20])
+    ours = np.eye(4)[labels]
+    theirs = ours.copy()
+    theirs[:50] = np.roll(ours[:50], 1, axis=1)
+    sides = [
+        replace(model([]), probabilities=answers, seen=np.zeros(len(labels), bool), sha256=name)
+        for name, answers in (("x", ours), ("y", theirs))
+    ]
+    decision = gate.decide(*sides, labels, bounds(), data="d")
+    assert (
+        decision.decision == "HOLD"
+        and "the least for 'd', whose 20 images can at best show it for 20.1%" in decision.reason
+    )
+
+
+def test_a_class_without_test_images_proves_nothing() -> None:
+    champion, challenger = (
+        replace(model(range(n)), classes=(*CLASSES, "e"), sha256=str(n)) for n in (200, 100)
+    )
+    wide = [
+        replace(side, probabilities=np.pad(side.probabilities, ((0, 0), (0, 1))))
+        for side in (challenger, champion)
+    ]
+    assert failed(decide(wide[0], wide[1])) == ["no_class_loses"]
+
+
+# ---- bounds ----
+
+
+@pytest.mark.parametrize(
+    ("changes", "bound", "name"),
+    [
+        ({"data": "other"}, {}, "data_known"),
+        ({"seen": np.arange(COUNT) == 7}, {}, "test_images_seen"),
+        ({"corruption_error": 0.3}, {}, "corruption_error"),
+        ({"megabytes": 3.0}, {"max_mb": 2.9}, "megabytes"),
+        ({"ms": 0.4}, {"max_ms": 0.3}, "ms"),
+        ({}, {"min_top1": 0.97}, "top1_low"),
+        ({"probabilities": np.eye(4)[LABELS] * 0.6 + 0.1}, {"max_ece": 0.05}, "ece"),
+    ],
+)
+def test_a_better_model_that_breaks_a_bound_is_rejected(
+    changes: dict[str, Any], bound: dict[str, Any], name: str
+) -> None:
+    champion = model(range(200), corruption_error=0.25)
+    good = replace(model(range(70), corruption_error=0.26, megabytes=1.0, ms=0.1))
+    assert decide(good, champion, max_mb=2.9, max_ms=0.3).decision == "PROMOTE"
+    decision = decide(replace(good, **changes), champion, **bound)
+    assert decision.decision == "REJECT" and failed(decision) == [name]
+
+
+def test_what_was_not_measured_or_has_no_bound_is_said_to_be_skipped() -> None:
+    decision = decide(model(range(100)), model(range(200), corruption_error=0.2))
+    assert "no mean_corruption_error" in decision.skipped["corruption_error"]
+    assert decision.skipped["megabytes"] == decision.skipped["ece"] == "params.yaml sets no bound"
+    assert decision.decision == "PROMOTE"
+
+
+def test_the_first_model_is_judged_by_absolute_thresholds() -> None:
+    decision = decide(model(range(100)))
+    assert (
+        decision.decision == "PROMOTE"
+        and "no champion yet" in decision.reason
+        and "comparison" in decision.skipped
+    )
+    low = decide(model(range(1100)))
+    assert low.decision == "REJECT" and failed(low) == ["top1_low"]
+
+
+# ---- what cannot be compared ----
+
+
+def test_images_that_the_champion_was_trained_on_are_left_out() -> None:
+    """It is right about them because it has seen them: they would hide that the challenger is better."""
+    champion = model(range(1000, 1100), seen=np.arange(COUNT) < 1000)
+    challenger = model(range(200))
+    assert decide(challenger, replace(champion, seen=np.zeros(COUNT, bool))).decision == "REJECT"
+    decision = decide(challenger, champion)
+    assert (
+        decision.decision == "PROMOTE"
+        and decision.figures["images"] == decision.figures["left_out"] == 1000
+    )
+    assert decision.disagreements.tolist() == list(range(1000, 1100))
+    blind = decide(challenger, replace(champion, seen=np.ones(COUNT, bool)))
+    assert blind.decision == "HOLD" and "every one of today's test images" in blind.reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"shape": (28, 28, 1)}, "the champion takes pictures of 28×28×1, the challenger of 8×8×1"),
+        ({"shape": (8, 8, 3)}, "the champion takes pictures of 8×8×3"),
+        (
+            {"classes": ("a", "b", "x", "y")},
+            "only the champion knows x, y; only the challenger c, d",
+        ),
+        ({"classes": ("b", "a", "c", "d")}, "in another order"),
+    ],
+)
+def test_a_champion_of_another_task_is_not_compared(changes: dict[str, Any], words: str) -> None:
+    champion = replace(model([]), probabilities=np.empty((0, 4)), **changes)
+    decision = decide(model([]), champion)
+    assert (
+        decision.decision == "HOLD"
+        and words in decision.reason
+        and "cannot be compared" in decision.reason
+    )
+
+
+# ---- merit: real models in real files ----
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    pictures, labels = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(labels))
+    return (pictures[order] * 15).astype(np.uint8).reshape(-1, 8, 8, 1), labels[order].astype(
+        np.int64
+    )
+
+
+def learned(
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    folder: Path,
+    *,
+    seed: int,
+    steps: int = 150,
+) -> onnx_model.Model:
+    """A network with a hidden layer, trained for a tenth of a second and opened from its ONNX file."""
+    torch.manual_seed(seed)
+    network = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.02)
+    inputs, targets = (
+        torch.from_numpy(images.reshape(-1, 64)).float() / 255,
+        torch.from_numpy(labels),
+    )
+    for _ in range(steps):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(network(inputs), targets).backward()
+        optimiser.step()
+    first, last = (
+        (layer.weight.detach().numpy().T, layer.bias.detach().numpy())
+        for layer in (network[0], network[2])
+    )
+    made = tiny_onnx.proto(
+        (first[0] / 255, first[1]), last, classes=[str(digit) for digit in range(10)]
+    )
+    return onnx_model.load(tiny_onnx.write(folder / "model.onnx", made), threads=1)
+
+
+def test_of_100_challengers_without_merit_none_is_promoted_beyond_the_rate_and_a_better_one_is(
+    tmp_path: Path,
+    digits: tuple[NDArray[np.uint8], NDArray[np.int64]],
+    record_property: Callable[[str, object], None],
+) -> None:
+    images, labels = digits
+    train, test = slice(0, 150), slice(900, None)
+
+    def candidate(opened: onnx_model.Model) -> Candidate:
+        seen = np.zeros(len(labels[test]), bool)
+        facts = {
+            "sha256": opened.sha256,
+            "classes": opened.classes,
+            "shape": opened.shape,
+            "data": "d",
+        }
+        return Candidate(probabilities=opened.predict(images[test]), seen=seen, **facts)
+
+    def verdict(opened: onnx_model.Model) -> str:
+        return gate.decide(
+            candidate(opened), champion, labels[test], bounds(margin=0.15), data="d"
+        ).decision
+
+    champion = candidate(learned(images[train], labels[train], tmp_path, seed=0))
+    verdicts: dict[str, list[str]] = {"shuffled": [], "undertrained": [], "reseeded": []}
+    for seed in range(1, 35):
+        shuffled = np.random.default_rng(seed).permutation(labels[train])
+        verdicts["shuffled"].append(verdict(learned(images[train], shuffled, tmp_path, seed=seed)))
+        undertrained = learned(images[train], labels[train], tmp_path, seed=seed, steps=5)
+        verdicts["undertrained"].append(verdict(undertrained))
+        verdicts["reseeded"].append(
+            verdict(learned(images[train], labels[train], tmp_path, seed=seed))
+        )
+    wrongly = sum(kind.count("PROMOTE") for kind in verdicts.values())
+    better = verdict(learned(images[:900], labels[:900], tmp_path, seed=99))  # six times the images
+    record_property(
+        "gate", f"{wrongly} of 102 challengers without merit promoted; a better one: {better}"
+    )
+    assert wrongly <= 0.05 * 102 and better == "PROMOTE"
+    assert set(verdicts["shuffled"]) == set(verdicts["undertrained"]) == {"REJECT"}
+    assert "HOLD" in verdicts["reseeded"]
+
+
+# ---- the stage: the same from files ----
+
+
+@pytest.fixture
+def folder(
+    tmp_path: Path, toy: Callable[..., Samples], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """A repository as the gate finds it: test images, an exported challenger, no champion."""
+    toy("data/split/test", count=60)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"gate": BOUNDS | {"min_top1": 0.0}}))
+    locked = {"split": {"outs": [{"path": "data/split/train", "md5": "d"}]}}
+    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": locked}))
+    export = tmp_path / "artifacts/export"
+    tiny_onnx.write(export / "model.int8.onnx", tiny_onnx.noise(seed=1))
+    rows = [{"file": "model.onnx", "format": "float32", "chosen": False}]
+    rows.append({"file": "model.int8.onnx", "format": "int8", "chosen": True})
+    (export / "export.json").write_text(json.dumps(rows))
+    trained_on(export, ["x"])
+    (tmp_path / "artifacts/evaluate").mkdir()
+    (tmp_path / "artifacts/evaluate/metrics.json").write_text('{"mean_corruption_error": 0.2}')
+    return tmp_path
+
+
+def trained_on(folder: Path, ids: list[str], **columns: list[str]) -> None:
+    pq.write_table(pa.table({"id": ids} | columns), folder / "trained_on.parquet")
+
+
+def enthrone(root: Path, made: Any, ids: tuple[str, ...] = ("y",)) -> Path:
+    champion = root / "champion/model"
+    tiny_onnx.write(champion / "model.onnx", made)
+    (champion / "metrics.json").write_text('{"mean_corruption_error": 0.1}')
+    trained_on(champion, list(ids))
+    return champion
+
+
+def judged(root: Path) -> dict[str, Any]:
+    stage.run()
+    assert (root / "artifacts/gate/disagreements.png").read_bytes().startswith(b"\x89PNG")
+    found: dict[str, Any] = json.loads((root / "artifacts/gate/decision.json").read_text())
+    return found
+
+
+def test_the_stage_judges_the_file_that_export_chose(folder: Path) -> None:
+    found = judged(folder)
+    assert found["decision"] == "PROMOTE" and found["champion"] is None and len(found["test"]) == 64
+    assert (
+        found["challenger"] == onnx_model.load(folder / "artifacts/export/model.int8.onnx").sha256
+    )
+    assert {check["name"] for check in found["checks"]} == {
+        "top1_low",
+        "test_images_seen",
+        "data_known",
+    }
+
+
+def test_the_stage_compares_with_the_champion_and_twice_gives_the_same_bytes(folder: Path) -> None:
+    enthrone(folder, tiny_onnx.noise(seed=2))
+    found = judged(folder)
+    assert found["champion"] and found["images"] == 60 and found["left_out"] == 0
+    assert any(
+        check["name"] == "corruption_error" and not check["passed"] for check in found["checks"]
+    )
+    files = [folder / "artifacts/gate" / name for name in ("decision.json", "disagreements.png")]
+    before = [file.read_bytes() for file in files]
+    judged(folder)
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_once_the_challenger_is_the_champion_the_decision_that_made_it_so_stands(
+    folder: Path,
+) -> None:
+    enthrone(folder, tiny_onnx.noise(seed=2))
+    params = {"gate": BOUNDS | {"min_top1": 0.0, "max_robustness_loss": None}}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    before = judged(folder)
+    champion = enthrone(folder, tiny_onnx.noise(seed=1))
+    for name in stage.FILES:
+        shutil.copy(folder / "artifacts/gate" / name, champion)
+        (folder / "artifacts/gate" / name).unlink()
+    assert judged(folder) == before and before["champion"] != before["challenger"]
+    (folder / "params.yaml").write_text(
+        yaml.safe_dump({"gate": params["gate"] | {"min_top1": 0.01}})
+    )
+    assert (
+        judged(folder)["reason"] == "the challenger is the champion"
+    )  # other bounds, another question
+
+
+def test_the_stage_leaves_out_what_the_champion_has_seen_by_name_and_by_content(
+    folder: Path,
+) -> None:
+    champion = enthrone(
+        folder, tiny_onnx.noise(seed=2), ("data/split/test0", "data/split/test1", "z")
+    )
+    assert judged(folder)["left_out"] == 2
+    images = np.load(folder / "data/split/test/images.npy")
+    trained_on(champion, ["data/split/test0", "renamed"], fingerprint=["0", fingerprint(images[5])])
+    assert judged(folder)["left_out"] == 2
+
+
+def test_the_stage_rejects_a_challenger_that_has_seen_a_test_image(folder: Path) -> None:
+    trained_on(folder / "artifacts/export", ["data/split/test3"])
+    found = judged(folder)
+    assert (
+        found["decision"] == "REJECT"
+        and "trained on images that it is tested on" in found["reason"]
+    )
+
+
+def test_the_stage_rejects_training_data_that_dvc_lock_does_not_know(folder: Path) -> None:
+    (folder / "dvc.lock").unlink()
+    assert judged(folder)["decision"] == "REJECT"
+
+
+def test_a_champion_of_other_classes_or_size_is_told_and_nothing_breaks(folder: Path) -> None:
+    enthrone(folder, tiny_onnx.noise(("left", "wrong")))
+    assert "only the champion knows wrong; only the challenger right" in judged(folder)["reason"]
+    enthrone(folder, tiny_onnx.noise(side=9))
+    assert "the champion takes pictures of 9×9×1" in judged(folder)["reason"]
+
+
+def test_a_champion_that_git_names_but_that_is_not_here_is_no_first_model(folder: Path) -> None:
+    (folder / "champion").mkdir()
+    (folder / "champion/model.dvc").write_text("outs: []")
+    with pytest.raises(
+        UserError, match=r"champion/model is not here, .*run `dvc pull champion/model.dvc`"
+    ):
+        stage.run()
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda at: (at / "model.onnx").write_bytes(b"words"), "model.onnx is not an ONNX file"),
+        (lambda at: (at / "metrics.json").write_text("{"), "metrics.json is damaged"),
+        (lambda at: (at / "metrics.json").unlink(), "metrics.json is missing"),
+        (
+            lambda at: (at / "trained_on.parquet").write_bytes(b"PAR1"),
+            "trained_on.parquet is damaged",
+        ),
+        (lambda at: (at / "trained_on.parquet").unlink(), "trained_on.parquet is missing"),
+    ],
+)
+def test_a_damaged_champion_is_one_line(
+    folder: Path, damage: Callable[[Path], Any], words: str
+) -> None:
+    damage(enthrone(folder, tiny_onnx.noise(seed=2)))
+    with pytest.raises(UserError, match=words):
+        stage.run()
+    assert not (folder / "artifacts/gate/decision.json").exists()
+
+
+def test_only_a_bound_in_milliseconds_reads_the_clock(folder: Path) -> None:
+    params = {"gate": BOUNDS | {"min_top1": 0.0, "max_ms": 0.1}}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    with pytest.raises(UserError, match=r"timing.json is missing"):
+        stage.run()
+    (folder / "artifacts/export/timing.json").write_text(
+        '{"float32_ms_batch1": 0.01, "int8_ms_batch1": 0.2}'
+    )
+    found = judged(folder)
+    assert found["decision"] == "REJECT" and "this machine's clock" in found["reason"]
+
+
+# ---- the tests it rests on ----
+
+
+def pair(
+    only_ours: int, only_theirs: int, images: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    numbers = np.arange(images)
+    return numbers < only_ours, (only_ours <= numbers) & (numbers < only_ours + only_theirs)
+
+
+def test_mcnemar_never_errs_more_often_than_alpha() -> None:
+    """Exact, for every number of images on which two equal models disagree."""
+    for count in range(1, 80):
+        wrongly = [
+            significance.mcnemar(*pair(ours, count - ours, 100))[2] < 0.05
+            for ours in range(count + 1)
+        ]
+        assert stats.binom.pmf(range(count + 1), count, 0.5) @ np.array(wrongly) <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("images", "share", "margin"),
+    [(1000, 0.03, 0.03), (1000, 0.005, 0.03), (100, 0.05, 0.1), (36, 0.05, 0.15)],
+)
+def test_a_class_that_does_lose_the_margin_passes_as_rarely_as_alpha_says(
+    images: int, share: float, margin: float
+) -> None:
+    drawn = np.random.default_rng(0).multinomial(
+        images, [share, share + margin, 1 - 2 * share - margin], 10_000
+    )
+    statistics = np.array(
+        [significance.tango(int(ours), int(theirs), images, -margin) for ours, theirs, _ in drawn]
+    )
+    assert (stats.norm.sf(statistics) < 0.05).mean() < 0.06
+
+
+def test_a_paired_interval_covers_the_truth_and_is_no_point_where_two_agree() -> None:
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(400):
+        only_ours, only_theirs, _ = rng.multinomial(500, [0.04, 0.02, 0.94])
+        difference, low, high = significance.paired_interval(*pair(only_ours, only_theirs, 500))
+        assert low <= difference <= high
+        covered += low <= 0.02 <= high
+    assert 0.92 < covered / 400 < 0.98
+    difference, low, high = significance.paired_interval(*pair(0, 0, 100))
+    assert (
+        difference == 0
+        and low == pytest.approx(-0.037, abs=0.001)
+        and high == pytest.approx(0.037, abs=0.001)
+    )
+
+
+def test_the_sign_of_a_paired_difference_is_ours_less_theirs() -> None:
+    assert (
+        significance.paired_interval(*pair(3, 0, 3))[0] == 1
+        and significance.paired_interval(*pair(0, 3, 3))[0] == -1
+    )
+    assert (
+        significance.noninferiority(*pair(50, 0, 500), 0.01)
+        < 1e-6
+        < 0.999
+        < significance.noninferiority(*pair(0, 50, 500), 0.01)
+    )
+
+
+def test_the_minimal_effect_shrinks_with_more_images_and_exists_where_two_agree() -> None:
+    effects = [
+        significance.minimal_effect(images // 20, images, 0.05) for images in (200, 2000, 20_000)
+    ]
+    assert (
+        effects == sorted(effects, reverse=True)
+        and 0 < significance.minimal_effect(0, 1000, 0.05) < 0.01
+    )

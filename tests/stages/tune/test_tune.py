@@ -1,0 +1,353 @@
+"""`imagetrail tune` as users run it: the same trials.csv, whatever stops it, and whoever does the work."""
+
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import optuna  # noqa: TID251  tests look at what users see
+import psutil
+import pytest
+from test_exact import SIGNALS, Project, ended, wait
+
+from imagetrail.base.files import read_csv
+
+KILLS = int(os.environ.get("IMAGETRAIL_TEST_KILLS", "3"))
+TUNE = {
+    "trials": 6,
+    "batch": 2,
+    "rungs": [1, 2],
+    "images": 400,
+    "space": {
+        "activation": ["relu", "silu"],
+        "optimiser": ["muon", "adamw"],
+        "lr": {
+            "by": "optimiser",
+            "muon": {"low": 0.05, "high": 0.2},
+            "adamw": {"low": 0.001, "high": 0.01, "log": True},
+        },
+        "augmented": [0.0, 0.3],
+    },
+}
+
+
+class Search(Project):
+    """A folder with all that `imagetrail tune` reads."""
+
+    def build(self) -> None:
+        super().build()
+        shutil.rmtree(self.root / "artifacts/tune")
+        self.set(
+            recipe={"model": "mlp", "ema": 0.9, "mixup": 0.0, "cutmix": 0.0, "repeat_to": 0},
+            tune=TUNE,
+        )
+
+    def start(self, **environment: str) -> subprocess.Popen[str]:  # type: ignore[override]
+        env = {
+            key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")
+        } | environment
+        command = (sys.executable, "-m", "imagetrail.cli", "tune")
+        return subprocess.Popen(
+            command,
+            cwd=self.root,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def tune(self, **environment: str) -> str:
+        code, said, told = ended(self.start(**environment))
+        assert code == 0, said + told
+        return said
+
+    def outs(self) -> dict[str, bytes]:  # type: ignore[override]
+        files = (self.root / "artifacts/tune").iterdir()
+        return {file.name: file.read_bytes() for file in files if file.name != "timing.json"}
+
+    def rows(self) -> list[dict[str, str]]:
+        return read_csv(self.root / "artifacts/tune/trials.csv")
+
+    def legs(self) -> int:
+        """How many epochs of trials are done."""
+        return sum(len(read_csv(path)) for path in self.root.glob(".imagetrail/tune/*/trial-*.csv"))
+
+    def forget(self) -> None:
+        for folder in (".imagetrail", "artifacts/tune"):
+            shutil.rmtree(self.root / folder, ignore_errors=True)
+
+
+def copied(search: Search, root: Path) -> Search:
+    shutil.copytree(search.root, root)
+    made = Search(root)
+    made.forget()
+    return made
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Search, str, float]:
+    """A project in which `imagetrail tune` has run once, what it said, and how many seconds it took."""
+    made = Search(tmp_path_factory.mktemp("undisturbed"))
+    made.build()
+    before = time.monotonic()
+    said = made.tune(IMAGETRAIL_WORKERS="1")
+    return made, said, time.monotonic() - before
+
+
+@pytest.fixture
+def project(undisturbed: tuple[Search, str, float], tmp_path: Path) -> Iterator[Search]:
+    made = copied(undisturbed[0], tmp_path / "project")
+    yield made
+    for process in made.running():
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def test_trials_csv_has_the_state_the_epochs_the_score_and_every_searched_field(
+    undisturbed: tuple[Search, str, float],
+) -> None:
+    search, said, _ = undisturbed
+    rows = search.rows()
+    assert list(rows[0]) == [
+        "number",
+        "state",
+        "epochs",
+        "value",
+        *sorted(TUNE["space"]),
+    ]  # in the order of the file
+    assert [row["number"] for row in rows] == [str(number) for number in range(6)]
+    assert {row["state"] for row in rows} == {"COMPLETE", "PRUNED"}
+    assert all(0.05 <= float(row["lr"]) <= 0.2 for row in rows if row["optimiser"] == "muon")
+    assert len(said.splitlines()) == 6
+    front = read_csv(search.root / "artifacts/tune/pareto.csv")
+    assert max(float(row["value"]) for row in rows if row["state"] == "COMPLETE") == float(
+        front[-1]["value"]
+    )
+    assert list(front[0]) == ["number", "value", "flops_forward", "parameters"]
+
+
+def test_killed_at_random_moments_and_re_run_with_other_workers_the_outs_are_those_of_an_undisturbed_run(
+    undisturbed: tuple[Search, str, float], project: Search
+) -> None:
+    (search, _, length), kills = undisturbed, 0
+    rng = random.Random(KILLS)
+    while kills < KILLS:
+        process = project.start(IMAGETRAIL_WORKERS=rng.choice(["1", "2"]))
+        time.sleep(rng.uniform(0.3, 0.9) * length)
+        before, code = project.legs(), process.poll()
+        process.kill()
+        process.communicate()
+        wait_for(lambda: not project.running())  # its workers end with it
+        assert project.legs() >= before
+        if code is None:
+            kills += 1
+        else:
+            assert code == 0 and project.outs() == search.outs()
+            project.forget()
+    project.tune(IMAGETRAIL_WORKERS="2")
+    assert project.outs() == search.outs()
+    (journal,) = project.root.glob(".imagetrail/tune/*/study.journal")
+    storage = optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(journal))
+    )
+    (name,) = optuna.get_all_study_names(storage)
+    assert all(
+        trial.state.is_finished()
+        for trial in optuna.load_study(study_name=name, storage=storage).trials
+    )
+
+
+@pytest.mark.parametrize("number", SIGNALS[1:])
+def test_asked_to_stop_it_does_not_wait_for_trainings_under_way(
+    project: Search, number: signal.Signals
+) -> None:
+    project.set(tune={"rungs": [1_000_000]})  # which take hours
+    process = project.start()
+    wait_for(lambda: any(project.root.glob(".imagetrail/tune/*/trial-*.begun")))
+    process.send_signal(number)
+    code, _, told = ended(process)
+    assert code == 128 + number and "Traceback" not in told
+    assert not project.running()
+
+
+def wait_for(until: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not until():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_changed_space_begins_a_new_study_keeps_the_old_one_and_says_so(
+    undisturbed: tuple[Search, str, float], tmp_path: Path
+) -> None:
+    search, *_ = undisturbed
+    shutil.copytree(search.root, tmp_path / "project")
+    project = Search(tmp_path / "project")
+    (old,) = project.root.glob(".imagetrail/tune/*")
+    kept = (old / "study.journal").read_bytes()
+    project.set(tune={"space": {"lr": [0.1, 0.2]}, "trials": 2})
+    first, *_ = project.tune().splitlines()
+    assert first == (
+        f"tune.trials, tune.space changed: a new study begins; the last one is kept in {old.relative_to(project.root)}, "
+        "and its trainings count where they are the same"
+    )
+    assert (old / "study.journal").read_bytes() == kept
+    project.set(tune=TUNE)
+    before = project.legs()
+    assert "changed" not in project.tune() and project.legs() == before
+    assert project.outs() == search.outs()
+
+
+def test_more_trials_repeat_no_training_and_end_as_if_they_had_been_asked_for_at_once(
+    undisturbed: tuple[Search, str, float], project: Search, tmp_path: Path
+) -> None:
+    search, *_ = undisturbed
+    shutil.copytree(search.root, tmp_path / "longer")
+    longer = Search(tmp_path / "longer")
+    (old,) = longer.root.glob(".imagetrail/tune/*")
+    before = longer.rows()
+    for each in (longer, project):
+        each.set(tune={"trials": 8})
+        each.tune()
+    assert longer.outs() == project.outs() != search.outs()
+    (new,) = (state for state in old.parent.iterdir() if state != old)
+    same = [
+        row["number"]
+        for row, again in zip(before, longer.rows(), strict=False)
+        if row["epochs"] == again["epochs"]
+    ]
+    files = [path for number in same for path in old.glob(f"trial-{int(number):04d}-*")]
+    assert len(same) >= 4 and {path.suffix for path in files} == {".begun", ".csv", ".safetensors"}
+    assert all((new / path.name).samefile(path) for path in files)  # a training writes another file
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"limits": {"parameters": 10}},
+            "error: no trial finished; 2 of 2 were beyond tune.limits: parameters 10 (the least was 19210)",
+        ),
+        (
+            {"space": {"lr": [1e30]}},
+            "error: no trial finished; 2 of 2 failed: narrow tune.space, for example to lower lr",
+        ),
+        (
+            {"space": {"augmented": [0.5], "synthetic": [0.6]}},
+            "error: recipe.augmented + recipe.synthetic + recipe.related is 1.1; at most 1",
+        ),
+    ],
+    ids=["beyond", "failed", "shares"],
+)
+def test_a_search_that_finds_nothing_is_one_line(
+    project: Search, changes: dict[str, Any], line: str
+) -> None:
+    project.set(tune={"trials": 2, **changes})
+    if "lr" in changes.get("space", {}):
+        project.set(recipe={"optimiser": "sgd"})
+    code, _, told = ended(project.start())
+    assert code == 1 and told.splitlines()[-1] == line and "Traceback" not in told
+
+
+# ---- PostgreSQL ----
+
+
+@pytest.fixture
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server of its own, run by an unprivileged user."""
+    pytest.importorskip("pg8000", reason="needs the extra postgresql")
+    found = [
+        *Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"),
+        *([Path(path)] if (path := shutil.which("pg_ctl")) else []),
+    ]
+    if not found:
+        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+    binaries, folder = found[0].resolve().parent, tmp_path_factory.mktemp("postgresql")
+    root = os.geteuid() == 0
+    if root:
+        shutil.chown(folder, "nobody")
+        for parent in [folder, *folder.parents]:
+            if parent.stat().st_uid == 0 and "pytest" in str(parent):
+                parent.chmod(0o755)
+
+    def run(*command: str) -> None:
+        subprocess.run(
+            command,
+            check=True,
+            user="nobody" if root else None,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+        )
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    data = str(folder / "data")
+    run(str(binaries / "initdb"), "--auth=trust", "--username=ada", "--no-sync", data)
+    options = f"-p {port} -h 127.0.0.1 -k '' -F"
+    run(
+        str(binaries / "pg_ctl"),
+        "-D",
+        data,
+        "-o",
+        options,
+        "-l",
+        str(folder / "log"),
+        "-w",
+        "start",
+    )
+    try:
+        yield f"postgresql+pg8000://ada@127.0.0.1:{port}/postgres"
+    finally:
+        run(str(binaries / "pg_ctl"), "-D", data, "-m", "immediate", "stop")
+
+
+def test_a_study_in_postgresql_gives_the_same_outs_and_outlives_the_folder(
+    undisturbed: tuple[Search, str, float], project: Search, postgresql: str
+) -> None:
+    search, *_ = undisturbed
+    project.tune(IMAGETRAIL_OPTUNA_STORAGE=postgresql)
+    assert project.outs() == search.outs()
+    (name,) = optuna.get_all_study_names(postgresql)
+    trials = optuna.load_study(study_name=name, storage=postgresql).trials
+    assert [trial.state.name for trial in trials] == [row["state"] for row in search.rows()]
+    project.forget()
+    project.tune(IMAGETRAIL_OPTUNA_STORAGE=postgresql)
+    assert project.legs() == 0 and project.outs()["trials.csv"] == search.outs()["trials.csv"]
+
+
+# ---- Ray ----
+
+
+def test_on_a_ray_cluster_that_loses_a_node_nothing_is_lost(
+    undisturbed: tuple[Search, str, float], project: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray", reason="needs the extra ray")
+    from ray.cluster_utils import Cluster
+
+    # A dead node is noticed within seconds, a slow one is not taken for dead; workers count as much as other processes.
+    for name, value in (
+        ("health_check_failure_threshold", "5"),
+        ("health_check_period_ms", "1000"),
+        ("worker_niceness", "0"),
+    ):
+        monkeypatch.setenv(f"RAY_{name}", value)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        lost = cluster.add_node(num_cpus=1)
+        process = project.start(IMAGETRAIL_BACKEND="ray", RAY_ADDRESS=cluster.address)
+        wait(process, lambda: project.legs() > 1)
+        cluster.remove_node(lost, allow_graceful=False)
+        code, said, told = ended(process)
+    finally:
+        cluster.shutdown()
+    assert code == 0, said + told
+    assert project.outs() == undisturbed[0].outs()

@@ -1,0 +1,122 @@
+"""MLflow is down, hung, broken, or dies: every stage gives the same results, warns once, and `publish` catches up."""
+
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from studio import STAGES, Studio, kill, runs, said_of, server, until
+
+WARNING = "warning: MLflow cannot be reached; going on without it, `imagetrail publish` catches up"
+
+
+@contextmanager
+def refuses() -> Iterator[int]:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and does not listen
+        yield bound.getsockname()[1]
+
+
+@contextmanager
+def hangs() -> Iterator[int]:
+    with socket.create_server(
+        ("127.0.0.1", 0)
+    ) as listening:  # the kernel accepts, and nobody answers
+        yield listening.getsockname()[1]
+
+
+@contextmanager
+def answers(status: int, text: str) -> Iterator[int]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as made:
+        Thread(target=made.serve_forever, daemon=True).start()
+        yield made.server_port
+        made.shutdown()
+
+
+SERVERS: dict[str, Callable[[], AbstractContextManager[int]]] = {
+    "refuses": refuses,
+    "hangs": hangs,
+    "answers 500": lambda: answers(500, "<html>broken</html>"),
+    "is something else": lambda: answers(200, "<html>hello</html>"),
+}
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_without_a_server_a_whole_repro_gives_the_same_files_and_publish_catches_up(
+    studio: Studio, kind: str
+) -> None:
+    before, outs = said_of(studio.client()), studio.outs()
+    for file in studio.root.glob("mlflow.db*"):
+        file.unlink()
+    with SERVERS[kind]() as port:
+        address = f"http://127.0.0.1:{port}"
+        said = studio.repro("--force", MLFLOW_TRACKING_URI=address)
+        assert said.count(WARNING) == len(STAGES) and "Traceback" not in said
+        assert studio.outs() == outs
+        told = studio.publish(
+            ok=False, MLFLOW_TRACKING_URI=address, MLFLOW_HTTP_REQUEST_TIMEOUT="1"
+        )
+        assert (
+            told.startswith(f"error: MLflow at {address} cannot be reached")
+            and len(told.splitlines()) == 1
+        )
+    studio.publish()
+    assert said_of(studio.client()) == before
+
+
+def test_a_server_that_is_killed_amid_a_training_costs_a_warning_and_publish_adds_the_rest(
+    studio: Studio, tmp_path: Path
+) -> None:
+    def curve() -> list[int]:
+        found = [run for run in runs(kept) if run.info.run_name == "train"]
+        return (
+            [point.step for point in kept.get_metric_history(found[0].info.run_id, "valid_top1")]
+            if found
+            else []
+        )
+
+    with server(tmp_path / "server") as (address, process):
+        training = studio.train_until_it_waits(MLFLOW_TRACKING_URI=address)
+        kept = studio.client(f"sqlite:///{tmp_path / 'server' / 'server.db'}")
+        until(lambda: curve() == [1, 2])
+        kill(process)
+    studio.let_go()
+    said, _ = training.communicate(timeout=60)
+    assert training.returncode == 0 and said.count(WARNING) == 1 and "Traceback" not in said
+    assert curve() == [1, 2]
+    with server(tmp_path / "server") as (address, _):
+        studio.publish(MLFLOW_TRACKING_URI=address)
+    assert curve() == [1, 2, 3]
+    assert said_of(kept) == said_of(studio.client())
+
+
+def test_what_waits_for_a_hung_server_is_bounded_and_the_training_goes_on(studio: Studio) -> None:
+    """Ten thousand epochs are through before the server, which answers nothing until then, has lost its patience."""
+    script = """
+from imagetrail import live
+with live.running("train", {}) as log:
+    for epoch in range(10_000):
+        log.epoch({"epoch": epoch, "valid_top1": 0.5})
+    print("trained", flush=True)
+"""
+    with hangs() as port:
+        said = studio.run(
+            sys.executable, "-c", script, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}"
+        )
+    assert said.index("trained") < said.index(WARNING)

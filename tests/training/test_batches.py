@@ -1,0 +1,254 @@
+from collections.abc import Callable
+from typing import Any
+from weakref import ref
+
+import numpy as np
+import pytest
+import torch
+
+from imagetrail.base.samples import Images, Samples
+from imagetrail.training import batches
+from imagetrail.training.batches import Mixture
+
+Make = Callable[..., Samples]
+WINDOW, BLOCK = 32, 4  # in images
+
+PATHS = ["in memory", "streamed"]
+MIXTURES = ["plain", "limited", "mixed", "mixed and limited", "repeated"]
+
+
+def numbered(make: Make, name: str, count: int, first: int = 0) -> Samples:
+    """Images that carry their own number as their grey level, with it the class."""
+    numbers = np.arange(first, first + count, dtype=np.uint8)
+    return make(
+        name, np.tile(numbers[:, None, None, None], (1, 2, 2, 1)), numbers % 5, tuple("abcde")
+    )
+
+
+def drawn(
+    mixture: Mixture, epoch: int = 1, *, batch_size: int = 8, seed: int = 0, **where: int
+) -> list[list[int]]:
+    """The numbers of the images in each batch."""
+    numbers = []
+    for images, labels in mixture.epoch(epoch, batch_size=batch_size, seed=seed, **where):
+        assert images.dtype == torch.uint8 and labels.dtype == torch.int64
+        assert torch.equal(images[:, 0, 0, 0] % 5, labels), "an image has another's label"
+        assert images.shape[1:] == (2, 2, 1) and torch.equal(
+            images, images[:, :1, :1].expand_as(images)
+        )
+        numbers.append(images[:, 0, 0, 0].tolist())
+    return numbers
+
+
+def flat(numbers: list[list[int]]) -> list[int]:
+    return [number for batch in numbers for number in batch]
+
+
+@pytest.fixture
+def path(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Sets of more than 32 images are streamed, in blocks of 4; or, with the path of most sets, none is."""
+    if getattr(request, "param", "streamed") == "streamed":
+        monkeypatch.setattr(batches, "WINDOW", WINDOW * 4 + 3)  # bytes: no whole number of images
+        monkeypatch.setattr(batches, "BLOCK", BLOCK * 4)
+
+
+@pytest.fixture
+def real(make_samples: Make, path: None) -> Samples:  # noqa: ARG001
+    """122 images: neither whole blocks, nor whole windows, nor whole batches."""
+    return numbered(make_samples, "real", 122)
+
+
+@pytest.fixture
+def mixture(make_samples: Make, real: Samples, request: pytest.FixtureRequest) -> Mixture:
+    """Mixtures of sets beyond a window, with one that fits into it."""
+    others = (
+        (numbered(make_samples, "large", 60, 130), 0.35),
+        (numbered(make_samples, "small", 20, 200), 0.1),
+    )
+    return {
+        "plain": Mixture(real),
+        "limited": Mixture(real, limit=51),
+        "mixed": Mixture(real, others),
+        "mixed and limited": Mixture(real, others, limit=51),
+        "repeated": Mixture(real, limit=33, repeat_to=60),
+    }[request.param]
+
+
+both_paths = pytest.mark.parametrize("path", PATHS, indirect=True)
+every_mixture = pytest.mark.parametrize("mixture", MIXTURES, indirect=True)
+
+
+# ---- streaming ----
+
+
+def test_samples_on_disk_are_streamed_here(real: Samples) -> None:
+    assert isinstance(real.images, np.memmap) and real.images.nbytes > batches.WINDOW
+
+
+@pytest.mark.parametrize("batch_size", [8, 50, 122])
+def test_a_streamed_epoch_shows_every_image_once_with_its_label(
+    real: Samples, batch_size: int
+) -> None:
+    assert sorted(flat(drawn(Mixture(real), batch_size=batch_size))) == list(range(122))
+
+
+def test_the_order_of_a_stream_is_decided_by_seed_and_epoch(real: Samples) -> None:
+    orders = [drawn(Mixture(real), epoch, seed=seed) for epoch in (1, 2) for seed in (1, 2)]
+    assert orders == [drawn(Mixture(real), epoch, seed=seed) for epoch in (1, 2) for seed in (1, 2)]
+    assert len({tuple(flat(order)) for order in orders}) == 4
+
+
+def test_the_order_of_a_stream_does_not_depend_on_the_batch_size(real: Samples) -> None:
+    assert flat(drawn(Mixture(real), batch_size=2)) == flat(drawn(Mixture(real), batch_size=61))
+
+
+def test_a_stream_mixes_images_beyond_their_block(real: Samples) -> None:
+    epochs = [np.array(flat(drawn(Mixture(real), epoch))) for epoch in range(1, 9)]
+    together = np.mean([np.abs(np.diff(order)) < BLOCK for order in epochs])
+    assert together < 0.2, "neighbours on disk come apart"
+    within = [len(set(order[:8] // BLOCK)) for order in epochs]
+    assert min(within) >= 4, "a batch is of many blocks"
+
+
+def test_a_window_of_a_stream_is_of_blocks_from_all_over_the_set(real: Samples) -> None:
+    windows = [np.array(flat(drawn(Mixture(real), epoch)))[:WINDOW] for epoch in range(1, 9)]
+    assert all(np.ptp(window) > 60 for window in windows)
+    assert {number for window in windows for number in window.tolist()} >= {0, 121}
+    assert all(len(set(window // BLOCK)) < 20 for window in windows), "yet it is read in blocks"
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(None, (68, 42, 12)), (51, (29, 17, 5))])
+def test_shares_of_a_streamed_mixture_are_exact(
+    make_samples: Make, real: Samples, limit: int | None, expected: tuple[int, ...]
+) -> None:
+    others = (
+        (numbered(make_samples, "large", 60, 130), 0.35),
+        (numbered(make_samples, "small", 20, 200), 0.1),
+    )
+    for epoch in (1, 2):
+        numbers = np.array(flat(drawn(Mixture(real, others, limit), epoch)))
+        assert tuple(np.histogram(numbers, [0, 130, 200, 256])[0]) == expected
+        assert len(set(numbers.tolist())) == len(numbers), "no image twice while there are enough"
+
+
+def test_a_streamed_stock_smaller_than_its_share_repeats_evenly(
+    make_samples: Make, real: Samples
+) -> None:
+    few = numbered(make_samples, "few", 40, 130)
+    counts = np.bincount(flat(drawn(Mixture(real, ((few, 1.0),)))))[130:]
+    assert sorted(counts.tolist()) == [3] * 38 + [4] * 2
+
+
+def test_a_limit_picks_one_subset_of_a_stream_for_all_epochs(real: Samples) -> None:
+    subsets = [set(flat(drawn(Mixture(real, limit=51), epoch, batch_size=51))) for epoch in (1, 2)]
+    assert subsets[0] == subsets[1] and len(subsets[0]) == 51
+    assert flat(drawn(Mixture(real, limit=51), 1)) != flat(drawn(Mixture(real, limit=51), 2))
+
+
+@pytest.fixture
+def gathered(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The numbers of the images in each window that is read; fails if one is read while another is still held."""
+    windows: list[list[int]] = []
+    held: list[ref[Images]] = []
+    gather = Samples.gather
+
+    def watched(samples: Samples, numbers: Any) -> Images:
+        assert all(window() is None for window in held), "two windows at a time"
+        images = gather(samples, numbers)
+        windows.append(numbers.tolist())
+        held.append(ref(images))
+        return images
+
+    monkeypatch.setattr(Samples, "gather", watched)
+    return windows
+
+
+@pytest.mark.parametrize("batch_size", [8, 50])
+def test_a_stream_holds_one_window_and_reads_each_once_from_front_to_back(
+    real: Samples, gathered: list[list[int]], batch_size: int
+) -> None:
+    order = flat(drawn(Mixture(real), batch_size=batch_size))
+    assert [len(window) for window in gathered] == [WINDOW, WINDOW, WINDOW, 122 - 3 * WINDOW]
+    assert gathered == [sorted(order[start : start + WINDOW]) for start in range(0, 122, WINDOW)]
+
+
+def test_a_stream_is_read_no_further_than_it_is_used(
+    real: Samples, gathered: list[list[int]]
+) -> None:
+    stream = Mixture(real).epoch(1, batch_size=8, seed=0)
+    assert gathered == []
+    next(stream)
+    assert len(gathered) == 1
+
+
+def test_skipped_windows_are_not_read(real: Samples, gathered: list[list[int]]) -> None:
+    drawn(Mixture(real), skip=12)
+    assert [len(window) for window in gathered] == [122 - 3 * WINDOW]
+
+
+def test_each_process_reads_its_own_share_only(real: Samples, gathered: list[list[int]]) -> None:
+    order = flat(drawn(Mixture(real), batch_size=61, rank=1, ranks=3))
+    assert len(order) == 40 and sorted(flat(gathered)) == sorted(order)
+
+
+def test_what_fits_into_a_window_is_not_gathered(
+    make_samples: Make, path: None, gathered: list[list[int]]
+) -> None:  # noqa: ARG001
+    drawn(Mixture(numbered(make_samples, "small", WINDOW)))
+    assert gathered == []
+
+
+# ---- skip ----
+
+
+@both_paths
+@every_mixture
+def test_skipping_leaves_exactly_the_batches_after_those(mixture: Mixture) -> None:
+    whole = drawn(mixture, 3, seed=7)
+    assert len(whole) >= 6
+    for skip in (0, 1, 4, 5, len(whole) - 1, len(whole)):
+        assert drawn(mixture, 3, seed=7, skip=skip) == whole[skip:], skip
+
+
+@both_paths
+@pytest.mark.parametrize("mixture", ["mixed"], indirect=True)
+def test_skipping_in_one_of_several_processes_leaves_its_batches_after_those(
+    mixture: Mixture,
+) -> None:
+    whole = drawn(mixture, rank=1, ranks=3)
+    assert all(
+        drawn(mixture, rank=1, ranks=3, skip=skip) == whole[skip:] for skip in range(len(whole) + 1)
+    )
+
+
+# ---- several processes ----
+
+
+def of_each(mixture: Mixture, ranks: int, **order: int) -> list[list[list[int]]]:
+    return [drawn(mixture, rank=rank, ranks=ranks, **order) for rank in range(ranks)]
+
+
+@both_paths
+@every_mixture
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_processes_share_each_batch_of_a_single_one_in_its_order(
+    mixture: Mixture, ranks: int
+) -> None:
+    whole, parts = drawn(mixture, 2), of_each(mixture, ranks, epoch=2)
+    for rank, part in enumerate(parts):
+        assert part == [batch[rank::ranks] for batch in whole[: len(part)]]
+    assert len(parts[0]) >= len(whole) - 1 and {len(part) for part in parts} == {len(parts[0])}
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_a_last_batch_without_two_images_for_each_process_is_left_out_by_all(
+    make_samples: Make, ranks: int
+) -> None:
+    for last in range(1, 8):
+        parts = of_each(Mixture(numbered(make_samples, f"of{last}", 16 + last)), ranks)
+        assert [len(part) for part in parts] == [2 + (last >= 2 * ranks)] * ranks, last
+        assert all(len(batch) >= 2 for part in parts for batch in part)
+
+
+def test_the_only_image_is_a_batch(make_samples: Make) -> None:
+    assert drawn(Mixture(numbered(make_samples, "one", 1, 3))) == [[3]]
