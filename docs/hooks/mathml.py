@@ -19,18 +19,18 @@ def on_config(config: MkDocsConfig) -> None:
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
-    """Raises PluginError, with page and formula, for what cannot be read as LaTeX."""
-    return FORMULA.sub(lambda found: _mathml(found, page.file.src_uri), content)
+    """Raises PluginError for a formula that cannot be read; mkdocs names the page."""
+    return FORMULA.sub(_mathml, content)
 
 
-def _mathml(found: re.Match[str], page: str) -> str:
+def _mathml(found: re.Match[str]) -> str:
     latex = html.unescape(found[2]).strip()
     inline = found[1] == "span"
     try:
         mathml = convert(latex, display="inline" if inline else "block")
     except Exception as error:  # its errors have no class of their own in common
-        raise PluginError(f"{page}: cannot read the formula {latex} ({error!r})") from error
+        raise PluginError(f"cannot read the formula {latex} ({error!r})") from error
     unknown = re.search(r"<mi>(\\\w+|&)</mi>", mathml)  # which latex2mathml lets through
     if unknown:
-        raise PluginError(f"{page}: cannot read {unknown[1]} in the formula {latex}")
+        raise PluginError(f"cannot read {unknown[1]} in the formula {latex}")
     return mathml if inline else f'<div style="overflow-x: auto">{mathml}</div>'
