@@ -38,7 +38,7 @@ from imagetrail.stages.compare.ranking import (
     remedies_sentence,
     sentence,
 )
-from imagetrail.tracking import live, store
+from imagetrail.tracking import live, parts
 from imagetrail.training import checkpoints
 from imagetrail.training.data import Experiment, open_experiment
 from imagetrail.training.history import as_row, times
@@ -77,7 +77,7 @@ def run() -> dict[str, float]:
                 )
                 curves += [which | epoch for epoch in history]
                 log.part(
-                    store.arm_part(rows[-1], job.recipe.model_dump(), history), times(job.history)
+                    parts.arm_part(rows[-1], job.recipe.model_dump(), history), times(job.history)
                 )
                 print(
                     f"{contest.name}: {arm}, seed {job.seed}: {rows[-1]['valid_top1']:.2%}",

@@ -17,7 +17,7 @@ from imagetrail.stages.tune.params import Tune, settled
 from imagetrail.stages.tune.search import Leg, Report, search
 from imagetrail.stages.tune.space import By, ends
 from imagetrail.stages.tune.study import Trial
-from imagetrail.tracking import live, store
+from imagetrail.tracking import live, parts
 from imagetrail.training import checkpoints
 from imagetrail.training.data import Experiment, open_experiment
 from imagetrail.training.history import times
@@ -70,7 +70,7 @@ def run() -> dict[str, float]:
             trials.append(trial)
             row = _row(trial, tune, recipe)
             history = job(trial.number, trial.values, trial.trained).history
-            log.part(store.trial_part(row, recipe.model_dump(), trial.history), times(history))
+            log.part(parts.trial_part(row, recipe.model_dump(), trial.history), times(history))
             print(_line(row), flush=True)
         _write(trials, tune, recipe)
         _write_front(trials, tune, price)
