@@ -53,9 +53,7 @@ def check(kind: type[T], value: Any, where: str) -> T:
 
 
 def _describe(kind: type[Any], fault: Any) -> str:
-    place = "".join(
-        f".{part}" for part in fault["loc"] if not str(part).startswith("(")
-    )  # tags of a union are not in the file
+    place = "".join(f".{part}" for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
         name = str(fault["loc"][-1])
         if len(fault["loc"]) == 1 and name in getattr(kind, "renamed", {}):

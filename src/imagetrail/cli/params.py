@@ -12,7 +12,7 @@ from imagetrail.base.params import load, read_yaml
 from imagetrail.data.datasets import Data
 from imagetrail.stages.augment.params import Augment
 from imagetrail.stages.augment.policy import build
-from imagetrail.stages.compare.arms import made_out
+from imagetrail.stages.compare import arms
 from imagetrail.stages.compare.params import Compare
 from imagetrail.stages.evaluate.params import Evaluate
 from imagetrail.stages.explain.params import Explain
@@ -25,7 +25,8 @@ from imagetrail.stages.pretrain.params import Pretrain
 from imagetrail.stages.split.params import Split
 from imagetrail.stages.synthesise.params import Synthesise
 from imagetrail.stages.train.params import Train
-from imagetrail.stages.tune.params import Tune, settled
+from imagetrail.stages.tune import params as tune
+from imagetrail.stages.tune.params import Tune
 from imagetrail.training.recipe import Recipe, default_recipe
 
 SECTIONS: dict[str, Any] = {
@@ -99,7 +100,7 @@ def _check_arms(path: Path) -> None:
     _check_shares(recipe, path, "recipe")
     prepared = {field: bool(load(Any, key, path)) for field, key in MAKERS.items()}
     prepared["pretrained"] |= load(Pretrain, "pretrain", path).weights is not None
-    for contest in made_out(
+    for contest in arms.resolve(
         compare, recipe, f"{path}: compare", prepared=lambda remedy: prepared.get(remedy, True)
     ):
         for arm, made in contest.arms.items():
@@ -121,4 +122,4 @@ def _check_shares(recipe: Recipe, path: Path, where: str) -> None:
 
 
 def _check_space(path: Path) -> None:
-    settled(load(Tune, "tune", path), default_recipe(epochs=1, path=path), f"{path}: tune")
+    tune.resolve(load(Tune, "tune", path), default_recipe(epochs=1, path=path), f"{path}: tune")

@@ -1,4 +1,4 @@
-"""What `compare` compares: sets of arms, each a recipe, made out from params.yaml."""
+"""What `compare` compares: sets of arms, each with its recipe, resolved from params.yaml."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from imagetrail.training.recipe import Recipe, override
 
 @dataclass(frozen=True)
 class Contest:
-    """A set whose recipes are made out."""
+    """A set with its recipes resolved."""
 
     name: str
     reference: str
@@ -20,28 +20,29 @@ class Contest:
     images: int | None
 
 
-def made_out(
+def resolve(
     compare: Compare, base: Recipe, where: str, *, prepared: Callable[[str], bool]
 ) -> list[Contest]:
-    """Every set with its recipes. Raises UserError, beginning with `where`, for a wrong field or value.
+    """Every set with its recipes.
 
-    prepared: whether the images or weights that a remedy needs are there; remedies without are left out.
+    prepared: whether the images or weights that a remedy needs are there; else it is left out.
+    Raises UserError, beginning with `where`, for a wrong field or value.
     """
     sets = {f"sets.{name}": arms for name, arms in compare.sets.items()}
     tried = {remedy: value for remedy, value in compare.remedies.tried.items() if prepared(remedy)}
     if tried:
-        sets = {
-            REMEDIES: _remedies(compare.remedies, tried, base, f"{where}.{REMEDIES}.tried")
-        } | sets
+        remedies = _remedies(compare.remedies, tried, base, f"{where}.{REMEDIES}.tried")
+        sets = {REMEDIES: remedies} | sets
     return [_contest(key, arms, base, where) for key, arms in sets.items()]
 
 
 def _remedies(remedies: Remedies, tried: dict[str, Any], base: Recipe, where: str) -> Set:
     checked = override(base, tried, where)
     for remedy in tried:
-        if not getattr(checked, remedy) or isinstance(getattr(checked, remedy), str):
+        value = getattr(checked, remedy)
+        if not value or isinstance(value, str):
             raise UserError(
-                f"{where}.{remedy}: a remedy is a number above 0 or true, not {getattr(checked, remedy)!r}"
+                f"{where}.{remedy}: a remedy is a number above 0 or true, not {value!r}"
             )
     on = {remedy: getattr(base, remedy) or getattr(checked, remedy) for remedy in tried}
     arms = {REAL: {remedy: type(value)(0) for remedy, value in on.items()}}
@@ -56,8 +57,7 @@ def _contest(key: str, arms: Set, base: Recipe, where: str) -> Contest:
 
     # few images, to be quick, are not to become many again by repetition
     repeat_to = min(base.repeat_to, arms.images or base.repeat_to)
-    reference = recipe(
-        base.model_copy(update={"epochs": arms.epochs, "repeat_to": repeat_to}), arms.reference
-    )
+    length = {"epochs": arms.epochs, "repeat_to": repeat_to}
+    reference = recipe(base.model_copy(update=length), arms.reference)
     recipes = {arm: recipe(reference, arm) for arm in arms.arms}
     return Contest(key.removeprefix("sets."), arms.reference, recipes, arms.epochs, arms.images)

@@ -63,7 +63,6 @@ class Compare(Section):
     @model_validator(mode="after")
     def _sets_have_names_of_their_own(self) -> "Compare":
         if REMEDIES in self.sets:
-            raise ValueError(
-                f"sets: {REMEDIES!r} is the set that compare.{REMEDIES} makes; got another of that name"
-            )
+            made = f"is the set that compare.{REMEDIES} makes"
+            raise ValueError(f"sets: {REMEDIES!r} {made}; got another of that name")
         return self

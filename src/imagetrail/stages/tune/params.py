@@ -55,9 +55,8 @@ class Tune(Section):
         return sorted({*self.limits, *([self.minimise] if self.minimise else [])})
 
 
-def settled(tune: Tune, recipe: Recipe, where: str) -> Tune:
-    """The search with its space and the known-good values as the recipe types them; raises UserError for any fault."""
+def resolve(tune: Tune, recipe: Recipe, where: str) -> Tune:
+    """The search with its choices as the recipe types them; raises UserError for any fault."""
     space = typed(tune.space, recipe, f"{where}.space")
-    return tune.model_copy(
-        update={"space": space, "known": completed(tune.known, space, recipe, f"{where}.known")}
-    )
+    known = completed(tune.known, space, recipe, f"{where}.known")
+    return tune.model_copy(update={"space": space, "known": known})
