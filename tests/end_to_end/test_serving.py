@@ -19,6 +19,7 @@ from PIL import Image
 from tiny_onnx import noise, write
 
 from imagetrail.serving import onnx_model
+from imagetrail.tracking.registry import register
 from imagetrail.tracking.store import open_store
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -35,7 +36,7 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     path = write(tmp_path / "model.onnx", noise(side=SIDE))
     store = open_store(tmp_path)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    store.register("fashion-mnist", sha256, path, alias="champion", description="the best so far")
+    register(store, "fashion-mnist", sha256, path, alias="champion", description="the best so far")
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,16 @@ def test_the_search_is_pictured_and_its_views_are_offered(studio: Studio) -> Non
         and "params.`activation`" in views["trials"]
         and "activations" in views["arms-1"]
     )
+
+
+def test_the_score_is_logged_first_as_the_compare_page_draws_the_first_of_all_metrics(
+    studio: Studio,
+) -> None:
+    with closing(sqlite3.connect(studio.root / "mlflow.db")) as database:
+        rows = database.execute("SELECT run_uuid, key FROM metrics ORDER BY rowid").fetchall()
+    trials = {run.info.run_id for run in runs(studio.client()) if "trial" in run.data.tags}
+    first = {run: name for run, name in reversed(rows) if run in trials}
+    assert set(first.values()) == {"valid_top1"}
 
 
 def test_publish_twice_changes_nothing(studio: Studio) -> None:
@@ -181,10 +193,10 @@ def test_a_stage_that_fails_has_failed_in_mlflow_until_it_runs_again(studio: Stu
 
 def test_another_process_with_the_same_number_is_another() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        assert live.works(f"{process.pid} {time.time():.0f}")
-        assert not live.works(f"{process.pid} {time.time() - 3600:.0f}")
+        assert live.is_alive(f"{process.pid} {time.time():.0f}")
+        assert not live.is_alive(f"{process.pid} {time.time() - 3600:.0f}")
         process.communicate(b"\n")
-    assert not live.works(f"{process.pid} {time.time():.0f}")
+    assert not live.is_alive(f"{process.pid} {time.time():.0f}")
 
 
 def test_long_runs_have_system_metrics(studio: Studio) -> None:

@@ -78,7 +78,12 @@ class Search(Project):
 
     def legs(self) -> int:
         """How many epochs of trials are done."""
-        return sum(len(read_csv(path)) for path in self.root.glob(".imagetrail/tune/*/trial-*.csv"))
+        return sum(map(len, map(read_csv, self.root.glob(".imagetrail/trainings/*/history.csv"))))
+
+    def histories(self) -> dict[str, int]:
+        """When each training has last written its history."""
+        files = self.root.glob(".imagetrail/trainings/*/history.csv")
+        return {file.parent.name: file.stat().st_mtime_ns for file in files}
 
     def forget(self) -> None:
         for folder in (".imagetrail", "artifacts/tune"):
@@ -171,7 +176,7 @@ def test_asked_to_stop_it_does_not_wait_for_trainings_under_way(
 ) -> None:
     project.set(tune={"rungs": [1_000_000]})  # which take hours
     process = project.start()
-    wait_for(lambda: any(project.root.glob(".imagetrail/tune/*/trial-*.begun")))
+    wait_for(lambda: any(project.root.glob(".imagetrail/trainings/*/begun")))
     process.send_signal(number)
     code, _, told = ended(process)
     assert code == 128 + number and "Traceback" not in told
@@ -192,14 +197,15 @@ def test_a_changed_space_begins_a_new_study_keeps_the_old_one_and_says_so(
     shutil.copytree(search.root, tmp_path / "project")
     project = Search(tmp_path / "project")
     (old,) = project.root.glob(".imagetrail/tune/*")
-    kept = (old / "study.journal").read_bytes()
+    journal = (old / "study.journal").read_bytes()
     project.set(tune={"space": {"lr": [0.1, 0.2]}, "trials": 2})
     first, *_ = project.tune().splitlines()
+    kept = old.relative_to(project.root)
     assert first == (
-        f"tune.trials, tune.space changed: a new study begins; the last one is kept in {old.relative_to(project.root)}, "
-        "and its trainings count where they are the same"
+        "tune.trials, tune.space changed: a new study begins; "
+        f"the last one is kept in {kept}, and trainings that are the same are not repeated"
     )
-    assert (old / "study.journal").read_bytes() == kept
+    assert (old / "study.journal").read_bytes() == journal
     project.set(tune=TUNE)
     before = project.legs()
     assert "changed" not in project.tune() and project.legs() == before
@@ -212,21 +218,34 @@ def test_more_trials_repeat_no_training_and_end_as_if_they_had_been_asked_for_at
     search, *_ = undisturbed
     shutil.copytree(search.root, tmp_path / "longer")
     longer = Search(tmp_path / "longer")
-    (old,) = longer.root.glob(".imagetrail/tune/*")
-    before = longer.rows()
+    before, histories = longer.rows(), longer.histories()
     for each in (longer, project):
         each.set(tune={"trials": 8})
         each.tune()
     assert longer.outs() == project.outs() != search.outs()
-    (new,) = (state for state in old.parent.iterdir() if state != old)
-    same = [
-        row["number"]
-        for row, again in zip(before, longer.rows(), strict=False)
-        if row["epochs"] == again["epochs"]
-    ]
-    files = [path for number in same for path in old.glob(f"trial-{int(number):04d}-*")]
-    assert len(same) >= 4 and {path.suffix for path in files} == {".begun", ".csv", ".safetensors"}
-    assert all((new / path.name).samefile(path) for path in files)  # a training writes another file
+    pairs = zip(before, longer.rows(), strict=False)
+    went_on = sum(int(old["epochs"]) < int(new["epochs"]) for old, new in pairs)
+    written = histories.items() ^ longer.histories().items()
+    assert len({training for training, _ in written}) == went_on + 2
+
+
+def test_a_search_that_minimises_a_cost_has_its_front_in_the_order_of_the_first_one(
+    project: Search,
+) -> None:
+    project.set(tune={"minimise": "parameters", "space": {"width": [0.5, 1.0], "lr": [0.05, 0.1]}})
+    project.tune()
+    front = read_csv(project.root / "artifacts/tune/pareto.csv")
+    assert list(front[0])[2:] == ["parameters", "flops_forward"]
+    parameters = [int(float(row["parameters"])) for row in front]
+    assert parameters == sorted(parameters)
+
+
+def test_twins_are_trained_once(project: Search) -> None:
+    """Two trials may draw the same; both tell its score, whichever of two workers has trained it."""
+    project.set(tune={"trials": 4, "batch": 4, "rungs": [1], "space": {"activation": ["relu"]}})
+    project.tune(IMAGETRAIL_WORKERS="2")
+    assert len(project.histories()) == 1 and project.legs() == 1
+    assert len({row["value"] for row in project.rows()}) == 1
 
 
 @pytest.mark.parametrize(
