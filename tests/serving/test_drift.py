@@ -15,8 +15,8 @@ from tiny_onnx import noise, proto, write
 from imagetrail.base.rng import generator
 from imagetrail.base.samples import Images
 from imagetrail.cli import main
-from imagetrail.serving import drift, onnx_model
-from imagetrail.serving.drift import Reference, balance_test, energy_test
+from imagetrail.serving import drift, onnx_model, two_sample
+from imagetrail.serving.drift import Reference
 from imagetrail.serving.onnx_model import Model
 from imagetrail.stages.evaluate.corruptions import CORRUPTIONS
 
@@ -58,7 +58,7 @@ def verdict(
     probabilities, features = model.run(images)
     counts = np.bincount(probabilities.argmax(1), minlength=10)
     names = [str(i) for i in range(len(images))]
-    seen = drift.Seen(names, drift.nearest(features, reference.features), counts, features, [])
+    seen = drift.Seen(names, two_sample.nearest(features, reference.features), counts, features, [])
     return drift.judge(reference, seen, alpha=0.01, seed=seed)
 
 
@@ -101,11 +101,11 @@ def test_p_values_are_as_small_as_they_say_no_oftener_than_they_say(sizes: tuple
     for trial in range(300):
         rng = generator(0, "trial", trial)
         left, right = (rng.exponential(size=(size, 3)).astype(np.float32) for size in sizes)
-        energy.append(energy_test(left, right, draws=99, rng=rng).p)
+        energy.append(two_sample.energy_test(left, right, draws=99, rng=rng).p)
         counts = (
             np.bincount(rng.choice(3, size, p=[0.6, 0.3, 0.1]), minlength=3) for size in sizes
         )
-        balance.append(balance_test(*counts, draws=99, rng=rng).p)
+        balance.append(two_sample.balance_test(*counts, draws=99, rng=rng).p)
     for bound in (0.05, 0.2, 0.5):
         spread = 3 * np.sqrt(bound * (1 - bound) / 300)
         assert abs(np.mean(np.array(energy) <= bound) - bound) < spread
@@ -118,15 +118,19 @@ def test_the_energy_distance_is_that_of_its_definition() -> None:
         rng.normal(size=(12, 4)).astype(np.float32),
         rng.normal(1, size=(9, 4)).astype(np.float32),
     )
-    both = drift.whitening(np.concatenate([left, right]))
+    both = two_sample.whitening(np.concatenate([left, right]))
 
     def mean(a: np.ndarray, b: np.ndarray) -> float:
         return float(np.mean([np.linalg.norm(x - y) for x in both(a) for y in both(b)]))
 
     expected = 1 - (mean(left, left) + mean(right, right)) / (2 * mean(left, right))
-    assert energy_test(left, right, draws=9, rng=rng).effect == pytest.approx(expected, rel=1e-3)
-    assert energy_test(left, left, draws=99, rng=rng).effect == pytest.approx(0, abs=1e-6)
-    assert energy_test(left, left + 1000, draws=99, rng=rng).effect > 0.4
+    assert two_sample.energy_test(left, right, draws=9, rng=rng).effect == pytest.approx(
+        expected, rel=1e-3
+    )
+    assert two_sample.energy_test(left, left, draws=99, rng=rng).effect == pytest.approx(
+        0, abs=1e-6
+    )
+    assert two_sample.energy_test(left, left + 1000, draws=99, rng=rng).effect > 0.4
 
 
 def test_whitened_features_vary_alike_and_do_not_correlate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,15 +140,15 @@ def test_whitened_features_vary_alike_and_do_not_correlate(monkeypatch: pytest.M
     ).astype(np.float32)
     monkeypatch.setattr(drift, "DAMPING", 0)
     monkeypatch.setattr(drift, "COMPONENTS", 4)
-    assert np.cov(drift.whitening(features)(features).T) == pytest.approx(np.eye(4), abs=0.01)
-    assert not drift.whitening(np.ones((9, 6), np.float32))(np.ones((9, 6), np.float32)).any()
+    assert np.cov(two_sample.whitening(features)(features).T) == pytest.approx(np.eye(4), abs=0.01)
+    assert not two_sample.whitening(np.ones((9, 6), np.float32))(np.ones((9, 6), np.float32)).any()
 
 
 def test_distances_to_the_nearest_leave_a_picture_itself_out() -> None:
     points = np.arange(12, dtype=np.float32)[:, None] ** 2
     expected = [np.sort(np.abs(points - point).ravel())[1:6].mean() for point in points]
-    assert drift.nearest(points, points, same=True) == pytest.approx(expected, rel=1e-3)
-    assert drift.nearest(points + 0.5, points)[0] == pytest.approx(
+    assert two_sample.nearest(points, points, same=True) == pytest.approx(expected, rel=1e-3)
+    assert two_sample.nearest(points + 0.5, points)[0] == pytest.approx(
         np.sort(np.abs(points - 0.5).ravel())[:5].mean(), rel=1e-3
     )
 
@@ -251,7 +255,7 @@ def test_more_pictures_than_are_compared_are_drawn_from_alike(
             "is of another model: it has features 50×8 and 10 classes, and the model gives 32 features",
         ),
         ("infinite", "infinite features"),
-        ("few", "3 pictures can be read; drift can be told from 20 or more"),
+        ("few", "3 pictures can be read; drift needs 20 or more"),
         ("none", "few: no picture in this folder"),
         (
             "no model",
