@@ -207,11 +207,12 @@ def test_content_that_is_damaged_everywhere_is_fetched_or_made_again(
         assert verify(copy.root) == []
 
 
-def test_what_is_missing_is_told_with_the_command_that_brings_it(copy: Workshop) -> None:
+def test_what_is_missing_is_reported_with_the_command_that_brings_it(copy: Workshop) -> None:
     (copy.root / "artifacts/export/model.onnx").unlink()
     shutil.rmtree(copy.root / "data/split/test")
     assert verify(copy.root) == [
-        "data/split/test is missing, which dvc.lock (stage split) names; run `dvc checkout data/split/test`",
+        "data/split/test is missing, which dvc.lock (stage split) names; "
+        "run `dvc checkout data/split/test`",
         "artifacts/export/model.onnx is missing, which dvc.lock (stage export) names; "
         "run `dvc checkout artifacts/export/model.onnx`",
     ]
@@ -220,7 +221,7 @@ def test_what_is_missing_is_told_with_the_command_that_brings_it(copy: Workshop)
     assert verify(copy.root) == []
 
 
-def test_a_champion_that_is_not_the_ledgers_is_told_and_healed(copy: Workshop) -> None:
+def test_a_champion_that_is_not_the_ledgers_is_reported_and_healed(copy: Workshop) -> None:
     first = copy.root / CHAMPION_POINTER
     present = first.read_text()
     promotion.rollback(copy.root)
@@ -265,18 +266,18 @@ def test_a_damaged_lock_file_is_one_line(copy: Workshop) -> None:
     ):
         lock.write_text(text)
         try:
-            said = verify(copy.root)
+            lines = verify(copy.root)
         except UserError as error:
-            said = [str(error)]
-        assert any(words in line for line in said)
+            lines = [str(error)]
+        assert any(words in line for line in lines)
 
 
-def test_a_second_clone_makes_the_same_or_tells_what_differs(copy: Workshop) -> None:
+def test_a_second_clone_makes_the_same_or_reports_what_differs(copy: Workshop) -> None:
     promotion.promote(copy.root, reason="to have a pointer")
     copy.dvc("repro", "--quiet")
     copy.commit()
-    said = copy.imagetrail("verify", "--reproduce")
-    assert "10 results are the same" in said and said.count("Running stage") == 4
+    output = copy.imagetrail("verify", "--reproduce")
+    assert "10 results are the same" in output and output.count("Running stage") == 4
     gate = copy.root / "gate.py"
     gate.write_text(
         gate.read_text().replace('"so it is"', "__import__('time').time_ns() % 10**6 / 10**6")
@@ -288,8 +289,8 @@ def test_a_second_clone_makes_the_same_or_tells_what_differs(copy: Workshop) -> 
         == "artifacts/gate/decision.json has other bytes"
     )
     assert "same within 1" in copy.imagetrail("verify", "--reproduce", "--tolerance", "1")
-    said = copy.imagetrail("verify", "--reproduce", "--tolerance", "1e-9", ok=False)
-    assert "artifacts/gate/decision.json differs by 0." in said
+    output = copy.imagetrail("verify", "--reproduce", "--tolerance", "1e-9", ok=False)
+    assert "artifacts/gate/decision.json differs by 0." in output
     assert sorted(path.name for path in copy.root.parent.iterdir()) == ["repo"]
 
 

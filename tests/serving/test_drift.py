@@ -1,4 +1,4 @@
-"""`imagetrail drift`: quiet where nothing has changed, loud where something has. On scikit-learn's real digits."""
+"""`imagetrail drift` on scikit-learn's real digits: an alarm where they changed, and only there."""
 
 import json
 import sys
@@ -166,7 +166,7 @@ def run(
     digits: Images,
     model: Model,
 ) -> Run:
-    """`run("drift", …)` beside a champion and two folders, `same` and `other`: exit code, stdout and stderr."""
+    """`run("drift", …)` beside a champion and the folders `same` and `other`: exit code, output."""
     monkeypatch.chdir(tmp_path)
     champion = tmp_path / "champion/model"
     champion.mkdir(parents=True)
@@ -198,9 +198,9 @@ def test_exit_codes_tell_no_drift_from_drift_and_both_from_failure(
 ) -> None:
     assert run("drift", "same")[0] == 0
     save(tmp_path / "same", CORRUPTIONS["blur"](digits[-300:], 2, generator(0, "blur")))
-    code, out, _ = run("drift", "same", "--out", "told")
+    code, out, _ = run("drift", "same", "--out", "out")
     assert code == 3 and out.startswith("drift: p = 0.002 ")
-    found = json.loads((tmp_path / "told/drift.json").read_text())
+    found = json.loads((tmp_path / "out/drift.json").read_text())
     assert found["verdict"] == "drift" and found["n"] == 300 and found["features"]["p"] == 0.001
     assert run("drift", "nowhere")[0] == 1
 
@@ -210,7 +210,7 @@ def test_the_same_pictures_give_the_same_bytes_and_the_oddest_come_first(
 ) -> None:
     (tmp_path / "other/broken.png").write_text("hello")
     for out in ("one", "two"):
-        code, said, err = run("drift", "other", "--out", out)
+        code, output, err = run("drift", "other", "--out", out)
         assert "error: other/broken.png: not a JPEG or PNG picture" in err
         assert code == 0  # three of 300 do not make a drift, but are shown
     for name in ("drift.json", "unusual.png"):
@@ -220,7 +220,7 @@ def test_the_same_pictures_give_the_same_bytes_and_the_oddest_come_first(
         f"other/{i}.png" for i in (297, 298, 299)
     }
     assert found["unreadable"] == 1 and sum(row["new"] for row in found["counts"].values()) == 300
-    assert "energy coefficient" in said and Image.open(tmp_path / "one/unusual.png").size[0] > 400
+    assert "energy coefficient" in output and Image.open(tmp_path / "one/unusual.png").size[0] > 400
 
 
 def test_more_pictures_than_are_compared_are_drawn_from_alike(
@@ -241,30 +241,30 @@ def test_more_pictures_than_are_compared_are_drawn_from_alike(
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "message"),
     [
         ("missing", "champion/model/reference.npz is missing"),
         ("damaged", "champion/model/reference.npz is damaged"),
         ("a pickle", "champion/model/reference.npz is damaged"),
         (
             "other classes",
-            "is of another model: it has features 50×32 and 3 classes, and the model gives 32 features",
+            "it has features 50×32 and 3 classes, and the model gives 32 features",
         ),
         (
             "other features",
-            "is of another model: it has features 50×8 and 10 classes, and the model gives 32 features",
+            "it has features 50×8 and 10 classes, and the model gives 32 features",
         ),
         ("infinite", "infinite features"),
         ("few", "3 pictures can be read; drift needs 20 or more"),
         ("none", "few: no picture in this folder"),
         (
             "no model",
-            "there is no champion, and artifacts/export/export.json names no model that was chosen to ship; run `dvc repro",
+            "there is no champion, and artifacts/export/export.json names no model that was chosen",
         ),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_a_line(
-    run: Run, tmp_path: Path, fault: str, said: str
+    run: Run, tmp_path: Path, fault: str, message: str
 ) -> None:
     file = tmp_path / "champion/model/reference.npz"
     arrays = {
@@ -283,7 +283,7 @@ def test_what_cannot_be_compared_is_refused_in_a_line(
         (tmp_path / "champion/model/model.onnx").unlink()
     save(tmp_path / "few", np.zeros((3 if fault == "few" else 0, 8, 8, 1), np.uint8))
     code, out, err = run("drift", "few" if fault in ("few", "none") else "same")
-    assert code == 1 and out == "" and said in err and not (tmp_path / "artifacts").exists()
+    assert code == 1 and out == "" and message in err and not (tmp_path / "artifacts").exists()
     assert sum(line.startswith("error: ") for line in err.splitlines()) == 1
 
 
