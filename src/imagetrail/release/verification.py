@@ -189,8 +189,8 @@ def _runs(root: Path, cache: Path) -> Iterator[Finding]:
     for file in sorted((cache / "runs").glob("??/*/*")):
         being_written = len(file.name) != 64
         if not being_written and _run_hash(file) != file.name:
-            path = _inside(root, file)
-            yield Finding(path, "is no run that DVC has noted", f"run `rm -f {path}`")
+            heal = f"run `rm -r {_inside(root, file.parent)}`"  # DVC fails on an empty folder there
+            yield Finding(_inside(root, file), "is no run that DVC has noted", heal)
 
 
 def _run_hash(file: Path) -> str:
