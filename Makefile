@@ -49,11 +49,12 @@ request:  ## open or update its pull request on GitHub
 test: setup  ## run the tests
 	$(BIN)/pytest
 
-check: setup  ## lint, types, import rules, workflows
+check: setup  ## lint, types, import rules, dependencies, workflows
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry src
 	$(BIN)/actionlint .github/workflows/*.yml
 	$(BIN)/zizmor --offline --quiet .github/workflows
 
