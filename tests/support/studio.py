@@ -27,8 +27,8 @@ SCRIPT = """
 import os, signal, sys, time
 from pathlib import Path
 
-from imagetrail import live, tracking
-from imagetrail.files import write_csv, write_json
+from imagetrail.base.files import write_csv, write_json
+from imagetrail.tracking import live, store
 
 stage, here, started = sys.argv[1], Path("artifacts") / sys.argv[1], time.time()
 recipe = {"model": "fast", "activation": "relu", "lr": 0.1, "epochs": 3, "flip": True}
@@ -50,7 +50,7 @@ def tune(log):
         row = {"number": number, "state": state, "epochs": epochs, "value": value}
         rows.append(row | {"activation": activation, "lr": 0.1 + number})
         curves += [{"number": number, **row} for row in history]
-        log.part(tracking.trial_part(rows[-1], recipe, history), (time.time() - 2, time.time() - 1))
+        log.part(store.trial_part(rows[-1], recipe, history), (time.time() - 2, time.time() - 1))
     write_csv(here / "trials.csv", rows)
     write_csv(here / "history.csv", curves)
     write_json(here / "recipe.json", recipe)
@@ -79,7 +79,7 @@ def compare(log):
             history = curve(height + 0.001 * seed)
             rows.append({"set": "activations", "arm": arm, "seed": seed, "valid_top1": history[-1]["valid_top1"]})
             curves += [{"set": "activations", "arm": arm, "seed": seed, **row} for row in history]
-            log.part(tracking.arm_part(rows[-1], recipe | {"activation": arm}, history))
+            log.part(store.arm_part(rows[-1], recipe | {"activation": arm}, history))
     write_csv(here / "results.csv", rows)
     write_csv(here / "history.csv", curves)
     write_json(here / "recipes.json", {"activations": {arm: recipe | {"activation": arm} for arm in ("relu", "silu")}})

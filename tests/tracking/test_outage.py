@@ -109,7 +109,7 @@ def test_a_server_that_is_killed_amid_a_training_costs_a_warning_and_publish_add
 def test_what_waits_for_a_hung_server_is_bounded_and_the_training_goes_on(studio: Studio) -> None:
     """Ten thousand epochs are through before the server, which answers nothing until then, has lost its patience."""
     script = """
-from imagetrail import live
+from imagetrail.tracking import live
 with live.running("train", {}) as log:
     for epoch in range(10_000):
         log.epoch({"epoch": epoch, "valid_top1": 0.5})
