@@ -21,6 +21,7 @@ KILLS = int(os.environ.get("IMAGETRAIL_TEST_KILLS", "5"))
 STOPPED = "stopped; nothing half-written is left, run the same command again to go on"
 TORCHRUN = "-m torch.distributed.run --standalone --nproc-per-node 2 --max-restarts 2"
 TOGETHER = (sys.executable, *TORCHRUN.split(), "-m", "imagetrail.cli", "train")
+pytestmark = pytest.mark.slow
 
 
 class Training(TrainingProject):

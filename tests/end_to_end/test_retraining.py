@@ -174,6 +174,7 @@ def champion(server: str) -> Any:
     )
 
 
+@pytest.mark.slow
 def test_what_is_better_is_offered_what_is_worse_is_not_and_nothing_new_does_nothing(
     tmp_path: Path, server: str, record_property: Callable[[str, object], None]
 ) -> None:

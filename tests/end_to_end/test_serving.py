@@ -21,6 +21,7 @@ from imagetrail.tracking.store import open_store
 README = (ROOT / "README.md").read_text()
 SECTION = README.split("## Using the model")[1].split("\n## ")[0]
 SIDE = 8
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -240,6 +240,7 @@ def test_a_damaged_lock_file_is_one_line(copy: Workshop) -> None:
         assert any(words in line for line in said)
 
 
+@pytest.mark.slow
 def test_a_second_clone_makes_the_same_or_tells_what_differs(copy: Workshop) -> None:
     promotion.promote(copy.root, reason="to have a pointer")
     copy.dvc("repro", "--quiet")

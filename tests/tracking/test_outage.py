@@ -14,6 +14,7 @@ from project import kill, wait_for
 from studio import STAGES, Studio
 
 WARNING = "warning: MLflow cannot be reached; going on without it, `imagetrail publish` catches up"
+pytestmark = pytest.mark.slow
 
 
 @contextmanager

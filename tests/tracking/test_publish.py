@@ -95,6 +95,7 @@ def test_publish_twice_changes_nothing(studio: Studio) -> None:
     assert everything() == before and said_of(client) == said
 
 
+@pytest.mark.slow
 def test_a_clone_publishes_what_it_has_pulled_to_an_empty_server(
     studio: Studio, tmp_path: Path
 ) -> None:

@@ -102,6 +102,7 @@ def test_trials_csv_has_the_state_the_epochs_the_score_and_every_searched_field(
     assert list(front[0]) == ["number", "value", "flops_forward", "parameters"]
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_and_re_run_with_other_workers_the_outs_are_those_of_an_undisturbed_run(
     undisturbed: tuple[Search, str, float], project: Search
 ) -> None:
@@ -146,6 +147,7 @@ def test_asked_to_stop_it_does_not_wait_for_trainings_under_way(
     assert not project.processes()
 
 
+@pytest.mark.slow
 def test_a_changed_space_begins_a_new_study_keeps_the_old_one_and_says_so(
     undisturbed: tuple[Search, str, float], tmp_path: Path
 ) -> None:
@@ -166,6 +168,7 @@ def test_a_changed_space_begins_a_new_study_keeps_the_old_one_and_says_so(
     assert project.outs() == search.outs()
 
 
+@pytest.mark.slow
 def test_more_trials_repeat_no_training_and_end_as_if_they_had_been_asked_for_at_once(
     undisturbed: tuple[Search, str, float], project: Search, tmp_path: Path
 ) -> None:
@@ -267,6 +270,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         run(str(binaries / "pg_ctl"), "-D", data, "-m", "immediate", "stop")
 
 
+@pytest.mark.slow
 def test_a_study_in_postgresql_gives_the_same_outs_and_outlives_the_folder(
     undisturbed: tuple[Search, str, float], project: Search, postgresql: str
 ) -> None:
@@ -284,6 +288,7 @@ def test_a_study_in_postgresql_gives_the_same_outs_and_outlives_the_folder(
 # ---- Ray ----
 
 
+@pytest.mark.slow
 def test_on_a_ray_cluster_that_loses_a_node_nothing_is_lost(
     undisturbed: tuple[Search, str, float], project: Search, monkeypatch: pytest.MonkeyPatch
 ) -> None:
