@@ -9,11 +9,11 @@ from contextlib import suppress
 
 import numpy as np
 import psutil
+import tiny_samples
 from project import Project, finished
 from safetensors.numpy import save_file
 from sklearn.datasets import load_digits
 
-from imagetrail.base import samples
 from imagetrail.tracking.store import open_store
 
 # One that is ignored, as SIGINT is in the background of a shell, stays ignored.
@@ -55,15 +55,9 @@ class TrainingProject(Project):
         self.take("dvc.yaml", "params.yaml")
         digits = load_digits()
         images = (digits.images * 15.9375).astype(np.uint8)[..., None]
+        data, classes = self.root / "data", [str(kind) for kind in range(10)]
         for name, part in PARTS.items():
-            ids = [f"{name}{i}" for i in range(len(digits.target[part]))]
-            index = samples.make_index(
-                ids=ids, labels=digits.target[part], origin="real", sources=ids
-            )
-            classes = [str(kind) for kind in range(10)]
-            samples.write(
-                self.root / "data" / name, [images[part]], index, classes=classes, shape=(8, 8, 1)
-            )
+            tiny_samples.write(data, name, images[part], digits.target[part], classes)
         for stage in ("compare", "pretrain", "tune"):
             (self.root / "artifacts" / stage).mkdir(parents=True)
         save_file({}, self.root / "artifacts/pretrain/weights.safetensors")
