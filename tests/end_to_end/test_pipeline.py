@@ -87,9 +87,9 @@ def test_every_augmented_image_has_its_parent_in_train(repo: Project) -> None:
 def test_the_exported_model_says_what_was_evaluated(repo: Project) -> None:
     test = samples.read(repo.root / "data/split/test")
     probabilities = onnx_model.load(repo.root / "artifacts/export/model.onnx").predict(test.images)
-    told = pq.read_table(repo.root / "artifacts/evaluate/predictions.parquet")
-    assert told["id"].to_pylist() == test.column("id")
-    assert (probabilities.argmax(1) == told["predicted"].to_numpy()).mean() > 0.995
+    predictions = pq.read_table(repo.root / "artifacts/evaluate/predictions.parquet")
+    assert predictions["id"].to_pylist() == test.column("id")
+    assert (probabilities.argmax(1) == predictions["predicted"].to_numpy()).mean() > 0.995
     assert np.allclose(probabilities.sum(1), 1, atol=1e-5)
     assert metrics.top1(probabilities, test.labels) == pytest.approx(
         repo.json("evaluate/metrics.json")["top1"], abs=0.005

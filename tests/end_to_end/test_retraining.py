@@ -186,38 +186,27 @@ def test_what_is_better_is_offered_what_is_worse_is_not_and_nothing_new_does_not
     better = world.checkout()
     with ThreadPoolExecutor() as both:
         promoted = both.submit(world.retrain, better)
-        told = world.retrain(worse)
+        rejected = world.retrain(worse)
         later = world.checkout()
         later.run("git", "reset", "--quiet", "--hard", shuffled)
         next_week = world.retrain(later)
-        said = promoted.result()
+        offered = promoted.result()
 
-    assert (
-        decision(worse) == "REJECT"
-        and "nothing is changed" in told
-        and "nothing to request" in told
-    )
-    assert "REJECT: " in next_week and "Running stage" not in next_week, (
-        next_week
-    )  # it is not trained again
-    assert (
-        "REJECT: " in (worse.root / ".imagetrail/summary.md").read_text()
-        and not (worse.root / ".imagetrail/gh.log").exists()
-    )
+    assert decision(worse) == "REJECT"
+    assert "nothing is changed" in rejected and "nothing to request" in rejected
+    assert "REJECT: " in next_week
+    assert "Running stage" not in next_week, "it is not trained again"
+    assert "REJECT: " in (worse.root / ".imagetrail/summary.md").read_text()
+    assert not (worse.root / ".imagetrail/gh.log").exists()
     assert len(ledger.read(worse.root)) == 1 and "* main" in worse.run("git", "branch")
 
-    assert decision(better) == "PROMOTE" and "with the new champion" in said, said
+    assert decision(better) == "PROMOTE" and "with the new champion" in offered, offered
     assert (better.root / ".imagetrail/gh.log").read_text().count("pr create --head retrain") == 1
     body = (better.root / ".imagetrail/summary.md").read_text()
-    assert (
-        body.startswith("PROMOTE: ")
-        and "PROMOTE" in (better.root / "artifacts/report/report.md").read_text().splitlines()[0]
-    )
-    assert (
-        "| top1 | 0.1000 (0.0800 – 0.1300) | 0.9" in body
-        and "](https://example.org/" in body
-        and "Cost: " in body
-    )
+    report = (better.root / "artifacts/report/report.md").read_text()
+    assert body.startswith("PROMOTE: ") and "PROMOTE" in report.splitlines()[0]
+    assert "| top1 | 0.1000 (0.0800 – 0.1300) | 0.9" in body
+    assert "](https://example.org/" in body and "Cost: " in body
     assert len(body) < 65_536
     assert world.tip("retrain") == git_dvc.head(better.root) and world.tip("retrain-pictures")
     changed = set(better.run("git", "diff", "--name-only", "origin/main", "HEAD").split())
@@ -242,9 +231,10 @@ def test_what_is_better_is_offered_what_is_worse_is_not_and_nothing_new_does_not
     world.merge()
     before = world.tip("main"), world.tip("retrain"), world.tip("retrain-pictures")
     again, start = world.checkout(), time.monotonic()
-    said = world.retrain(again)
+    output = world.retrain(again)
     record_property("retraining", f"{time.monotonic() - start:.0f} s where there is nothing new")
-    assert "nothing to do" in said and "Running stage" not in said and "nothing to offer" in said
+    assert "nothing to do" in output and "nothing to offer" in output
+    assert "Running stage" not in output
     assert (world.tip("main"), world.tip("retrain"), world.tip("retrain-pictures")) == before
     assert champion(server) == new.model
 
