@@ -44,7 +44,7 @@ SMALL = {
     },
     "compare": {
         "seeds": 3,
-        "cures": {
+        "remedies": {
             "epochs": 2,
             "images": 600,
             "tried": {"augmented": 0.3, "synthetic": 0.1, "pretrained": True},
@@ -181,11 +181,11 @@ def test_no_picture_is_on_two_sides(repo: Repo) -> None:
     assert all(set(part.labels.tolist()) == set(range(10)) for part in parts.values())
 
 
-def test_the_final_training_takes_the_cures_that_are_proven_and_no_other(repo: Repo) -> None:
+def test_the_final_training_takes_the_remedies_that_are_proven_and_no_other(repo: Repo) -> None:
     proven = yaml.safe_load((repo.root / "artifacts/compare/cures.yaml").read_text())
     verdicts = {arm["arm"]: arm["verdict"] for arm in repo.json("compare/ranking.json")["arms"]}
-    assert {cure: value > 0 for cure, value in proven.items()} == {
-        cure: verdicts[f"+{cure}"] == "helps" for cure in ("augmented", "synthetic")
+    assert {remedy: value > 0 for remedy, value in proven.items()} == {
+        remedy: verdicts[f"+{remedy}"] == "helps" for remedy in ("augmented", "synthetic")
     }
     assert proven.items() <= repo.json("train/recipe.json").items()
     assert "the final training" in (repo.root / "artifacts/report/index.html").read_text()
@@ -415,7 +415,7 @@ def test_a_wrong_param_is_one_line_for_each_and_no_traceback(tmp_path: Path) -> 
     assert said[1].startswith("error: params.yaml: gate.alpha: input should be less than")
 
 
-CURES = {"epochs": 1, "images": None}
+REMEDIES = {"epochs": 1, "images": None}
 
 
 def contest(reference: str, name: str = "x", **arms: dict[str, Any]) -> dict[str, Any]:
@@ -452,12 +452,15 @@ def contest(reference: str, name: str = "x", **arms: dict[str, Any]) -> dict[str
             ["set x, arm b", "1.2 in all; at most 1"],
         ),
         (contest("a", a={}, b={}, name=" "), ["compare.sets", "an arm needs a name, got ' '"]),
-        (contest("a", a={}, b={}, name="cures"), ["compare.cures makes"]),
+        (contest("a", a={}, b={}, name="remedies"), ["compare.remedies makes"]),
         (
-            {"compare": {"cures": CURES | {"tried": {"augmentd": 0.1}}}},
-            ["compare.cures.tried", "no field augmentd"],
+            {"compare": {"remedies": REMEDIES | {"tried": {"augmentd": 0.1}}}},
+            ["compare.remedies.tried", "no field augmentd"],
         ),
-        ({"compare": {"cures": CURES | {"tried": {"flip": False}}}}, ["compare.cures.tried.flip"]),
+        (
+            {"compare": {"remedies": REMEDIES | {"tried": {"flip": False}}}},
+            ["compare.remedies.tried.flip"],
+        ),
         ({"tune": {"rungs": [3, 1]}}, ["rungs must be rising"]),
         ({"tune": {"space": {"widht": [1.0]}}}, ["tune.space.widht", "width"]),
         ({"tune": {"space": {"augmented": [0, 1.4]}}}, ["tune.space.augmented"]),

@@ -37,7 +37,7 @@ SMALL = {
     "tune": {"trials": 1, "batch": 1, "rungs": [1], "images": 100, "space": {"lr": [0.1]}},
     "compare": {
         "seeds": 3,
-        "cures": {"epochs": 1, "images": 100, "tried": {}},
+        "remedies": {"epochs": 1, "images": 100, "tried": {}},
         "sets": {
             "activations": {
                 "epochs": 1,

@@ -1,7 +1,7 @@
 """Typed access to `params.yaml`: a component gets its own section, and a wrong key or value is one clear line."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -16,6 +16,7 @@ class Section(BaseModel):
     """A frozen group of params; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    renamed: ClassVar[dict[str, str]] = {}  # what a key was called before: its name now
 
 
 def load(kind: type[T], key: str, path: Path = Path("params.yaml")) -> T:
@@ -57,6 +58,8 @@ def _describe(kind: type[Any], fault: Any) -> str:
     )  # tags of a union are not in the file
     if fault["type"] == "extra_forbidden":
         name = str(fault["loc"][-1])
+        if len(fault["loc"]) == 1 and name in getattr(kind, "renamed", {}):
+            return f"{place}: is called {kind.renamed[name]} now"
         known = getattr(kind, "model_fields", {}) if len(fault["loc"]) == 1 else {}
         return (
             f"{place}: unknown key; {alternatives(name, known)}"

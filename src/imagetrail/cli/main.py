@@ -26,7 +26,7 @@ STAGES = {
     "synthesise": "Draw new images of every class.",
     "pretrain": "Learn from related data sets first.",
     "tune": "Search for a good recipe.",
-    "compare": "Compare alternatives over several seeds, and judge the cures for scarce data.",
+    "compare": "Compare alternatives over several seeds, and judge the remedies for scarce data.",
     "train": "Train the model.",
     "evaluate": "Judge the model on test.",
     "explain": "Show where the model looks.",

@@ -100,7 +100,7 @@ def _check_arms(path: Path) -> None:
     prepared = {field: bool(load(Any, key, path)) for field, key in MAKERS.items()}
     prepared["pretrained"] |= load(Pretrain, "pretrain", path).weights is not None
     for contest in made_out(
-        compare, recipe, f"{path}: compare", prepared=lambda cure: prepared.get(cure, True)
+        compare, recipe, f"{path}: compare", prepared=lambda remedy: prepared.get(remedy, True)
     ):
         for arm, made in contest.arms.items():
             _check_shares(made, path, f"compare, set {contest.name}, arm {arm}")

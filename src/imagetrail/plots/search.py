@@ -1,6 +1,5 @@
 """What a search has found, from its files alone: which fields mattered, how it went, and what no trial beats."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from imagetrail.base.files import read_csv
+from imagetrail.base.files import read_csv, read_json
 from imagetrail.plots import charts
 
 Draw = Callable[[Path | BinaryIO], None]
@@ -48,7 +47,7 @@ def pictures(folder: Path) -> dict[str, Draw]:
 
 def fields(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[str]:
     """The columns that are fields of the recipe and were varied."""
-    recipe = json.loads((folder / "recipe.json").read_text())
+    recipe = read_json(folder / "recipe.json")
     return [
         name
         for name in rows[0]

@@ -4,7 +4,6 @@ Until the ledger has its line, the champion is the one of the line before. MLflo
 """
 
 import fcntl
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ import yaml
 
 from imagetrail.base import hashing, paths, pipeline
 from imagetrail.base.errors import UserError
-from imagetrail.base.files import remove, replacing, write_json
+from imagetrail.base.files import read_json, remove, replacing, write_json
 from imagetrail.base.paths import CHAMPION_FOLDER, CHAMPION_MODEL, CHAMPION_POINTER, LEDGER
 from imagetrail.release import git_dvc, ledger, verification
 from imagetrail.release.ledger import Entry
@@ -143,7 +142,7 @@ def _begun(root: Path, last: Entry | None, challenger: Challenger) -> bool:
 def _refuse_without_decision(
     root: Path, file: Path, challenger: Challenger, last: Entry | None
 ) -> None:
-    decision = json.loads((root / file).read_text())
+    decision = read_json(root / file)
     if decision["decision"] != "PROMOTE":
         raise UserError(
             f"the gate says {decision['decision']}: {decision['reason']}; "

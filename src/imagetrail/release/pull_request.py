@@ -1,6 +1,5 @@
 """What a retraining found, as a branch for one pull request: merging it is the promotion."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import yaml
 
 from imagetrail.base import pipeline
 from imagetrail.base.errors import UserError
-from imagetrail.base.files import replacing
+from imagetrail.base.files import read_json, replacing
 from imagetrail.base.paths import ARTIFACTS, CHAMPION, CHAMPION_FOLDER
 from imagetrail.release import git_dvc, promotion
 
@@ -52,7 +51,7 @@ def propose(root: Path = Path()) -> str:
     """
     _refuse_other_changes(root)
     locked, before = pipeline.lock(root), _committed(root)
-    decision = json.loads((root / ARTIFACTS / "gate" / "decision.json").read_text())
+    decision = read_json(root / ARTIFACTS / "gate" / "decision.json")
     if pipeline.version(locked) == pipeline.version(before):
         return _tell(root, "nothing to do: the results are those of the last commit", "")
     if decision["decision"] == "REJECT":
@@ -127,7 +126,7 @@ def _report(root: Path, *, pictures: str) -> str:
 
 def _metrics(root: Path, folder: Path) -> dict[str, float]:
     file = root / folder / "metrics.json"
-    return dict(json.loads(file.read_text())) if file.exists() else {}
+    return dict(read_json(file)) if file.exists() else {}
 
 
 def _interval(found: dict[str, float], name: str) -> str:
@@ -142,9 +141,7 @@ def _interval(found: dict[str, float], name: str) -> str:
 
 
 def _cost(root: Path) -> str:
-    clocks = [
-        json.loads(file.read_text()) for file in sorted((root / ARTIFACTS).glob("*/timing.json"))
-    ]
+    clocks = [read_json(file) for file in sorted((root / ARTIFACTS).glob("*/timing.json"))]
     seconds = sum(clock.get("seconds", 0) for clock in clocks)
     memory = max((clock.get("peak_rss_bytes", 0) for clock in clocks), default=0)
     return f"Cost: {seconds:.0f} s for all stages, of which some may have run earlier; at most {memory / 1e9:.1f} GB of memory."

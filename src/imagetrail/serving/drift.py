@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagetrail.base.errors import UserError
+from imagetrail.base.errors import UserError, damaged, missing
 from imagetrail.base.rng import generator
 from imagetrail.serving import inputs
 from imagetrail.serving.onnx_model import Model
@@ -69,13 +69,9 @@ def read_reference(path: Path, model: Model) -> Reference:
                 arrays["features"].astype(np.float32), arrays["counts"].astype(np.int64)
             )
     except FileNotFoundError:
-        raise UserError(
-            f"{path} is missing: what the model makes of usual pictures; `imagetrail export` writes it"
-        ) from None
+        raise missing(path) from None
     except (EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{path} is damaged ({error}); restore it with `dvc checkout` or `dvc repro`"
-        ) from None
+        raise damaged(path, error) from None
     wide = model.features(np.zeros((1, *model.shape), np.uint8)).shape[1]
     if reference.features.shape[1:] != (wide,) or reference.counts.shape != (len(model.classes),):
         raise UserError(

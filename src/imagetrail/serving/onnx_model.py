@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
-from imagetrail.base.errors import UserError
+from imagetrail.base.errors import UserError, damaged, missing
 from imagetrail.base.samples import Images
 
 INPUT, OUTPUTS = "images", ("probabilities", "features")
@@ -126,9 +126,7 @@ def load(path: Path, *, threads: int = 0, threads_a_batch: int = 1) -> Model:
             content, options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
     except REFUSED as error:
-        raise UserError(
-            f"{path} is damaged: onnxruntime cannot open it ({str(error).splitlines()[0]})"
-        ) from None
+        raise damaged(path, f"onnxruntime cannot open it: {error}") from None
     _, height, width, channels = _described(proto.graph.input[0])[2]
     classes = tuple(json.loads(metadata["classes"]))
     sha256 = hashlib.sha256(content).hexdigest()
@@ -151,9 +149,7 @@ def _read(path: Path) -> bytes:
             )
         return path.read_bytes()
     except FileNotFoundError:
-        raise UserError(
-            f"{path} is missing; run `dvc repro`, `dvc checkout` or `dvc pull`"
-        ) from None
+        raise missing(path) from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder, not an ONNX file") from None
 

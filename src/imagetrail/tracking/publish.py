@@ -1,6 +1,5 @@
 """Makes MLflow agree with dvc.lock, from files alone: an empty server is filled, an outage is caught up with."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from imagetrail.base import hashing, paths, pipeline
 from imagetrail.base.errors import UserError
+from imagetrail.base.files import read_json
 from imagetrail.base.paths import CHAMPION_MODEL
 from imagetrail.plots import search
 from imagetrail.release import git_dvc, ledger, verification
@@ -225,7 +225,7 @@ def _show(store: Store, runs: Mapping[str, str], root: Path) -> None:
             )
         )
     if "compare" in runs:
-        sets = json.loads((folder / "compare" / "recipes.json").read_text())
+        sets = read_json(folder / "compare" / "recipes.json")
         wanted += [
             ui_views.arms(runs["compare"], name, number) for number, name in enumerate(sets, 1)
         ]

@@ -1,6 +1,5 @@
 """What a stage's run in MLflow holds, taken from its files: params, figures, curves, child runs, pictures."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from imagetrail.base import paths
-from imagetrail.base.files import read_csv
+from imagetrail.base.files import read_csv, read_json
 from imagetrail.plots import search
 from imagetrail.tracking import ui_views
 from imagetrail.tracking.store import PARENT, PART, Part, Store, arm_part, trial_part
@@ -47,7 +46,7 @@ def complete(store: Store, run: str, stage: str, entry: dict[str, Any], root: Pa
         stage == "train"
     ):  # the recipe's fields by their own names, so that the run compares with trials and arms
         store.client.set_tag(run, "seed", str(params["seed"]))
-        params = json.loads((folder / "recipe.json").read_text())
+        params = read_json(folder / "recipe.json")
         metrics = {
             name: value for name, value in metrics.items() if name not in ("epochs", "valid_top1")
         }  # in the curves
@@ -75,9 +74,9 @@ def complete(store: Store, run: str, stage: str, entry: dict[str, Any], root: Pa
 def _note(stage: str, folder: Path) -> str:
     """What a stage concluded, in a sentence, for those that conclude something."""
     if stage == "compare":
-        return str(json.loads((folder / "ranking.json").read_text())["verdict"])
+        return str(read_json(folder / "ranking.json")["verdict"])
     if stage == "gate":
-        found = json.loads((folder / "decision.json").read_text())
+        found = read_json(folder / "decision.json")
         return f"{found['decision']}: {found['reason']}"
     return ""
 
@@ -90,7 +89,7 @@ def _epochs(store: Store, run: str, folder: Path) -> int:
 
 
 def _trials(store: Store, run: str, folder: Path) -> int:
-    recipe = json.loads((folder / "recipe.json").read_text())
+    recipe = read_json(folder / "recipe.json")
     rows = read_csv(folder / "trials.csv")
     return _missing(
         store,
@@ -101,7 +100,7 @@ def _trials(store: Store, run: str, folder: Path) -> int:
 
 
 def _arms(store: Store, run: str, folder: Path) -> int:
-    recipes = json.loads((folder / "recipes.json").read_text())
+    recipes = read_json(folder / "recipes.json")
     parts = []
     for row in read_csv(folder / "results.csv"):
         history = _history(folder, **{name: row[name] for name in ("set", "arm", "seed")})
@@ -121,7 +120,7 @@ def _draw(store: Store, run: str, folder: Path) -> None:
 
 def _colour(store: Store, run: str, folder: Path) -> None:
     """Gives all seeds of an arm one colour in the UI."""
-    recipes = json.loads((folder / "recipes.json").read_text())
+    recipes = read_json(folder / "recipes.json")
     for child in store.find({PARENT: run}):
         number = list(recipes[child.data.tags["set"]]).index(child.data.tags["arm"])
         store.client.set_tag(child.info.run_id, ui_views.COLOUR, ui_views.colour(number))
@@ -156,7 +155,7 @@ def _row(row: Mapping[str, str]) -> dict[str, float]:
 
 def numbers(file: Path) -> dict[str, float]:
     """The numbers at the top level of a JSON file."""
-    value = json.loads(file.read_text()) if file.exists() else {}
+    value = read_json(file) if file.exists() else {}
     pairs = value.items() if isinstance(value, dict) else ()
     return {
         name: float(number)

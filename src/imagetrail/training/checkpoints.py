@@ -111,7 +111,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
         with safe_open(path, "pt") as file:
             return json.loads(file.metadata()["at"]), {
                 name: file.get_tensor(name) for name in file.keys()
-            }  # noqa: SIM118
+            }
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         print(f"{path} is damaged ({error}); starting anew")
         return None

@@ -91,8 +91,8 @@ def best_recipe(*, epochs: int) -> Recipe:
 
 
 def proven_recipe(*, epochs: int) -> Recipe:
-    """That recipe with every cure for scarce data that `compare` tried as it proved: at the value tried, or off."""
-    return override(best_recipe(epochs=epochs), read_yaml(paths.CURES), str(paths.CURES))
+    """That recipe with every remedy for scarce data that `compare` tried as it proved: at the value tried, or off."""
+    return override(best_recipe(epochs=epochs), read_yaml(paths.REMEDIES), str(paths.REMEDIES))
 
 
 def override(recipe: Recipe, values: dict[str, Any], where: str) -> Recipe:

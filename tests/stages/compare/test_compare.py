@@ -17,7 +17,7 @@ import yaml
 from imagetrail.base import paths, samples
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import read_csv
-from imagetrail.base.paths import BEST, CURES, PRETRAINED
+from imagetrail.base.paths import BEST, PRETRAINED, REMEDIES
 from imagetrail.base.samples import Images, Samples
 from imagetrail.models.activations import ACTIVATIONS
 from imagetrail.stages.augment import stage as augment
@@ -42,7 +42,7 @@ RECIPE = {
 }
 SECTION: dict[str, Any] = {
     "seeds": 6,
-    "cures": {
+    "remedies": {
         "epochs": 2,
         "images": None,
         "tried": {"flip": True, "augmented": 0.3, "synthetic": 0.1, "pretrained": True},
@@ -98,19 +98,19 @@ def ranking() -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("project")
-def test_a_cure_that_harms_is_caught_and_does_not_enter_the_final_training() -> None:
+def test_a_remedy_that_harms_is_caught_and_does_not_enter_the_final_training() -> None:
     (flip,) = [arm for arm in ranking()["arms"] if arm["arm"] == "+flip"]
     assert flip["verdict"] == "harms" and flip["difference_high"] < 0 and flip["p"] < 0.05
-    (cures,) = [found for found in ranking()["sets"] if found["set"] == "cures"]
+    (remedies,) = [found for found in ranking()["sets"] if found["set"] == "remedies"]
     assert re.search(
-        r"\+flip harms .*so the final training .*goes without .*flip", cures["verdict"]
+        r"\+flip harms .*so the final training .*goes without .*flip", remedies["verdict"]
     )
-    assert yaml.safe_load(CURES.read_text())["flip"] is False
+    assert yaml.safe_load(REMEDIES.read_text())["flip"] is False
     assert not proven_recipe(epochs=1).flip
 
 
 @pytest.mark.usefixtures("project")
-def test_a_cure_enters_the_final_training_only_with_an_interval_above_0() -> None:
+def test_a_remedy_enters_the_final_training_only_with_an_interval_above_0() -> None:
     (augmented,) = [arm for arm in ranking()["arms"] if arm["arm"] == "+augmented"]
     helps = augmented["difference_low"] > 0 and augmented["p"] < 0.05
     assert (augmented["verdict"] == "helps") == helps
@@ -118,14 +118,14 @@ def test_a_cure_enters_the_final_training_only_with_an_interval_above_0() -> Non
 
 
 @pytest.mark.usefixtures("project")
-def test_cures_that_no_stage_has_prepared_are_not_tried() -> None:
-    assert {arm["arm"] for arm in ranking()["arms"] if arm["set"] == "cures"} == {
+def test_remedies_that_no_stage_has_prepared_are_not_tried() -> None:
+    assert {arm["arm"] for arm in ranking()["arms"] if arm["set"] == "remedies"} == {
         "real",
         "+flip",
         "+augmented",
         "all",
     }
-    assert set(yaml.safe_load(CURES.read_text())) == {"flip", "augmented"}
+    assert set(yaml.safe_load(REMEDIES.read_text())) == {"flip", "augmented"}
 
 
 @pytest.mark.usefixtures("project")
@@ -221,7 +221,7 @@ def test_another_arm_costs_its_own_trainings_only(project: Path, tmp_path: Path)
 def test_a_training_that_diverges_counts_as_guessing(project: Path, tmp_path: Path) -> None:
     arms = {"good": {}, "wild": {"optimiser": "sgd", "lr": 1e30}}
     sets = {"rates": {"epochs": 1, "images": 200, "reference": "good", "arms": arms}}
-    section = {"seeds": 3, "cures": {"epochs": 1, "images": 200, "tried": {}}, "sets": sets}
+    section = {"seeds": 3, "remedies": {"epochs": 1, "images": 200, "tried": {}}, "sets": sets}
     rows = compared_anew(project, tmp_path / "copy", recipe={"model": "mlp"}, section=section)
     wild = [row for row in rows if row["arm"] == "wild"]
     assert len(rows) == 6 and len(wild) == 3
@@ -249,11 +249,11 @@ def contests(
 
 
 def tried(values: dict[str, Any]) -> dict[str, Any]:
-    return {"cures": {"epochs": 1, "images": None, "tried": values}}
+    return {"remedies": {"epochs": 1, "images": None, "tried": values}}
 
 
-def test_each_cure_is_alone_in_its_arm_and_all_are_in_the_last() -> None:
-    arms = contests(prepared=lambda cure: cure != "synthetic")["cures"].arms
+def test_each_remedy_is_alone_in_its_arm_and_all_are_in_the_last() -> None:
+    arms = contests(prepared=lambda remedy: remedy != "synthetic")["remedies"].arms
     fields = {
         arm: (recipe.flip, recipe.augmented, recipe.synthetic, recipe.pretrained)
         for arm, recipe in arms.items()
@@ -267,8 +267,8 @@ def test_each_cure_is_alone_in_its_arm_and_all_are_in_the_last() -> None:
     }
 
 
-def test_the_search_says_how_much_of_a_cure_is_tried() -> None:
-    arms = contests({"augmented": 0.2})["cures"].arms
+def test_the_search_says_how_much_of_a_remedy_is_tried() -> None:
+    arms = contests({"augmented": 0.2})["remedies"].arms
     assert arms["+augmented"].augmented == arms["all"].augmented == 0.2
     assert arms["real"].augmented == arms["+flip"].augmented == 0
 
@@ -291,36 +291,36 @@ def test_an_arm_differs_from_the_reference_by_its_own_fields_only() -> None:
 def test_few_images_for_a_quick_look_are_not_made_many_by_repetition() -> None:
     found = contests()
     assert found["activations"].arms["relu"].repeat_to == 200
-    assert found["cures"].arms["real"].repeat_to == 10000
+    assert found["remedies"].arms["real"].repeat_to == 10000
 
 
-def test_with_nothing_to_try_no_cure_is_judged_or_switched_off() -> None:
+def test_with_nothing_to_try_no_remedy_is_judged_or_switched_off() -> None:
     for found in (contests(prepared=lambda _: False), contests(**tried({}))):
         assert list(found) == ["activations", "networks"]
-    lone = contests(**tried({"shift": 1}))["cures"].arms
+    lone = contests(**tried({"shift": 1}))["remedies"].arms
     assert list(lone) == ["real", "+shift"] and lone["real"].shift == 0
 
 
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"augmentd": 0.3}, "compare.cures.tried: recipe has no field augmentd"),
+        ({"augmentd": 0.3}, "compare.remedies.tried: recipe has no field augmentd"),
         (
             {"augmented": 1.3},
-            "compare.cures.tried.augmented: input should be less than or equal to 1",
+            "compare.remedies.tried.augmented: input should be less than or equal to 1",
         ),
         (
             {"augmented": 0.0},
-            "compare.cures.tried.augmented: a cure is a number above 0 or true, not 0.0",
+            "compare.remedies.tried.augmented: a remedy is a number above 0 or true, not 0.0",
         ),
         (
             {"flip": False},
-            "compare.cures.tried.flip: a cure is a number above 0 or true, not False",
+            "compare.remedies.tried.flip: a remedy is a number above 0 or true, not False",
         ),
-        ({"lr": 0.1}, "compare.cures.arms.real.lr: input should be greater than 0"),
+        ({"lr": 0.1}, "compare.remedies.arms.real.lr: input should be greater than 0"),
     ],
 )
-def test_what_is_no_cure_is_refused_in_one_line(values: dict[str, Any], said: str) -> None:
+def test_what_is_no_remedy_is_refused_in_one_line(values: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError) as caught:
         contests(**tried(values))
     assert str(caught.value).startswith(f"params.yaml: {said}") and "\n" not in str(caught.value)

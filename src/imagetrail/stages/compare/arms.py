@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from imagetrail.base.errors import UserError
-from imagetrail.stages.compare.params import ALL, CURES, REAL, Compare, Cures, Set
+from imagetrail.stages.compare.params import ALL, REAL, REMEDIES, Compare, Remedies, Set
 from imagetrail.training.recipe import Recipe, override
 
 
@@ -25,27 +25,29 @@ def made_out(
 ) -> list[Contest]:
     """Every set with its recipes. Raises UserError, beginning with `where`, for a wrong field or value.
 
-    prepared: whether the images or weights that a cure needs are there; cures without are left out.
+    prepared: whether the images or weights that a remedy needs are there; remedies without are left out.
     """
     sets = {f"sets.{name}": arms for name, arms in compare.sets.items()}
-    tried = {cure: value for cure, value in compare.cures.tried.items() if prepared(cure)}
+    tried = {remedy: value for remedy, value in compare.remedies.tried.items() if prepared(remedy)}
     if tried:
-        sets = {CURES: _cures(compare.cures, tried, base, f"{where}.{CURES}.tried")} | sets
+        sets = {
+            REMEDIES: _remedies(compare.remedies, tried, base, f"{where}.{REMEDIES}.tried")
+        } | sets
     return [_contest(key, arms, base, where) for key, arms in sets.items()]
 
 
-def _cures(cures: Cures, tried: dict[str, Any], base: Recipe, where: str) -> Set:
+def _remedies(remedies: Remedies, tried: dict[str, Any], base: Recipe, where: str) -> Set:
     checked = override(base, tried, where)
-    for cure in tried:
-        if not getattr(checked, cure) or isinstance(getattr(checked, cure), str):
+    for remedy in tried:
+        if not getattr(checked, remedy) or isinstance(getattr(checked, remedy), str):
             raise UserError(
-                f"{where}.{cure}: a cure is a number above 0 or true, not {getattr(checked, cure)!r}"
+                f"{where}.{remedy}: a remedy is a number above 0 or true, not {getattr(checked, remedy)!r}"
             )
-    on = {cure: getattr(base, cure) or getattr(checked, cure) for cure in tried}
-    arms = {REAL: {cure: type(value)(0) for cure, value in on.items()}}
-    arms |= {f"+{cure}": {cure: value} for cure, value in on.items()}
+    on = {remedy: getattr(base, remedy) or getattr(checked, remedy) for remedy in tried}
+    arms = {REAL: {remedy: type(value)(0) for remedy, value in on.items()}}
+    arms |= {f"+{remedy}": {remedy: value} for remedy, value in on.items()}
     arms |= {ALL: on} if len(on) > 1 else {}
-    return Set(epochs=cures.epochs, images=cures.images, reference=REAL, arms=arms)
+    return Set(epochs=remedies.epochs, images=remedies.images, reference=REAL, arms=arms)
 
 
 def _contest(key: str, arms: Set, base: Recipe, where: str) -> Contest:

@@ -1,16 +1,13 @@
 """The section of params.yaml that is the compare stage's."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, model_validator
 
 from imagetrail.base.params import Section
 
-CURES, REAL, ALL = (
-    "cures",
-    "real",
-    "all",
-)  # the set that judges cures, and its arms beside one for each: +<cure>
+# The set that judges remedies, and its arms beside one for each: +<remedy>.
+REMEDIES, REAL, ALL = "remedies", "real", "all"
 
 
 def _named(name: str) -> str:
@@ -29,7 +26,7 @@ class Length(Section):
     images: int | None = Field(ge=2)  # train on so many, drawn anew for each seed; null: all
 
 
-class Cures(Length):
+class Remedies(Length):
     """What may help where data are scarce: fields of the recipe that can be off, at 0 or false."""
 
     tried: dict[
@@ -57,14 +54,16 @@ class Set(Length):
 class Compare(Section):
     """The `compare` section."""
 
+    renamed: ClassVar = {"cures": "remedies"}
+
     seeds: int = Field(ge=3)  # trainings an arm
-    cures: Cures
+    remedies: Remedies
     sets: dict[Name, Set] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _sets_have_names_of_their_own(self) -> "Compare":
-        if CURES in self.sets:
+        if REMEDIES in self.sets:
             raise ValueError(
-                f"sets: {CURES!r} is the set that compare.{CURES} makes; got another of that name"
+                f"sets: {REMEDIES!r} is the set that compare.{REMEDIES} makes; got another of that name"
             )
         return self

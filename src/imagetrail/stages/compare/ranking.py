@@ -16,7 +16,7 @@ from imagetrail.metrics.significance import holm
 
 ALPHA, POWER = 0.05, 0.8
 OUTCOMES = ("win", "tie", "loss")
-EFFECTS = ("helps", "no effect", "harms")  # the same of a cure
+EFFECTS = ("helps", "no effect", "harms")  # the same of a remedy
 HELPS = EFFECTS[0]
 
 
@@ -160,17 +160,21 @@ def sentence(standings: Sequence[Standing], seeds: int) -> str:
     return f"Best on average is {best.arm} with {best.mean:.2%} ± {best.sd:.2%}; {'; '.join(told)}; {_shown(standings, seeds)}."
 
 
-def cures_sentence(standings: Sequence[Standing], proven: Mapping[str, object], seeds: int) -> str:
-    """Which cures help, and what the final training makes of that. proven: each cure's value there, 0 or false if off."""
+def remedies_sentence(
+    standings: Sequence[Standing], proven: Mapping[str, object], seeds: int
+) -> str:
+    """Which remedies help, and what the final training makes of that. proven: each remedy's value there, 0 or false if off."""
     told = [
         f"{standing.arm} {standing.verdict.replace('no effect', 'has no shown effect')} ({points(standing)})"
         for standing in standings
         if standing.verdict != "reference"
     ]
     used = [
-        cure if value is True else f"{cure} {value:g}" for cure, value in proven.items() if value
+        remedy if value is True else f"{remedy} {value:g}"
+        for remedy, value in proven.items()
+        if value
     ]
-    dropped = [cure for cure, value in proven.items() if not value]
+    dropped = [remedy for remedy, value in proven.items() if not value]
     ends = [f"takes {', '.join(used)}"] * bool(used) + [
         f"goes without {', '.join(dropped)}"
     ] * bool(dropped)

@@ -1,13 +1,13 @@
-"""Which way is better, and which cure for scarce data helps? Reads split, augmented, synthetic, best.yaml, writes compare.
+"""Which way is better, and which remedy for scarce data helps? Reads split, augmented, synthetic, best.yaml, writes compare.
 
 Every arm of a set is trained with the same seeds, on the same images in the same order, and judged on valid; the test
 split stays untouched.
 
-How a cure comes into the final training, or not: the search says how much, the comparison says whether. `tune` may
-search the shares of augmented, synthetic and related images. Here each cure is tried alone against real images alone,
-with the value that search or recipe gave it, or where that is off, with the one in `compare.cures.tried`. cures.yaml
-has every cure that was tried: its value if it helps, else 0 or false. `train` follows best.yaml, and over it cures.yaml.
-A cure that is not listed, or that no stage has prepared, is not tried and stays as it is.
+How a remedy comes into the final training, or not: the search says how much, the comparison says whether. `tune` may
+search the shares of augmented, synthetic and related images. Here each remedy is tried alone against real images alone,
+with the value that search or recipe gave it, or where that is off, with the one in `compare.remedies.tried`. cures.yaml
+has every remedy that was tried: its value if it helps, else 0 or false. `train` follows best.yaml, and over it cures.yaml.
+A remedy that is not listed, or that no stage has prepared, is not tried and stays as it is.
 
 A training on a part of the images gets the augmented versions of just these. Synthetic images were drawn by a model of
 all images, which favours them there; with `images: null`, or a set no larger than `images`, nothing is favoured.
@@ -28,14 +28,14 @@ from imagetrail.base.params import load
 from imagetrail.compute import parallel
 from imagetrail.metrics.scores import Floats
 from imagetrail.stages.compare.arms import Contest, made_out
-from imagetrail.stages.compare.params import ALL, CURES, REAL, Compare
+from imagetrail.stages.compare.params import ALL, REAL, REMEDIES, Compare
 from imagetrail.stages.compare.ranking import (
     EFFECTS,
     HELPS,
     OUTCOMES,
     Standing,
-    cures_sentence,
     rank,
+    remedies_sentence,
     sentence,
 )
 from imagetrail.tracking import live, store
@@ -53,7 +53,7 @@ def run() -> dict[str, float]:
     compare, seed = load(Compare, "compare"), load(int, "seed")
     base, data = best_recipe(epochs=1), open_experiment()
     contests = made_out(
-        compare, base, "params.yaml: compare", prepared=lambda cure: _prepared(data, cure)
+        compare, base, "params.yaml: compare", prepared=lambda remedy: _prepared(data, remedy)
     )
     inputs = pipeline.inputs("compare")
     facts = {
@@ -89,14 +89,14 @@ def run() -> dict[str, float]:
     return {"trainings": len(jobs)}
 
 
-def _prepared(data: Experiment, cure: str) -> bool:
+def _prepared(data: Experiment, remedy: str) -> bool:
     there = {
         "augmented": len(data.augmented) > 0,
         "synthetic": len(data.synthetic) > 0,
         "related": bool((data.related.labels < len(data.train.classes)).any()),
         "pretrained": bool(data.pretrained),
     }
-    return there.get(cure, True)
+    return there.get(remedy, True)
 
 
 def _jobs(
@@ -129,7 +129,7 @@ def _guessing(recipe: Recipe, classes: int) -> list[dict[str, float]]:
 
 
 def judged(rows: Rows, contests: Sequence[Contest], *, images: int) -> dict[str, Any]:
-    """ranking.json: a sentence a set, how each arm stands, and each cure as it goes into the final training.
+    """ranking.json: a sentence a set, how each arm stands, and each remedy as it goes into the final training.
 
     images: how many a score is a share of.
     """
@@ -142,12 +142,12 @@ def judged(rows: Rows, contests: Sequence[Contest], *, images: int) -> dict[str,
             len(scores[contest.reference]),
             {"epochs": contest.epochs, "images": contest.images},
         )
-        words = EFFECTS if contest.name == CURES else OUTCOMES
+        words = EFFECTS if contest.name == REMEDIES else OUTCOMES
         standings = rank(scores, contest.reference, resolution=1 / images, words=words)
         verdict = sentence(standings, seeds)
-        if contest.name == CURES:
+        if contest.name == REMEDIES:
             proven = _proven(contest, standings)
-            verdict = cures_sentence(standings, proven, seeds)
+            verdict = remedies_sentence(standings, proven, seeds)
         sets.append(
             {
                 "set": contest.name,
@@ -173,12 +173,12 @@ def _scores(rows: Rows, name: str, arm: str) -> Floats:
 
 
 def _proven(contest: Contest, standings: Sequence[Standing]) -> dict[str, Any]:
-    """Each cure's value in the final training: the one tried if it helps, else off."""
+    """Each remedy's value in the final training: the one tried if it helps, else off."""
     helping = [standing.arm for standing in standings if standing.verdict == HELPS]
-    cures = [arm.removeprefix("+") for arm in contest.arms if arm not in (REAL, ALL)]
+    remedies = [arm.removeprefix("+") for arm in contest.arms if arm not in (REAL, ALL)]
     return {
-        cure: getattr(contest.arms[f"+{cure}" if f"+{cure}" in helping else REAL], cure)
-        for cure in cures
+        remedy: getattr(contest.arms[f"+{remedy}" if f"+{remedy}" in helping else REAL], remedy)
+        for remedy in remedies
     }
 
 
@@ -192,5 +192,5 @@ def _write(rows: Rows, curves: Rows, contests: Sequence[Contest], ranking: dict[
     }
     write_json(folder / "recipes.json", recipes)
     write_json(folder / "ranking.json", ranking)
-    with replacing(paths.CURES) as temporary:
+    with replacing(paths.REMEDIES) as temporary:
         temporary.write_text(yaml.safe_dump(ranking["proven"]))

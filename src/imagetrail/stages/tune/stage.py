@@ -9,7 +9,7 @@ import yaml
 
 from imagetrail.base import paths, pipeline
 from imagetrail.base.errors import UserError
-from imagetrail.base.files import replacing, write_csv, write_json
+from imagetrail.base.files import read_json, replacing, write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.compute import parallel
 from imagetrail.stages.tune.costs import costs
@@ -102,7 +102,7 @@ def _say_what_changed(state: Path, facts: dict[str, Any]) -> None:
         return
     others = sorted(state.parent.glob("*/facts.json"), key=lambda other: other.stat().st_mtime)
     if others:
-        old = json.loads(others[-1].read_text())
+        old = read_json(others[-1])
         changed = [
             f"tune.{name}" for name in facts["tune"] if facts["tune"][name] != old["tune"].get(name)
         ]
