@@ -9,7 +9,7 @@ import typer.main
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
 from pydantic.fields import FieldInfo
 
 from imagetrail.base import pipeline
@@ -92,8 +92,9 @@ def _kind(field: FieldInfo) -> str:
 
 def _choices(field: FieldInfo) -> str:
     """What the error for a wrong name would offer."""
+    rules = [rule for rule in field.metadata if isinstance(rule, AfterValidator)]
     try:
-        check(Annotated[field.annotation, *field.metadata], "", "")
+        check(Annotated[field.annotation, *rules] if rules else field.annotation, "", "")
     except UserError as error:
         _, offered, names = str(error).splitlines()[0].partition("choose from ")
         return names if offered else ""
