@@ -2,12 +2,7 @@
 
 import hashlib
 import json
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -15,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow_store import free_port, serving
 from PIL import Image
+from project import ROOT
 from tiny_onnx import noise, write
 
 from imagetrail.serving import onnx_model
 from imagetrail.tracking.store import open_store
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+README = (ROOT / "README.md").read_text()
 SECTION = README.split("## Using the model")[1].split("\n## ")[0]
 SIDE = 8
 
@@ -37,37 +34,11 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     store.register("fashion-mnist", sha256, path, alias="champion", description="the best so far")
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = free_port()
     shown = re.search(r"^mlflow (models serve .*)$", SECTION, re.MULTILINE)
     assert shown
-    command = [sys.executable, "-m", "mlflow", *shown[1].replace("5001", port).split()]
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    }
-    with (tmp_path / "server.log").open("w") as log:
-        server = subprocess.Popen(
-            command, stdout=log, stderr=log, env=environment, start_new_session=True
-        )
-        try:
-            _wait(f"http://127.0.0.1:{port}/ping", server, tmp_path / "server.log")
-            yield f"127.0.0.1:{port}"
-        finally:
-            os.killpg(server.pid, 15)
-            server.wait()
-
-
-def _wait(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    """Until the server answers."""
-    while server.poll() is None:
-        try:
-            urllib.request.urlopen(address)
-        except (OSError, urllib.error.URLError):
-            time.sleep(0.1)
-        else:
-            return
-    pytest.fail(log.read_text())
+    with serving(*shown[1].replace("5001", str(port)).split(), port=port, folder=tmp_path):
+        yield f"127.0.0.1:{port}"
 
 
 def test_the_request_of_the_readme_gets_the_probabilities_of_the_onnx_file(

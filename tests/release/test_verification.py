@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Workshop
+from workshop import Workshop
 
 from imagetrail.base import hashing
 from imagetrail.base.errors import UserError

@@ -4,19 +4,17 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna  # noqa: TID251  tests look at what users see
-import psutil
 import pytest
-from test_exact import SIGNALS, Project, ended, wait
+from mlflow_store import free_port
+from project import finished, wait_for
+from training_project import SIGNALS, TrainingProject
 
 from imagetrail.base.files import read_csv
 
@@ -39,8 +37,10 @@ TUNE = {
 }
 
 
-class Search(Project):
+class Search(TrainingProject):
     """A folder with all that `imagetrail tune` reads."""
+
+    stage = "tune"
 
     def build(self) -> None:
         super().build()
@@ -50,28 +50,8 @@ class Search(Project):
             tune=TUNE,
         )
 
-    def start(self, **environment: str) -> subprocess.Popen[str]:  # type: ignore[override]
-        env = {
-            key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")
-        } | environment
-        command = (sys.executable, "-m", "imagetrail.cli", "tune")
-        return subprocess.Popen(
-            command,
-            cwd=self.root,
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
     def tune(self, **environment: str) -> str:
-        code, said, told = ended(self.start(**environment))
-        assert code == 0, said + told
-        return said
-
-    def outs(self) -> dict[str, bytes]:  # type: ignore[override]
-        files = (self.root / "artifacts/tune").iterdir()
-        return {file.name: file.read_bytes() for file in files if file.name != "timing.json"}
+        return self.complete(**environment)
 
     def rows(self) -> list[dict[str, str]]:
         return read_csv(self.root / "artifacts/tune/trials.csv")
@@ -79,17 +59,6 @@ class Search(Project):
     def legs(self) -> int:
         """How many epochs of trials are done."""
         return sum(len(read_csv(path)) for path in self.root.glob(".imagetrail/tune/*/trial-*.csv"))
-
-    def forget(self) -> None:
-        for folder in (".imagetrail", "artifacts/tune"):
-            shutil.rmtree(self.root / folder, ignore_errors=True)
-
-
-def copied(search: Search, root: Path) -> Search:
-    shutil.copytree(search.root, root)
-    made = Search(root)
-    made.forget()
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -104,11 +73,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Search, str, 
 
 @pytest.fixture
 def project(undisturbed: tuple[Search, str, float], tmp_path: Path) -> Iterator[Search]:
-    made = copied(undisturbed[0], tmp_path / "project")
+    made = undisturbed[0].copy(tmp_path / "project")
+    made.forget()
     yield made
-    for process in made.running():
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
+    made.end()
 
 
 def test_trials_csv_has_the_state_the_epochs_the_score_and_every_searched_field(
@@ -145,7 +113,7 @@ def test_killed_at_random_moments_and_re_run_with_other_workers_the_outs_are_tho
         before, code = project.legs(), process.poll()
         process.kill()
         process.communicate()
-        wait_for(lambda: not project.running())  # its workers end with it
+        wait_for(lambda: not project.processes())  # its workers end with it
         assert project.legs() >= before
         if code is None:
             kills += 1
@@ -173,24 +141,16 @@ def test_asked_to_stop_it_does_not_wait_for_trainings_under_way(
     process = project.start()
     wait_for(lambda: any(project.root.glob(".imagetrail/tune/*/trial-*.begun")))
     process.send_signal(number)
-    code, _, told = ended(process)
+    code, _, told = finished(process)
     assert code == 128 + number and "Traceback" not in told
-    assert not project.running()
-
-
-def wait_for(until: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not until():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    assert not project.processes()
 
 
 def test_a_changed_space_begins_a_new_study_keeps_the_old_one_and_says_so(
     undisturbed: tuple[Search, str, float], tmp_path: Path
 ) -> None:
     search, *_ = undisturbed
-    shutil.copytree(search.root, tmp_path / "project")
-    project = Search(tmp_path / "project")
+    project = search.copy(tmp_path / "project")
     (old,) = project.root.glob(".imagetrail/tune/*")
     kept = (old / "study.journal").read_bytes()
     project.set(tune={"space": {"lr": [0.1, 0.2]}, "trials": 2})
@@ -210,8 +170,7 @@ def test_more_trials_repeat_no_training_and_end_as_if_they_had_been_asked_for_at
     undisturbed: tuple[Search, str, float], project: Search, tmp_path: Path
 ) -> None:
     search, *_ = undisturbed
-    shutil.copytree(search.root, tmp_path / "longer")
-    longer = Search(tmp_path / "longer")
+    longer = search.copy(tmp_path / "longer")
     (old,) = longer.root.glob(".imagetrail/tune/*")
     before = longer.rows()
     for each in (longer, project):
@@ -253,7 +212,7 @@ def test_a_search_that_finds_nothing_is_one_line(
     project.set(tune={"trials": 2, **changes})
     if "lr" in changes.get("space", {}):
         project.set(recipe={"optimiser": "sgd"})
-    code, _, told = ended(project.start())
+    code, _, told = finished(project.start())
     assert code == 1 and told.splitlines()[-1] == line and "Traceback" not in told
 
 
@@ -287,9 +246,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             stdout=subprocess.DEVNULL,
         )
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     data = str(folder / "data")
     run(str(binaries / "initdb"), "--auth=trust", "--username=ada", "--no-sync", data)
     options = f"-p {port} -h 127.0.0.1 -k '' -F"
@@ -344,9 +301,9 @@ def test_on_a_ray_cluster_that_loses_a_node_nothing_is_lost(
     try:
         lost = cluster.add_node(num_cpus=1)
         process = project.start(IMAGETRAIL_BACKEND="ray", RAY_ADDRESS=cluster.address)
-        wait(process, lambda: project.legs() > 1)
+        wait_for(lambda: project.legs() > 1, process)
         cluster.remove_node(lost, allow_graceful=False)
-        code, said, told = ended(process)
+        code, said, told = finished(process)
     finally:
         cluster.shutdown()
     assert code == 0, said + told
