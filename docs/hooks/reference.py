@@ -1,4 +1,4 @@
-"""The reference, written from the code at each build: params, command line, stages; and pages that stand elsewhere."""
+"""The reference, written from the code at each build, and the pages that stand outside of docs."""
 
 import types
 from collections.abc import Callable, Iterator
@@ -36,35 +36,36 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Appends what is generated; leads links to those pages to where they are in the site."""
+    for name in ELSEWHERE:
+        markdown = markdown.replace(f"../{name}", name)
     write = WRITERS.get(page.file.src_uri)
     return "\n".join([markdown, *write()]) if write else markdown
 
 
 def params() -> Iterator[str]:
     """A section of params.yaml each, with a row a field."""
-    for name, kind in ({"recipe": Recipe} | SECTIONS).items():
+    for name, kind in (SECTIONS | {"recipe": Recipe}).items():
+        section = isinstance(kind, type) and issubclass(kind, BaseModel)
         yield f"\n## {name}\n"
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield f"{_text(kind.__doc__)}\n"
-            yield from _table(kind)
-        else:
-            yield f"A single value: `{_type(kind)}`."
-
-
-def _table(kind: type[BaseModel]) -> Iterator[str]:
-    yield "| key | type | default | meaning |"
-    yield "|---|---|---|---|"
-    yield from _rows(kind, "")
+        yield f"{_text(kind.__doc__)}\n" if section else ""
+        yield "| key | type | default | meaning |"
+        yield "|---|---|---|---|"
+        yield from _rows(kind, "") if section else [_row(name, FieldInfo.from_annotation(kind))]
 
 
 def _rows(kind: type[BaseModel], prefix: str) -> Iterator[str]:
     for name, field in kind.model_fields.items():
         if kind is Recipe and name == "epochs":  # each stage has its own
             continue
-        cells = (f"`{prefix}{name}`", _kind(field), _default(field), field.description or "")
-        yield f"| {' | '.join(_cell(cell) for cell in cells)} |"
+        yield _row(f"{prefix}{name}", field)
         for inner, named in _sections(field.annotation):
             yield from _rows(inner, f"{prefix}{name}.{'<name>.' if named else ''}")
+
+
+def _row(key: str, field: FieldInfo) -> str:
+    cells = (f"`{key}`", _kind(field), _default(field), field.description or "")
+    return f"| {' | '.join(_cell(cell) for cell in cells)} |"
 
 
 def _sections(annotation: Any) -> Iterator[tuple[type[BaseModel], bool]]:
@@ -97,7 +98,8 @@ def _choices(field: FieldInfo) -> str:
         check(Annotated[field.annotation, *rules] if rules else field.annotation, "", "")
     except UserError as error:
         _, offered, names = str(error).splitlines()[0].partition("choose from ")
-        return names if offered else ""
+        unset = " or null" if type(None) in get_args(field.annotation) else ""
+        return f"{names}{unset}" if offered else ""
     return ""
 
 
@@ -112,7 +114,7 @@ def _type(annotation: Any) -> str:
     if origin is list:
         return f"list of {_type(parts[0])}"
     if origin is dict:
-        return f"mapping of {_type(parts[0])} to {_type(parts[1])}"
+        return "mapping"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "section"
     names = {type(None): "null", str: "text", Any: "any value", Path: "path"}
@@ -139,9 +141,9 @@ def command_line() -> Iterator[str]:
             yield "|---|---|---|"
         for param in command.params:
             shown = param.opts[0] if param.opts[0].startswith("-") else param.name.upper()
-            default = "must be there" if param.required else f"`{param.default}`"
-            unset = param.default is None and not param.required
-            yield f"| `{shown}` | {'' if unset else default} | {_cell(param.help or '')} |"
+            default = "" if param.default is None else f"`{str(param.default).lower()}`"
+            default = "must be there" if param.required else default
+            yield f"| `{shown}` | {default} | {_cell(param.help or '')} |"
     yield "\n## Stages\n"
     yield "| command | does |"
     yield "|---|---|"
