@@ -3,7 +3,7 @@
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 import typer.main
 from mkdocs.config.defaults import MkDocsConfig
@@ -11,6 +11,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from pydantic import AfterValidator, BaseModel
 from pydantic.fields import FieldInfo
+from typer.core import TyperArgument, TyperOption
 
 from imagetrail.base import pipeline
 from imagetrail.base.errors import UserError
@@ -94,8 +95,9 @@ def _kind(field: FieldInfo) -> str:
 def _choices(field: FieldInfo) -> str:
     """What the error for a wrong name would offer."""
     rules = [rule for rule in field.metadata if isinstance(rule, AfterValidator)]
+    kind: Any = Annotated[field.annotation, *rules] if rules else field.annotation
     try:
-        check(Annotated[field.annotation, *rules] if rules else field.annotation, "", "")
+        check(kind, "", "")
     except UserError as error:
         _, offered, names = str(error).splitlines()[0].partition("choose from ")
         unset = " or null" if type(None) in get_args(field.annotation) else ""
@@ -130,7 +132,7 @@ def _default(field: FieldInfo) -> str:
 
 def command_line() -> Iterator[str]:
     """A section a command, stages last, as they take no arguments."""
-    commands = typer.main.get_command(app).commands
+    commands = typer.main.get_group(app).commands
     for name, command in commands.items():
         if name in STAGES:
             continue
@@ -139,7 +141,7 @@ def command_line() -> Iterator[str]:
         if command.params:
             yield "| argument | default | meaning |"
             yield "|---|---|---|"
-        for param in command.params:
+        for param in cast("list[TyperArgument | TyperOption]", command.params):
             shown = param.opts[0] if param.opts[0].startswith("-") else param.name.upper()
             default = "" if param.default is None else f"`{str(param.default).lower()}`"
             default = "must be there" if param.required else default
