@@ -55,7 +55,7 @@ test-all: test  ## run those, then the slow ones
 	$(PYTEST) -m "slow and not fetch"
 
 docs: setup  ## build the documentation: site/index.html
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 check: docs  ## lint, types, import rules, workflows, documentation
 	$(BIN)/ruff format --check .

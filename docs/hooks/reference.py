@@ -125,7 +125,7 @@ def _type(annotation: Any) -> str:
 
 def _default(field: FieldInfo) -> str:
     if field.is_required():
-        return "must be there"
+        return "required"
     value = field.get_default(call_default_factory=True)
     return f"`{'null' if value is None else str(value).lower()}`"
 
@@ -144,7 +144,7 @@ def command_line() -> Iterator[str]:
         for param in cast("list[TyperArgument | TyperOption]", command.params):
             shown = param.opts[0] if param.opts[0].startswith("-") else param.name.upper()
             default = "" if param.default is None else f"`{str(param.default).lower()}`"
-            default = "must be there" if param.required else default
+            default = "required" if param.required else default
             yield f"| `{shown}` | {default} | {_cell(param.help or '')} |"
     yield "\n## Stages\n"
     yield "| command | does |"
