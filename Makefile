@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test test-all check ui screenshots bench bench-inference bench-search bench-scarcity lock retrain offer request
+.PHONY: help setup repro test test-all check docs ui screenshots bench bench-inference bench-search bench-scarcity lock retrain offer request
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -54,7 +54,10 @@ test: setup  ## run the tests but the slow ones: five minutes
 test-all: test  ## run those, then the slow ones
 	$(PYTEST) -m "slow and not fetch"
 
-check: setup  ## lint, types, import rules, dependencies, workflows
+docs: setup  ## build the documentation: site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+check: docs  ## lint, types, import rules, dependencies, workflows, documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

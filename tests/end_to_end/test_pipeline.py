@@ -3,23 +3,18 @@
 import shutil
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import tiny_onnx
 import yaml
 from mlflow_store import said_of
-from PIL import Image
-from project import ROOT, Project
+from project import Project
 
-from imagetrail.base import hashing, paths, samples
+from imagetrail.base import samples
 from imagetrail.base.samples import fingerprint
 from imagetrail.cli.main import STAGES
 from imagetrail.metrics import scores as metrics
-from imagetrail.release import ledger
 from imagetrail.serving import onnx_model
 
-README = (ROOT / "README.md").read_text()
 pytestmark = pytest.mark.slow
 
 
@@ -172,61 +167,6 @@ def test_a_champion_is_compared_with_image_by_image_and_its_equal_is_held(copy: 
     assert (
         decision["decision"] == "HOLD"
         and decision["only_challenger_right"] == decision["only_champion_right"] == 0
-    )
-
-
-def test_every_command_that_the_readme_shows_for_a_model_runs(copy: Project) -> None:
-    """But for `imagetrail verify --reproduce`, which test_verification runs."""
-    poor = tiny_onnx.write(
-        copy.root / paths.CHAMPION_MODEL, tiny_onnx.noise([str(digit) for digit in range(10)])
-    )
-    shutil.copy(copy.root / "artifacts/evaluate/metrics.json", poor.parent)
-    pq.write_table(pa.table({"id": pa.array([], pa.string())}), poor.parent / "trained_on.parquet")
-    said, features = onnx_model.load(poor).run(samples.read(copy.root / "data/split/valid").images)
-    np.savez(
-        poor.parent / "reference.npz",
-        features=features,
-        counts=np.bincount(said.argmax(1), minlength=10),
-    )
-    copy.dvc("add", "--quiet", str(paths.CHAMPION_FOLDER))
-    facts = {"model": hashing.sha256(poor), "data": "", "decision": "", "reason": "to begin with"}
-    ledger.append(copy.root, action="promote", champion=ledger.tracked(copy.root), **facts)
-    copy.dvc("repro", "--quiet")
-
-    images = samples.read(copy.root / "data/split/test").images
-    for name, some in (("pictures", images[:5]), ("new-pictures", images[:200])):
-        (copy.root / name).mkdir()
-        for number, image in enumerate(some):
-            Image.fromarray(image.squeeze()).save(copy.root / name / f"{number}.png")
-    shutil.copy(copy.root / "pictures/0.png", copy.root / "shoe.jpg")
-    shown = README.split("## Using the model")[1].split("## The tree")[0]
-    commands = [
-        line
-        for line in shown.splitlines()
-        if line.startswith("imagetrail ") and "--reproduce" not in line
-    ]
-    told = [copy.run("sh", "-c", command) for command in commands]
-    assert [command.split()[1] for command in commands] == [
-        *["predict"] * 3,
-        "drift",
-        "promote",
-        "rollback",
-        "verify",
-    ]
-    assert (
-        told[0].count("pictures/") == 5
-        and '"file": "-"' in told[1]
-        and len(list((copy.root / "why").iterdir())) == 1
-    )
-    assert (
-        "no drift" in told[3]
-        and "number 2 of the ledger" in told[4]
-        and "number 3 of the ledger" in told[5]
-    )
-    assert (
-        hashing.sha256(copy.root / paths.CHAMPION_MODEL)
-        == ledger.read(copy.root)[0].model
-        == ledger.read(copy.root)[2].model
     )
 
 
