@@ -193,7 +193,7 @@ def test_each_process_reads_its_own_share_only(real: Samples, gathered: list[lis
 
 def test_what_fits_into_a_window_is_not_gathered(
     make_samples: Make, path: None, gathered: list[list[int]]
-) -> None:  # noqa: ARG001
+) -> None:
     drawn(Mixture(numbered(make_samples, "small", WINDOW)))
     assert gathered == []
 

@@ -3,3 +3,16 @@
 
 class UserError(ValueError):
     """A wrong param, file or picture. Its text says what is wrong, where, and what would be right."""
+
+
+def missing(path: object) -> UserError:
+    """For a file or folder that another stage makes."""
+    return UserError(f"{path} is missing; run `dvc repro`, `dvc checkout` or `dvc pull`")
+
+
+def damaged(path: object, why: object) -> UserError:
+    """For one that cannot be read; `why` is told by its first line."""
+    reason = str(why).splitlines()[0] if str(why) else type(why).__name__
+    return UserError(
+        f"{path} is damaged ({reason}); remove it and run `dvc checkout` or `dvc repro`"
+    )

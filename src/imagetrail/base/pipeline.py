@@ -11,6 +11,7 @@ import yaml
 
 from imagetrail.base import hashing, paths
 from imagetrail.base.errors import UserError
+from imagetrail.base.files import read_json
 from imagetrail.base.params import read_yaml
 
 OBSERVATIONS = (
@@ -119,11 +120,7 @@ def dataset(root: Path = Path()) -> str:
 def challenger(root: Path = Path()) -> Path:
     """The ONNX file that `export` chose to ship; raises UserError if there is none."""
     folder = root / paths.ARTIFACTS / "export"
-    rows = (
-        json.loads((folder / "export.json").read_text())
-        if (folder / "export.json").exists()
-        else []
-    )
+    rows = read_json(folder / "export.json") if (folder / "export.json").exists() else []
     chosen = [row["file"] for row in rows if row.get("chosen")]
     if len(chosen) != 1:
         raise UserError(

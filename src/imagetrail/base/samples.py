@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from imagetrail.base.errors import UserError
-from imagetrail.base.files import replacing
+from imagetrail.base.errors import UserError, damaged, missing
+from imagetrail.base.files import read_json, replacing
 
 Images = NDArray[np.uint8]  # N×H×W×C, C = 1 or 3
 INDEX = pa.schema(
@@ -72,19 +72,15 @@ def read(folder: Path, *, columns: Sequence[str] | None = None) -> Samples:
     try:
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
         index = pq.read_table(folder / "index.parquet", columns=columns)
-        classes = tuple(json.loads((folder / "classes.json").read_text()))
+        classes = tuple(read_json(folder / "classes.json"))
     except FileNotFoundError as error:
-        raise UserError(
-            f"{error.filename or folder} is missing; run `dvc repro` or `dvc checkout`"
-        ) from None
+        raise missing(error.filename or folder) from None
+    except UserError:  # of classes.json
+        raise
     except (EOFError, ValueError, pa.ArrowException) as error:
-        raise UserError(
-            f"{folder} is damaged ({error}); remove it and run `dvc repro` or `dvc checkout`"
-        ) from None
+        raise damaged(folder, error) from None
     if len(images) != len(index):
-        raise UserError(
-            f"{folder} is damaged: {len(images)} images but {len(index)} in its index; remove it and run `dvc repro`"
-        )
+        raise damaged(folder, f"{len(images)} images but {len(index)} in its index")
     return Samples(images, index, classes)
 
 

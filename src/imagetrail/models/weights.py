@@ -1,6 +1,5 @@
 """Weights on disk: `model.json` rebuilds the network of `model.safetensors`; a pretrained trunk fits into another."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,8 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from imagetrail.base.errors import UserError
-from imagetrail.base.files import replacing, write_json
+from imagetrail.base.errors import UserError, damaged, missing
+from imagetrail.base.files import read_json, replacing, write_json
 from imagetrail.models.classifier import Classifier, card
 from imagetrail.models.networks import Spec
 
@@ -24,7 +23,7 @@ def save(model: Classifier, folder: Path) -> None:
 
 def load(folder: Path) -> Classifier:
     """The model saved in `folder`, ready for prediction."""
-    described = json.loads((folder / "model.json").read_text())
+    described = read_json(folder / "model.json")
     described.pop("card")
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in described.items()
@@ -39,11 +38,9 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load_file(path)
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; run `dvc repro` or `dvc checkout`") from None
+        raise missing(path) from None
     except SafetensorError as error:
-        raise UserError(
-            f"{path} is damaged ({error}); remove it and run `dvc repro` or `dvc checkout`"
-        ) from None
+        raise damaged(path, error) from None
 
 
 def load_trunk(model: Classifier, weights: dict[str, Tensor]) -> int:

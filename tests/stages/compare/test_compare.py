@@ -2,9 +2,6 @@
 
 import json
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,15 +10,16 @@ import numpy as np
 import pytest
 import safetensors.torch
 import yaml
+from project import Project
 
 from imagetrail.base import paths, samples
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import read_csv
-from imagetrail.base.paths import BEST, CURES, PRETRAINED
+from imagetrail.base.paths import BEST, PRETRAINED, REMEDIES
 from imagetrail.base.samples import Images, Samples
 from imagetrail.models.activations import ACTIVATIONS
 from imagetrail.stages.augment import stage as augment
-from imagetrail.stages.compare.arms import Contest, made_out
+from imagetrail.stages.compare.arms import Contest, resolve
 from imagetrail.stages.compare.params import Compare
 from imagetrail.stages.compare.stage import run
 from imagetrail.stages.fetch import stage as fetch
@@ -31,7 +29,6 @@ from imagetrail.training.data import Experiment
 from imagetrail.training.jobs import Job, train
 from imagetrail.training.recipe import Recipe, proven_recipe
 
-ROOT = Path(__file__).parents[3]
 RECIPE = {
     "model": "fast",
     "activation": "relu",
@@ -42,7 +39,7 @@ RECIPE = {
 }
 SECTION: dict[str, Any] = {
     "seeds": 6,
-    "cures": {
+    "remedies": {
         "epochs": 2,
         "images": None,
         "tried": {"flip": True, "augmented": 0.3, "synthetic": 0.1, "pretrained": True},
@@ -71,13 +68,15 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
-        params = yaml.safe_load((ROOT / "params.yaml").read_text())
-        params["data"] |= {"name": "digits", "image_size": 8}
-        params["split"] |= {"valid": 0.45}  # so many that a score is not all noise
-        params["augment"]["policy"] = [{"Affine": {"rotate": [-8, 8], "p": 1.0}}]
-        params |= {"recipe": RECIPE | {"repeat_to": 2000}, "compare": SECTION}
-        Path("params.yaml").write_text(yaml.safe_dump(params))
-        shutil.copy(ROOT / "dvc.yaml", root)
+        made = Project(root)
+        made.take("dvc.yaml")
+        made.set(
+            data={"name": "digits", "image_size": 8},
+            split={"valid": 0.45},  # so many that a score is not all noise
+            augment={"policy": [{"Affine": {"rotate": [-8, 8], "p": 1.0}}]},
+            recipe=Recipe(**RECIPE, epochs=1).model_dump(exclude={"epochs"}) | {"repeat_to": 2000},
+            compare=SECTION,
+        )
         for stage in (fetch, inspect, split, augment):
             stage.run()
         train = samples.read(paths.TRAIN)
@@ -98,19 +97,19 @@ def ranking() -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("project")
-def test_a_cure_that_harms_is_caught_and_does_not_enter_the_final_training() -> None:
+def test_a_remedy_that_harms_is_caught_and_does_not_enter_the_final_training() -> None:
     (flip,) = [arm for arm in ranking()["arms"] if arm["arm"] == "+flip"]
     assert flip["verdict"] == "harms" and flip["difference_high"] < 0 and flip["p"] < 0.05
-    (cures,) = [found for found in ranking()["sets"] if found["set"] == "cures"]
+    (remedies,) = [found for found in ranking()["sets"] if found["set"] == "remedies"]
     assert re.search(
-        r"\+flip harms .*so the final training .*goes without .*flip", cures["verdict"]
+        r"\+flip harms .*so the final training .*goes without .*flip", remedies["verdict"]
     )
-    assert yaml.safe_load(CURES.read_text())["flip"] is False
+    assert yaml.safe_load(REMEDIES.read_text())["flip"] is False
     assert not proven_recipe(epochs=1).flip
 
 
 @pytest.mark.usefixtures("project")
-def test_a_cure_enters_the_final_training_only_with_an_interval_above_0() -> None:
+def test_a_remedy_enters_the_final_training_only_with_an_interval_above_0() -> None:
     (augmented,) = [arm for arm in ranking()["arms"] if arm["arm"] == "+augmented"]
     helps = augmented["difference_low"] > 0 and augmented["p"] < 0.05
     assert (augmented["verdict"] == "helps") == helps
@@ -118,14 +117,14 @@ def test_a_cure_enters_the_final_training_only_with_an_interval_above_0() -> Non
 
 
 @pytest.mark.usefixtures("project")
-def test_cures_that_no_stage_has_prepared_are_not_tried() -> None:
-    assert {arm["arm"] for arm in ranking()["arms"] if arm["set"] == "cures"} == {
+def test_remedies_that_no_stage_has_prepared_are_not_tried() -> None:
+    assert {arm["arm"] for arm in ranking()["arms"] if arm["set"] == "remedies"} == {
         "real",
         "+flip",
         "+augmented",
         "all",
     }
-    assert set(yaml.safe_load(CURES.read_text())) == {"flip", "augmented"}
+    assert set(yaml.safe_load(REMEDIES.read_text())) == {"flip", "augmented"}
 
 
 @pytest.mark.usefixtures("project")
@@ -176,29 +175,38 @@ def test_the_same_recipe_in_two_sets_is_trained_once() -> None:
         scores["activations", "relu", str(seed)] == scores["networks", "fast", str(seed)]
         for seed in range(6)
     )
-    (state,) = Path(".imagetrail/compare").iterdir()
-    assert len(list(state.glob("*.csv"))) == 6 * (4 + 3)
+    assert len(list(Path(".imagetrail/trainings").iterdir())) == 6 * (4 + 3)
 
 
 @pytest.mark.usefixtures("project")
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_can_be_an_arm(activation: str, tmp_path: Path) -> None:
     recipe = Recipe(**RECIPE | {"activation": activation, "epochs": 2, "repeat_to": 1000})
-    *_, row = train(Job({}, recipe, 500, 0, 2, tmp_path))
+    *_, row = train(Job({}, recipe, 500, 0, 2, state_in(tmp_path)))
     assert row["valid_top1"] > 0.4
+
+
+def state_in(root: Path) -> Path:
+    """A folder as a comparison in `root` has it."""
+    state = root / "compare" / "some"
+    state.mkdir(parents=True)
+    return state
 
 
 def compared_anew(
     project: Path, root: Path, *, recipe: dict[str, Any], section: dict[str, Any]
 ) -> list[dict[str, str]]:
     """The results of `imagetrail compare` in a copy of the project with some params changed."""
-    shutil.copytree(project, root)
-    params = yaml.safe_load((root / "params.yaml").read_text())
-    params["recipe"] |= recipe
-    params["compare"] |= section
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
-    subprocess.run([sys.executable, "-m", "imagetrail.cli", "compare"], cwd=root, check=True)
+    copy = Project(project).copy(root)
+    copy.set(recipe=recipe, compare=section)
+    copy.imagetrail("compare")
     return read_csv(root / "artifacts/compare/results.csv")
+
+
+def histories(root: Path) -> dict[str, int]:
+    """When each training has last written its history, which it does at the end."""
+    files = (root / ".imagetrail/trainings").glob("*/history.csv")
+    return {file.parent.name: file.stat().st_mtime_ns for file in files}
 
 
 def test_another_arm_costs_its_own_trainings_only(project: Path, tmp_path: Path) -> None:
@@ -209,19 +217,14 @@ def test_another_arm_costs_its_own_trainings_only(project: Path, tmp_path: Path)
     assert [row for row in rows if row["arm"] != "tanh"] == read_csv(
         project / "artifacts/compare/results.csv"
     )
-    (old,) = Path(project / ".imagetrail/compare").iterdir()
-    (new,) = (state for state in (root / ".imagetrail/compare").iterdir() if state.name != old.name)
-    kept = {path.name for path in old.glob("*.csv")}
-    assert len({path.name for path in new.glob("*.csv")} - kept) == 6
-    assert all(
-        (new / name).samefile(new.parent / old.name / name) for name in kept
-    )  # a training writes another file
+    before, after = histories(project), histories(root)
+    assert len(after) == len(before) + 6 and before.items() <= after.items()
 
 
 def test_a_training_that_diverges_counts_as_guessing(project: Path, tmp_path: Path) -> None:
     arms = {"good": {}, "wild": {"optimiser": "sgd", "lr": 1e30}}
     sets = {"rates": {"epochs": 1, "images": 200, "reference": "good", "arms": arms}}
-    section = {"seeds": 3, "cures": {"epochs": 1, "images": 200, "tried": {}}, "sets": sets}
+    section = {"seeds": 3, "remedies": {"epochs": 1, "images": 200, "tried": {}}, "sets": sets}
     rows = compared_anew(project, tmp_path / "copy", recipe={"model": "mlp"}, section=section)
     wild = [row for row in rows if row["arm"] == "wild"]
     assert len(rows) == 6 and len(wild) == 3
@@ -244,16 +247,18 @@ def contests(
     section, recipe = Compare(**SECTION | changes), Recipe(**RECIPE | {"epochs": 1} | (base or {}))
     return {
         contest.name: contest
-        for contest in made_out(section, recipe, "params.yaml: compare", prepared=prepared)
+        for contest in resolve(
+            section.sets, section.remedies, recipe, "params.yaml: compare", prepared=prepared
+        )
     }
 
 
 def tried(values: dict[str, Any]) -> dict[str, Any]:
-    return {"cures": {"epochs": 1, "images": None, "tried": values}}
+    return {"remedies": {"epochs": 1, "images": None, "tried": values}}
 
 
-def test_each_cure_is_alone_in_its_arm_and_all_are_in_the_last() -> None:
-    arms = contests(prepared=lambda cure: cure != "synthetic")["cures"].arms
+def test_each_remedy_is_alone_in_its_arm_and_all_are_in_the_last() -> None:
+    arms = contests(prepared=lambda remedy: remedy != "synthetic")["remedies"].arms
     fields = {
         arm: (recipe.flip, recipe.augmented, recipe.synthetic, recipe.pretrained)
         for arm, recipe in arms.items()
@@ -267,8 +272,8 @@ def test_each_cure_is_alone_in_its_arm_and_all_are_in_the_last() -> None:
     }
 
 
-def test_the_search_says_how_much_of_a_cure_is_tried() -> None:
-    arms = contests({"augmented": 0.2})["cures"].arms
+def test_the_search_says_how_much_of_a_remedy_is_tried() -> None:
+    arms = contests({"augmented": 0.2})["remedies"].arms
     assert arms["+augmented"].augmented == arms["all"].augmented == 0.2
     assert arms["real"].augmented == arms["+flip"].augmented == 0
 
@@ -291,36 +296,36 @@ def test_an_arm_differs_from_the_reference_by_its_own_fields_only() -> None:
 def test_few_images_for_a_quick_look_are_not_made_many_by_repetition() -> None:
     found = contests()
     assert found["activations"].arms["relu"].repeat_to == 200
-    assert found["cures"].arms["real"].repeat_to == 10000
+    assert found["remedies"].arms["real"].repeat_to == 10000
 
 
-def test_with_nothing_to_try_no_cure_is_judged_or_switched_off() -> None:
+def test_with_nothing_to_try_no_remedy_is_judged_or_switched_off() -> None:
     for found in (contests(prepared=lambda _: False), contests(**tried({}))):
         assert list(found) == ["activations", "networks"]
-    lone = contests(**tried({"shift": 1}))["cures"].arms
+    lone = contests(**tried({"shift": 1}))["remedies"].arms
     assert list(lone) == ["real", "+shift"] and lone["real"].shift == 0
 
 
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"augmentd": 0.3}, "compare.cures.tried: recipe has no field augmentd"),
+        ({"augmentd": 0.3}, "compare.remedies.tried: recipe has no field augmentd"),
         (
             {"augmented": 1.3},
-            "compare.cures.tried.augmented: input should be less than or equal to 1",
+            "compare.remedies.tried.augmented: input should be less than or equal to 1",
         ),
         (
             {"augmented": 0.0},
-            "compare.cures.tried.augmented: a cure is a number above 0 or true, not 0.0",
+            "compare.remedies.tried.augmented: a remedy is a number above 0 or true, not 0.0",
         ),
         (
             {"flip": False},
-            "compare.cures.tried.flip: a cure is a number above 0 or true, not False",
+            "compare.remedies.tried.flip: a remedy is a number above 0 or true, not False",
         ),
-        ({"lr": 0.1}, "compare.cures.arms.real.lr: input should be greater than 0"),
+        ({"lr": 0.1}, "compare.remedies.arms.real.lr: input should be greater than 0"),
     ],
 )
-def test_what_is_no_cure_is_refused_in_one_line(values: dict[str, Any], said: str) -> None:
+def test_what_is_no_remedy_is_refused_in_one_line(values: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError) as caught:
         contests(**tried(values))
     assert str(caught.value).startswith(f"params.yaml: {said}") and "\n" not in str(caught.value)

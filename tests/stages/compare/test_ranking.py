@@ -120,19 +120,19 @@ def test_a_set_is_summed_up_in_one_sentence() -> None:
         assert words in said
 
 
-def test_the_sentence_on_cures_says_what_the_final_training_takes() -> None:
+def test_the_sentence_on_remedies_says_what_the_final_training_takes() -> None:
     found = rank(
         table({"real": 0.0, "+augmented": 0.05, "+synthetic": 0.0, "+flip": -0.05}),
         "real",
         words=EFFECTS,
     )
-    said = ranking.cures_sentence(found, {"augmented": 0.3, "synthetic": 0.0, "flip": False}, 5)
+    said = ranking.remedies_sentence(found, {"augmented": 0.3, "synthetic": 0.0, "flip": False}, 5)
     assert (
         "+augmented helps (+" in said
         and "+flip harms (-" in said
         and "+synthetic has no shown effect" in said
     )
     assert "so the final training takes augmented 0.3 and goes without synthetic, flip;" in said
-    nothing = ranking.cures_sentence(found, {"synthetic": 0.0}, 5)
+    nothing = ranking.remedies_sentence(found, {"synthetic": 0.0}, 5)
     assert "so the final training goes without synthetic;" in nothing
-    assert "takes pretrained;" in ranking.cures_sentence(found, {"pretrained": True}, 5)
+    assert "takes pretrained;" in ranking.remedies_sentence(found, {"pretrained": True}, 5)

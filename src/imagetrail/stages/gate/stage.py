@@ -5,7 +5,6 @@ challenger has become the champion, the decision that made it so stands, for the
 """
 
 import hashlib
-import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -17,8 +16,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from imagetrail.base import paths, pipeline, samples
-from imagetrail.base.errors import UserError
-from imagetrail.base.files import replacing, write_json
+from imagetrail.base.errors import UserError, damaged, missing
+from imagetrail.base.files import read_json, replacing, write_json
 from imagetrail.base.params import load
 from imagetrail.base.paths import CHAMPION_FOLDER, CHAMPION_MODEL, champion_present
 from imagetrail.base.samples import Samples, fingerprint
@@ -63,15 +62,15 @@ def _kept(terms: dict[str, Any]) -> dict[str, Any] | None:
     """The decision that the champion was promoted by, if it was made on these terms."""
     if not all((CHAMPION_FOLDER / name).exists() for name in FILES):
         return None
-    decision: dict[str, Any] = _json(CHAMPION_FOLDER / "decision.json")
+    decision: dict[str, Any] = read_json(CHAMPION_FOLDER / "decision.json")
     return decision if decision | terms == decision else None
 
 
 def _challenger(test: Samples, params: Gate) -> Candidate:
-    rows = _json(EXPORT / "export.json")
+    rows = read_json(EXPORT / "export.json")
     (row,) = [row for row in rows if row["chosen"]]
     ms = (
-        _json(EXPORT / "timing.json")[f"{row['format']}_ms_batch1"]
+        read_json(EXPORT / "timing.json")[f"{row['format']}_ms_batch1"]
         if params.max_ms is not None
         else None
     )
@@ -102,7 +101,7 @@ def _candidate(
         probabilities=model.predict(test.images) if fits else np.empty((0, len(model.classes))),
         seen=_seen(folder / "trained_on.parquet", test),
         data=model.metadata.get("data", ""),
-        corruption_error=_json(metrics).get("mean_corruption_error"),
+        corruption_error=read_json(metrics).get("mean_corruption_error"),
         megabytes=file.stat().st_size / 1e6,
         ms=ms,
     )
@@ -113,28 +112,13 @@ def _seen(path: Path, test: Samples) -> NDArray[np.bool_]:
     try:
         table = pq.read_table(path)
     except FileNotFoundError:
-        raise UserError(
-            f"{path} is missing; run `dvc repro`, `dvc pull` or `dvc checkout`"
-        ) from None
+        raise missing(path) from None
     except (OSError, pa.ArrowException) as error:
-        raise UserError(
-            f"{path} is damaged ({str(error).splitlines()[0]}); run `dvc checkout`"
-        ) from None
+        raise damaged(path, error) from None
     names = set(table["id"].to_pylist())
     prints = set(table["fingerprint"].to_pylist()) if "fingerprint" in table.column_names else set()
     pairs = zip(test.column("id"), test.images, strict=True)
     return np.array([name in names or fingerprint(image) in prints for name, image in pairs])
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise UserError(
-            f"{path} is missing; run `dvc repro`, `dvc pull` or `dvc checkout`"
-        ) from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is damaged ({error}); run `dvc repro` or `dvc checkout`") from None
 
 
 def _as_json(

@@ -5,7 +5,6 @@ No clock figure is on it, so that equal results make an equal page.
 
 import base64
 import io
-import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any, BinaryIO
@@ -13,7 +12,7 @@ from typing import Any, BinaryIO
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from imagetrail.base import paths
-from imagetrail.base.files import read_csv, replacing
+from imagetrail.base.files import read_csv, read_json, replacing
 from imagetrail.base.params import load, read_yaml
 from imagetrail.plots import charts, search
 
@@ -47,7 +46,7 @@ def _facts() -> dict[str, Any]:
     """What the stages found, by the names that the templates use."""
     here = paths.ARTIFACTS
     found = {
-        name: json.loads((here / file).read_text())
+        name: read_json(here / file)
         for name, file in {
             "data": "inspect/report.json",
             "labels": "augment/labels.json",

@@ -5,7 +5,6 @@ and those that equal a picture of the published test set leave train. A related 
 test is left out. A class of a related data set called as one of ours is taken for ours.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from imagetrail.base import paths, samples
+from imagetrail.base.files import read_json
 from imagetrail.base.params import load
 from imagetrail.base.rng import generator
 from imagetrail.base.samples import Samples, fingerprint
@@ -27,9 +27,7 @@ def run() -> None:
     pictures = datasets.read(data.name, paths.RAW / data.name / "files")
     unreadable = {
         fault["source"]
-        for fault in json.loads((paths.ARTIFACTS / "inspect" / "report.json").read_text())[
-            "unreadable"
-        ]
+        for fault in read_json(paths.ARTIFACTS / "inspect" / "report.json")["unreadable"]
     }
     readable = [i for i, source in enumerate(pictures.sources) if source not in unreadable]
     groups: dict[str, list[int]] = defaultdict(list)
