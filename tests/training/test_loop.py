@@ -10,7 +10,7 @@ from imagetrail.base.errors import UserError
 from imagetrail.base.rng import derive, generator
 from imagetrail.base.samples import Samples
 from imagetrail.models.inference import predict
-from imagetrail.training import checkpoints, loop
+from imagetrail.training import checkpoints
 from imagetrail.training.batches import Mixture, channel_statistics
 from imagetrail.training.data import Experiment
 from imagetrail.training.loop import Diverged, Epoch, Training, fit, start
