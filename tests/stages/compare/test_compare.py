@@ -1,4 +1,4 @@
-"""`imagetrail compare` on scikit-learn's digits, where a flip is known to harm: mirrored, a digit is none any more."""
+"""`imagetrail compare` on scikit-learn's digits, where a flip is known to harm: they have no mirror."""
 
 import json
 import re
@@ -66,7 +66,7 @@ SECTION: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The current folder, in which compare has run on digits, augmented by small turns; nothing synthetic or related."""
+    """The current folder, in which compare has run on digits and augmented ones, without others."""
     root = tmp_path_factory.mktemp("project")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
