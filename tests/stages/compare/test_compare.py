@@ -1,4 +1,4 @@
-"""`imagetrail compare` on scikit-learn's digits, where a flip is known to harm: they have no mirror."""
+"""`imagetrail compare` on scikit-learn's digits, where a flip harms: they have no mirror."""
 
 import json
 import re

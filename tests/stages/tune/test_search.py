@@ -31,7 +31,7 @@ class Stopped(Exception):
 
 
 class Runner:
-    """Scores a trial at once and keeps it, as checkpoints do; stops the search after so many legs."""
+    """Scores a trial at once and keeps it, as checkpoints do; stops after so many legs."""
 
     def __init__(self, kept: Sequence[Leg] = (), stop_after: int | None = None) -> None:
         self.kept, self.legs, self.stop_after = list(kept), list[Leg](), stop_after
