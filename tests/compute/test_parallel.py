@@ -1,14 +1,44 @@
 """Work in several processes and on a cluster: the same results, whatever becomes of a worker."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import work
+import torch
 
 from imagetrail.base.errors import UserError
 from imagetrail.compute import parallel
+
+ROOT = Path(__file__).parents[2]
+
+
+def product(seed: int) -> list[float]:
+    """Sums whose bits depend on how many threads share them."""
+    torch.manual_seed(seed)
+    one, two = torch.randn(2, 300, 300)
+    return [float(value) for value in (one @ two).sum(1)]
+
+
+def setting(_: int) -> tuple[int, str, str]:
+    return torch.get_num_threads(), os.environ["OMP_NUM_THREADS"], str(Path.cwd())
+
+
+def who(_: int) -> int:
+    return os.getpid()
+
+
+def refuse(number: int) -> int:
+    if number == 1:
+        raise UserError("lr is too high")
+    return number
+
+
+def die(number: int) -> int:
+    if number == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -16,8 +46,8 @@ def test_the_same_bits_in_the_same_order_with_one_thread_each(
     monkeypatch: pytest.MonkeyPatch, workers: str
 ) -> None:
     monkeypatch.setenv("IMAGETRAIL_WORKERS", workers)
-    assert list(parallel.map(work.product, range(6))) == [work.product(seed) for seed in range(6)]
-    assert {threads for threads, *_ in parallel.map(work.setting, range(4))} == {1}
+    assert list(parallel.map(product, range(6))) == [product(seed) for seed in range(6)]
+    assert {threads for threads, *_ in parallel.map(setting, range(4))} == {1}
 
 
 def test_the_same_workers_serve_the_next_call_unless_what_they_were_doing_is_not_wanted(
@@ -26,7 +56,7 @@ def test_the_same_workers_serve_the_next_call_unless_what_they_were_doing_is_not
     monkeypatch.setenv("IMAGETRAIL_WORKERS", "1")
 
     def worker(*, wanted: int) -> int:
-        results = parallel.map(work.who, range(3))
+        results = parallel.map(who, range(3))
         process, *_ = [next(results) for _ in range(wanted)]
         return process
 
@@ -39,7 +69,7 @@ def test_a_killed_worker_is_told_in_one_line_and_the_next_call_works() -> None:
     with pytest.raises(
         UserError, match="^a worker was killed.*run the same command again to go on$"
     ):
-        list(parallel.map(work.die, range(3)))
+        list(parallel.map(die, range(3)))
     assert list(parallel.map(abs, [-1, 2])) == [1, 2]
 
 
@@ -76,7 +106,7 @@ def cluster() -> Iterator[None]:
     ray = pytest.importorskip("ray", reason="needs the extra ray")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IMAGETRAIL_BACKEND", "ray")
-        patch.setenv("PYTHONPATH", str(Path(work.__file__).parent), prepend=os.pathsep)
+        patch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
         yield
     ray.shutdown()
 
@@ -87,14 +117,14 @@ def test_a_cluster_gives_the_same_bits_in_the_same_order(
     monkeypatch: pytest.MonkeyPatch, workers: str
 ) -> None:
     monkeypatch.setenv("IMAGETRAIL_WORKERS", workers)
-    assert list(parallel.map(work.product, range(4))) == [work.product(seed) for seed in range(4)]
-    (found,) = set(parallel.map(work.setting, range(2)))
+    assert list(parallel.map(product, range(4))) == [product(seed) for seed in range(4)]
+    (found,) = set(parallel.map(setting, range(2)))
     assert found == (1, "1", str(Path.cwd()))
 
 
 @pytest.mark.usefixtures("cluster")
 def test_what_a_worker_of_a_cluster_refuses_is_one_line() -> None:
-    results = parallel.map(work.refuse, range(3))
+    results = parallel.map(refuse, range(3))
     assert next(results) == 0
     with pytest.raises(UserError, match="^lr is too high$"):
         next(results)

@@ -10,7 +10,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from studio import RECIPE, STAGES, Studio, kill, runs, said_of, server, until
+from mlflow_store import runs, said_of, server
+from project import kill, wait_for
+from studio import RECIPE, STAGES, Studio
 
 from imagetrail.tracking import live
 
@@ -105,27 +107,16 @@ def test_publish_twice_changes_nothing(studio: Studio) -> None:
     assert everything() == before and said_of(client) == said
 
 
+@pytest.mark.slow
 def test_a_clone_publishes_what_it_has_pulled_to_an_empty_server(
     studio: Studio, tmp_path: Path
 ) -> None:
-    studio.run(
-        sys.executable,
-        "-m",
-        "dvc",
-        "remote",
-        "add",
-        "--quiet",
-        "--default",
-        "store",
-        str(tmp_path / "store"),
-    )
-    studio.run(sys.executable, "-m", "dvc", "push", "--quiet")
-    studio.run("git", "add", "--all")
-    studio.run("git", "commit", "--quiet", "--message", "all")
+    studio.dvc("remote", "add", "--quiet", "--default", "store", str(tmp_path / "store"))
+    studio.dvc("push", "--quiet")
+    studio.commit()
     studio.run("git", "clone", "--quiet", str(studio.root), str(tmp_path / "clone"))
-    clone = object.__new__(Studio)
-    clone.root = tmp_path / "clone"
-    clone.run(sys.executable, "-m", "dvc", "pull", "--quiet")
+    clone = Studio(tmp_path / "clone")
+    clone.dvc("pull", "--quiet")
     with server(tmp_path / "server") as (address, _):
         clone.publish(MLFLOW_TRACKING_URI=address)
         assert "(0 new runs)" in clone.publish(MLFLOW_TRACKING_URI=address)
@@ -135,18 +126,16 @@ def test_a_clone_publishes_what_it_has_pulled_to_an_empty_server(
 def test_an_experiment_of_dvc_is_kept_and_listed_and_becomes_a_pipeline_of_its_own_in_mlflow(
     studio: Studio,
 ) -> None:
-    studio.run("git", "add", "--all")
-    studio.run("git", "commit", "--quiet", "--message", "all")
-    dvc = (sys.executable, "-m", "dvc", "exp")
-    studio.run(*dvc, "run", "--name", "other-seed", "--set-param", "seed=1")
-    assert "other-seed" in studio.run(*dvc, "show", "--csv")
+    studio.commit()
+    studio.dvc("exp", "run", "--name", "other-seed", "--set-param", "seed=1")
+    assert "other-seed" in studio.dvc("exp", "show", "--csv")
     studio.publish()
     assert len([name for parent, name, *_ in said_of(studio.client()) if not parent]) == 2
 
 
 def test_publish_ends_the_runs_of_a_process_that_was_killed(studio: Studio) -> None:
     process = studio.train_until_it_waits()
-    until(lambda: "RUNNING" in statuses(studio, "train"))
+    wait_for(lambda: "RUNNING" in statuses(studio, "train"))
     studio.publish()
     assert statuses(studio, "train")[-1] == "RUNNING", "the process lives"
     kill(process)
@@ -157,7 +146,7 @@ def test_publish_ends_the_runs_of_a_process_that_was_killed(studio: Studio) -> N
 
 def test_publish_ends_them_even_if_the_files_of_the_stage_are_gone(studio: Studio) -> None:
     process = studio.train_until_it_waits()
-    until(lambda: "RUNNING" in statuses(studio, "train"))
+    wait_for(lambda: "RUNNING" in statuses(studio, "train"))
     kill(process)
     (studio.root / "artifacts/train/history.csv").unlink()  # as DVC does before it runs a stage
     assert "history.csv" in studio.publish(ok=False)
@@ -202,7 +191,7 @@ def test_another_process_with_the_same_number_is_another() -> None:
 def test_long_runs_have_system_metrics(studio: Studio) -> None:
     process = studio.train_until_it_waits(MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL="1")
     client = studio.client()
-    until(
+    wait_for(
         lambda: any("system/cpu_utilization_percentage" in run.data.metrics for run in runs(client))
     )
     studio.let_go()

@@ -2,9 +2,6 @@
 
 import json
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import yaml
+from project import Project
 
 from imagetrail.base import paths, samples
 from imagetrail.base.errors import UserError
@@ -31,7 +29,6 @@ from imagetrail.training.data import Experiment
 from imagetrail.training.jobs import Job, train
 from imagetrail.training.recipe import Recipe, proven_recipe
 
-ROOT = Path(__file__).parents[3]
 RECIPE = {
     "model": "fast",
     "activation": "relu",
@@ -71,13 +68,15 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
-        params = yaml.safe_load((ROOT / "params.yaml").read_text())
-        params["data"] |= {"name": "digits", "image_size": 8}
-        params["split"] |= {"valid": 0.45}  # so many that a score is not all noise
-        params["augment"]["policy"] = [{"Affine": {"rotate": [-8, 8], "p": 1.0}}]
-        params |= {"recipe": RECIPE | {"repeat_to": 2000}, "compare": SECTION}
-        Path("params.yaml").write_text(yaml.safe_dump(params))
-        shutil.copy(ROOT / "dvc.yaml", root)
+        made = Project(root)
+        made.take("dvc.yaml")
+        made.set(
+            data={"name": "digits", "image_size": 8},
+            split={"valid": 0.45},  # so many that a score is not all noise
+            augment={"policy": [{"Affine": {"rotate": [-8, 8], "p": 1.0}}]},
+            recipe=Recipe(**RECIPE, epochs=1).model_dump(exclude={"epochs"}) | {"repeat_to": 2000},
+            compare=SECTION,
+        )
         for stage in (fetch, inspect, split, augment):
             stage.run()
         train = samples.read(paths.TRAIN)
@@ -198,12 +197,9 @@ def compared_anew(
     project: Path, root: Path, *, recipe: dict[str, Any], section: dict[str, Any]
 ) -> list[dict[str, str]]:
     """The results of `imagetrail compare` in a copy of the project with some params changed."""
-    shutil.copytree(project, root)
-    params = yaml.safe_load((root / "params.yaml").read_text())
-    params["recipe"] |= recipe
-    params["compare"] |= section
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
-    subprocess.run([sys.executable, "-m", "imagetrail.cli", "compare"], cwd=root, check=True)
+    copy = Project(project).copy(root)
+    copy.set(recipe=recipe, compare=section)
+    copy.imagetrail("compare")
     return read_csv(root / "artifacts/compare/results.csv")
 
 
@@ -251,7 +247,9 @@ def contests(
     section, recipe = Compare(**SECTION | changes), Recipe(**RECIPE | {"epochs": 1} | (base or {}))
     return {
         contest.name: contest
-        for contest in resolve(section, recipe, "params.yaml: compare", prepared=prepared)
+        for contest in resolve(
+            section.sets, section.remedies, recipe, "params.yaml: compare", prepared=prepared
+        )
     }
 
 

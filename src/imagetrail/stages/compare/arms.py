@@ -1,17 +1,66 @@
-"""What `compare` compares: sets of arms, each with its recipe, resolved from params.yaml."""
+"""What `compare` compares: sets of arms in params.yaml, and the recipes that they stand for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, model_validator
 
 from imagetrail.base.errors import UserError
-from imagetrail.stages.compare.params import ALL, REAL, REMEDIES, Compare, Remedies, Set
+from imagetrail.base.params import Epochs, Section
 from imagetrail.training.recipe import Recipe, override
+
+# The set that judges remedies, and its arms beside one for each: +<remedy>.
+REMEDIES, REAL, ALL = "remedies", "real", "all"
+
+
+def _named(name: str) -> str:
+    if not name.strip():
+        raise ValueError(f"a set or an arm needs a name, got {name!r}")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_named)]
+
+
+class Length(Section):
+    """How much each training of a set takes."""
+
+    epochs: Epochs = Field(description="epochs of each training")
+    images: int | None = Field(
+        ge=2, description="train on so many, drawn anew for each seed; null: all"
+    )
+
+
+class Remedies(Length):
+    """What may help where data are scarce."""
+
+    tried: dict[str, bool | int | float] = Field(
+        description="field of the recipe that can be off, at 0 or false: the value to try where "
+        "search and recipe have it off"
+    )
+
+
+class Set(Length):
+    """Arms to compare with one another."""
+
+    reference: str = Field(description="the arm that the others are compared to")
+    arms: dict[Name, dict[str, Any]] = Field(
+        min_length=2, description="name: fields of the recipe that differ from the reference's"
+    )
+
+    @model_validator(mode="after")
+    def _reference_is_an_arm(self) -> "Set":
+        if self.reference not in self.arms:
+            raise ValueError(
+                f"reference must be one of the arms {', '.join(self.arms)}, got {self.reference!r}"
+            )
+        return self
 
 
 @dataclass(frozen=True)
 class Contest:
-    """A set with its recipes resolved."""
+    """A set with its recipes."""
 
     name: str
     reference: str
@@ -21,19 +70,22 @@ class Contest:
 
 
 def resolve(
-    compare: Compare, base: Recipe, where: str, *, prepared: Callable[[str], bool]
+    sets: Mapping[str, Set],
+    remedies: Remedies,
+    base: Recipe,
+    where: str,
+    *,
+    prepared: Callable[[str], bool],
 ) -> list[Contest]:
-    """Every set with its recipes.
+    """Every set with its recipes. Raises UserError, beginning with `where`, for a wrong field.
 
-    prepared: whether the images or weights that a remedy needs are there; else it is left out.
-    Raises UserError, beginning with `where`, for a wrong field or value.
+    prepared: whether there are the images or weights that a remedy needs; else it is left out.
     """
-    sets = {f"sets.{name}": arms for name, arms in compare.sets.items()}
-    tried = {remedy: value for remedy, value in compare.remedies.tried.items() if prepared(remedy)}
+    named = {f"sets.{name}": arms for name, arms in sets.items()}
+    tried = {remedy: value for remedy, value in remedies.tried.items() if prepared(remedy)}
     if tried:
-        remedies = _remedies(compare.remedies, tried, base, f"{where}.{REMEDIES}.tried")
-        sets = {REMEDIES: remedies} | sets
-    return [_contest(key, arms, base, where) for key, arms in sets.items()]
+        named = {REMEDIES: _remedies(remedies, tried, base, f"{where}.{REMEDIES}.tried")} | named
+    return [_contest(key, arms, base, where) for key, arms in named.items()]
 
 
 def _remedies(remedies: Remedies, tried: dict[str, Any], base: Recipe, where: str) -> Set:

@@ -13,9 +13,9 @@ from imagetrail.base.files import read_json, replacing, write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.compute import parallel
 from imagetrail.stages.tune.costs import costs
-from imagetrail.stages.tune.params import Tune, resolve
+from imagetrail.stages.tune.params import Tune, resolve, with_largest_shares
 from imagetrail.stages.tune.search import Leg, Report, search
-from imagetrail.stages.tune.space import By, ends
+from imagetrail.stages.tune.space import By
 from imagetrail.stages.tune.study import Trial
 from imagetrail.tracking import live
 from imagetrail.tracking.parts import trial_part
@@ -25,7 +25,6 @@ from imagetrail.training.jobs import Job, decisive, train
 from imagetrail.training.recipe import Recipe, default_recipe
 
 FIXED = ("model", "width")  # where there are pretrained weights
-SHARES = ("augmented", "synthetic", "related")  # of an epoch
 SHAPE = ("model", "activation", "initialisation", "width", "dropout")  # decide a network's costs
 SHOWN = ("flops_forward", "parameters")  # costs in pareto.csv, whatever the search minimises
 
@@ -75,8 +74,7 @@ def _searchable(tune: Tune, recipe: Recipe, data: Experiment) -> Tune:
         for name, choices in tune.space.items()
         if name not in fixed and not (isinstance(choices, By) and choices.by in fixed)
     }
-    highest: dict[str, Any] = {name: max(ends(space[name])) for name in SHARES if name in space}
-    data.mixture(recipe.model_copy(update=highest))  # raises UserError if it lacks the images
+    data.mixture(with_largest_shares(recipe, space))  # raises UserError where images lack
     return tune.model_copy(update={"space": space})
 
 
