@@ -111,6 +111,7 @@ def cluster() -> Iterator[None]:
     ray.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize("workers", ["", "1"])
 def test_a_cluster_gives_the_same_bits_in_the_same_order(
@@ -122,6 +123,7 @@ def test_a_cluster_gives_the_same_bits_in_the_same_order(
     assert found == (1, "1", str(Path.cwd()))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_what_a_worker_of_a_cluster_refuses_is_one_line() -> None:
     results = parallel.map(refuse, range(3))

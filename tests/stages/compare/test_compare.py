@@ -182,15 +182,8 @@ def test_the_same_recipe_in_two_sets_is_trained_once() -> None:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_can_be_an_arm(activation: str, tmp_path: Path) -> None:
     recipe = Recipe(**RECIPE | {"activation": activation, "epochs": 2, "repeat_to": 1000})
-    *_, row = train(Job({}, recipe, 500, 0, 2, state_in(tmp_path)))
+    *_, row = train(Job({}, recipe, 500, 0, 2, tmp_path / "compare" / "some"))
     assert row["valid_top1"] > 0.4
-
-
-def state_in(root: Path) -> Path:
-    """A folder as a comparison in `root` has it."""
-    state = root / "compare" / "some"
-    state.mkdir(parents=True)
-    return state
 
 
 def compared_anew(
