@@ -48,7 +48,7 @@ def _tidy(states: Path) -> None:
 def use(state: Path, training: Path) -> None:
     """Has the training kept for as long as this state is, and makes its folder."""
     note = state / USED / training.name
-    note.parent.mkdir(exist_ok=True)
+    note.parent.mkdir(parents=True, exist_ok=True)
     note.touch()
     training.mkdir(parents=True, exist_ok=True)
 
