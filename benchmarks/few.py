@@ -190,7 +190,7 @@ def learn(job: Job, train: Samples, others: list[Samples]) -> Iterator[np.ndarra
     )
     for _ in loop.fit(begun, mixed, _some(train, np.arange(10))):
         pass
-    change = replace(recipe.jitter, cutout=0, mixup=0.0, cutmix=0.0)
+    change = replace(Jitter.of(recipe), cutout=0, mixup=0.0, cutmix=0.0)
     for samples in parts(job.name, job.rehearsal)[1:]:
         changed = [_changed(samples, change, seed) for seed in range(VIEWS if jitter else 0)]
         views = [samples, *changed]

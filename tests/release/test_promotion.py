@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import Workshop
 from mlflow import MlflowClient  # noqa: TID251  tests look at what users see
+from workshop import Workshop
 
 from imagetrail.base import hashing
 from imagetrail.base.errors import UserError
@@ -121,8 +121,7 @@ def test_after_a_promotion_only_the_gate_runs_and_a_clone_gets_all(
     workshop.dvc("push")
     workshop.commit()
     workshop.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
-    clone = object.__new__(Workshop)
-    clone.root = tmp_path / "clone"
+    clone = Workshop(tmp_path / "clone")
     clone.dvc("pull")
     assert "Running stage" not in clone.dvc("repro") and state(clone.root) == state(workshop.root)
     assert verification.verify(clone.root, clone.root / ".dvc/cache") == []

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Workshop
+from workshop import Workshop
 
 from imagetrail.base import hashing
 from imagetrail.base.errors import UserError
@@ -270,6 +270,7 @@ def test_a_damaged_lock_file_is_one_line(copy: Workshop) -> None:
         assert any(words in line for line in lines)
 
 
+@pytest.mark.slow
 def test_a_second_clone_makes_the_same_or_reports_what_differs(copy: Workshop) -> None:
     promotion.promote(copy.root, reason="to have a pointer")
     copy.dvc("repro", "--quiet")
