@@ -43,6 +43,7 @@ from imagetrail.training import loop
 from imagetrail.training.batches import Mixture
 from imagetrail.training.loop import Diverged
 from imagetrail.training.recipe import Recipe
+from imagetrail.training.state import Training
 
 REPEATS = 10
 RUNGS = [1, 3, 9, 27]
@@ -97,7 +98,7 @@ class Trainings:
     """Trains recipes, each on from where it stands, and notes the best score after every epoch spent."""
 
     def __init__(self, seed: int) -> None:
-        self.seed, self.begun, self.best = seed, dict[int, loop.Training](), list[float]()
+        self.seed, self.begun, self.best = seed, dict[int, Training](), list[float]()
 
     def advance(self, number: int, values: dict[str, Any], until: int) -> Iterator[float]:
         train, valid = data("fashion-mnist")
