@@ -22,7 +22,8 @@ from imagetrail.models import inference
 from imagetrail.models.classifier import Classifier
 from imagetrail.models.networks import Spec
 from imagetrail.models.weights import load_trunk, load_weights, save, save_weights, trunk_weights
-from imagetrail.stages.fetch import params as fetch
+from imagetrail.stages.fetch import params as fetch_params
+from imagetrail.stages.fetch import stage as fetch
 from imagetrail.stages.inspect import stage as inspect
 from imagetrail.stages.pretrain import stage as pretrain
 from imagetrail.stages.pretrain import weights as pretrained
@@ -190,7 +191,7 @@ def test_a_data_set_named_twice_is_refused() -> None:
     with pytest.raises(
         UserError, match=r"pretrain\.related: a data set is named twice in digits, mnist, digits"
     ):
-        fetch.check_others(["digits", "mnist", "digits"], "folder", "pretrain.related")
+        fetch_params.check_others(["digits", "mnist", "digits"], "folder", "pretrain.related")
 
 
 # ---- what it is worth ----
