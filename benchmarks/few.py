@@ -194,7 +194,7 @@ def learn(job: Job, train: Samples, others: list[Samples]) -> Iterator[np.ndarra
     )
     for _ in loop.fit(begun, mixed, _some(train, np.arange(10))):
         pass
-    change = replace(recipe.jitter, cutout=0, mixup=0.0, cutmix=0.0)
+    change = replace(Jitter.of(recipe), cutout=0, mixup=0.0, cutmix=0.0)
     for samples in parts(job.name, job.rehearsal)[1:]:
         views = [
             samples,

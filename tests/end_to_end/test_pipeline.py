@@ -449,7 +449,7 @@ def contest(reference: str, name: str = "x", **arms: dict[str, Any]) -> dict[str
         ),
         (
             contest("a", a={}, b={"augmented": 0.6, "synthetic": 0.6}),
-            ["set x, arm b", "1.2 in all; at most 1"],
+            ["set x, arm b", "is 1.2; at most 1"],
         ),
         (contest("a", a={}, b={}, name=" "), ["compare.sets", "an arm needs a name, got ' '"]),
         (contest("a", a={}, b={}, name="remedies"), ["compare.remedies makes"]),

@@ -12,7 +12,7 @@ from imagetrail.models.weights import load_weights
 from imagetrail.training import checkpoints, loop
 from imagetrail.training.batches import Mixture
 from imagetrail.training.loop import Epoch
-from imagetrail.training.recipe import Recipe
+from imagetrail.training.recipe import SHARES, Recipe, check_shares, shares
 from imagetrail.training.state import Training
 
 
@@ -36,10 +36,20 @@ class Experiment:
             checkpoints.restore(checkpoint, begun)
         return begun
 
+    def has(self, field: str) -> bool:
+        """Whether there are the images of our classes, or weights, that a recipe's field takes.
+
+        True of a field that takes none.
+        """
+        if field in SHARES:
+            return bool((getattr(self, field).labels < len(self.train.classes)).any())
+        return field != "pretrained" or bool(self.pretrained)
+
     def mixture(self, recipe: Recipe, *, images: int | None = None) -> Mixture:
-        return loop.mixture(
-            recipe, self.train, self.augmented, self.synthetic, self.related, limit=images
-        )
+        """The images of an epoch, by the shares in `recipe`; of `related`, those of our classes."""
+        check_shares(recipe, "recipe", prepared=self.has)
+        others = tuple((getattr(self, field), share) for field, share in shares(recipe).items())
+        return Mixture(self.train, others, images, recipe.repeat_to)
 
     def fit(
         self, begun: Training, *, images: int | None = None, until: int | None = None

@@ -21,7 +21,7 @@ from imagetrail.base.paths import BEST, PRETRAINED, REMEDIES
 from imagetrail.base.samples import Images, Samples
 from imagetrail.models.activations import ACTIVATIONS
 from imagetrail.stages.augment import stage as augment
-from imagetrail.stages.compare.arms import Contest, made_out
+from imagetrail.stages.compare.arms import Contest, resolve
 from imagetrail.stages.compare.params import Compare
 from imagetrail.stages.compare.stage import run
 from imagetrail.stages.fetch import stage as fetch
@@ -244,7 +244,9 @@ def contests(
     section, recipe = Compare(**SECTION | changes), Recipe(**RECIPE | {"epochs": 1} | (base or {}))
     return {
         contest.name: contest
-        for contest in made_out(section, recipe, "params.yaml: compare", prepared=prepared)
+        for contest in resolve(
+            section.sets, section.remedies, recipe, "params.yaml: compare", prepared=prepared
+        )
     }
 
 

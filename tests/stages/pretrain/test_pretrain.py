@@ -18,15 +18,16 @@ from sklearn.linear_model import LogisticRegression
 from imagetrail.base import paths, samples
 from imagetrail.base.errors import UserError
 from imagetrail.base.samples import Samples, fingerprint
+from imagetrail.data import datasets
 from imagetrail.models import inference
 from imagetrail.models.classifier import Classifier
 from imagetrail.models.networks import Spec
 from imagetrail.models.weights import load_trunk, load_weights, save, save_weights, trunk_weights
-from imagetrail.stages.fetch import params as fetch_params
 from imagetrail.stages.fetch import stage as fetch
 from imagetrail.stages.inspect import stage as inspect
 from imagetrail.stages.pretrain import stage as pretrain
 from imagetrail.stages.pretrain import weights as pretrained
+from imagetrail.stages.pretrain.params import Pretrain
 from imagetrail.stages.split import stage as split
 from imagetrail.training import checkpoints
 from imagetrail.training.batches import Mixture
@@ -191,7 +192,7 @@ def test_a_data_set_named_twice_is_refused() -> None:
     with pytest.raises(
         UserError, match=r"pretrain\.related: a data set is named twice in digits, mnist, digits"
     ):
-        fetch_params.check_others(["digits", "mnist", "digits"], "folder", "pretrain.related")
+        datasets.check_others(["digits", "mnist", "digits"], "folder", "pretrain.related")
 
 
 # ---- what it is worth ----
@@ -297,13 +298,14 @@ def test_weights_that_cannot_be_read_are_one_clear_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    own = Pretrain(related=[], weights="own", epochs=1)
     with pytest.raises(
         UserError, match=r"pretrain\.weights: 'own' is neither imagenet nor a file in data/weights"
     ):
-        pretrained.check("own", "fast")
+        own.check_weights("fast")
     paths.WEIGHTS.mkdir(parents=True)
     (paths.WEIGHTS / "own").write_bytes(b"nothing")
-    pretrained.check("own", "fast")
+    own.check_weights("fast")
     with pytest.raises(UserError, match="data/weights/own is damaged"):
         pretrained.read("own")
 
@@ -385,11 +387,12 @@ def test_imagenet_features_tell_digits_apart_that_those_of_a_new_network_do_not(
 
 
 def test_imagenet_weights_are_for_one_model_only() -> None:
-    pretrained.check("imagenet", "efficientnet_lite0")
+    imagenet = Pretrain(related=[], weights="imagenet", epochs=1)
+    imagenet.check_weights("efficientnet_lite0")
     with pytest.raises(
         UserError, match=r"imagenet has weights for recipe\.model efficientnet_lite0 only, not fast"
     ):
-        pretrained.check("imagenet", "fast")
+        imagenet.check_weights("fast")
 
 
 # ---- fine-tuning ----

@@ -242,7 +242,7 @@ def test_more_trials_repeat_no_training_and_end_as_if_they_had_been_asked_for_at
         ),
         (
             {"space": {"augmented": [0.5], "synthetic": [0.6]}},
-            "error: recipe.augmented + recipe.synthetic + recipe.related is 1.1; at most 1",
+            "error: recipe: augmented + synthetic + related is 1.1; at most 1",
         ),
     ],
     ids=["beyond", "failed", "shares"],

