@@ -94,5 +94,4 @@ def _wrong_value(fault: Any) -> str:
 
 
 def _path(place: Place) -> str:
-    """Without the tags of a union, in brackets, which are not in the file."""
-    return "".join(f".{part}" for part in place if not str(part).startswith("("))
+    return "".join(f".{part}" for part in place)

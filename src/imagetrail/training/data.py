@@ -15,15 +15,17 @@ from imagetrail.training.loop import Epoch
 from imagetrail.training.recipe import SHARES, Recipe, check_shares, shares
 from imagetrail.training.state import Training
 
+FOLDERS = (paths.TRAIN, paths.AUGMENTED, paths.SYNTHETIC, paths.RELATED, paths.VALID)
+
 
 @dataclass(frozen=True)
 class Experiment:
-    """The images and weights that a training of this pipeline may use; the test split is not among them."""
+    """The images and weights that a training of this pipeline may use: never the test split."""
 
     train: Samples
     augmented: Samples
     synthetic: Samples
-    related: Samples  # its classes are ours, in our order, and then those that only related data sets have
+    related: Samples  # of our classes, in our order, then of those that only related data sets have
     valid: Samples
     pretrained: dict[str, Tensor]
 
@@ -58,12 +60,13 @@ class Experiment:
 
 
 def open_experiment(*, limited: bool = True) -> Experiment:
-    """Opens what the stages have made. limited: trainings may use a part of the images, which takes the ids of all."""
+    """Opens what the stages have made.
+
+    limited: trainings may use a part of the images, which takes the ids of all.
+    """
     columns = ["id", "label", "parent"] if limited else ["label"]
     train, augmented, synthetic, related, valid = (
-        samples.read(folder, columns=columns)
-        for folder in (paths.TRAIN, paths.AUGMENTED, paths.SYNTHETIC, paths.RELATED, paths.VALID)
+        samples.read(folder, columns=columns) for folder in FOLDERS
     )
-    return Experiment(
-        train, augmented, synthetic, related, valid, pretrained=load_weights(paths.PRETRAINED)
-    )
+    weights = load_weights(paths.PRETRAINED)
+    return Experiment(train, augmented, synthetic, related, valid, pretrained=weights)

@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from project import Project
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
@@ -37,7 +38,6 @@ from imagetrail.training.optimisers import OPTIMISERS
 from imagetrail.training.recipe import Recipe
 from imagetrail.training.state import Training
 
-ROOT = Path(__file__).parents[3]
 OURS = [*"012345678", "nine"]
 Make = Callable[..., Samples]
 needs_imagenet = pytest.mark.skipif(
@@ -87,11 +87,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = root / "own" / OURS[labels[number]] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(images[number, ..., 0]).save(path)
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["data"] = {"name": "folder", "path": "own", "image_size": 8, "channels": 1}
-    params["pretrain"] = {"related": ["digits"], "epochs": 2}
-    params["recipe"] |= {"width": 0.25, "repeat_to": 0, "flip": False}
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    Project(root).set(
+        data={"name": "folder", "path": "own", "image_size": 8, "channels": 1},
+        pretrain={"related": ["digits"], "epochs": 2},
+        recipe={"width": 0.25, "repeat_to": 0, "flip": False},
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         for stage in (fetch, inspect, split, pretrain):

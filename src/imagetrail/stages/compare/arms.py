@@ -109,8 +109,7 @@ def _contest(key: str, arms: Set, base: Recipe, where: str) -> Contest:
 
     # few images, to be quick, are not to become many again by repetition
     repeat_to = min(base.repeat_to, arms.images or base.repeat_to)
-    reference = recipe(
-        base.model_copy(update={"epochs": arms.epochs, "repeat_to": repeat_to}), arms.reference
-    )
+    length = {"epochs": arms.epochs, "repeat_to": repeat_to}
+    reference = recipe(base.model_copy(update=length), arms.reference)
     recipes = {arm: recipe(reference, arm) for arm in arms.arms}
     return Contest(key.removeprefix("sets."), arms.reference, recipes, arms.epochs, arms.images)
