@@ -97,7 +97,7 @@ def test_a_finished_training_yields_nothing_more(toy: Toy) -> None:
     assert list(fit(done, Mixture(train), train)) == []
 
 
-def test_an_absurd_learning_rate_is_told_as_divergence(toy: Toy) -> None:
+def test_an_absurd_learning_rate_is_reported_as_divergence(toy: Toy) -> None:
     with pytest.raises(
         Diverged,
         match=r"^the loss became (nan|inf) in epoch \d+, step \d+, "

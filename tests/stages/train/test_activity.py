@@ -115,7 +115,7 @@ def test_the_gradient_is_that_before_the_activation_over_that_of_the_logits() ->
     ("model", "units"),
     [("article", [8, 16, 16]), ("fast", [8, 16, 16]), ("resnet", [8, 8, 8, 8, 8, 8, 16, 16, 16])],
 )
-def test_every_activation_is_told_first_layer_first(model: str, units: list[int]) -> None:
+def test_every_activation_is_listed_first_layer_first(model: str, units: list[int]) -> None:
     built = build(model=model)
     found = activity(built, *batch())
     assert [layer.units for layer in found] == units
