@@ -14,7 +14,7 @@ from torch import Tensor
 
 from imagetrail.base.files import remove, replacing
 from imagetrail.compute import distributed
-from imagetrail.training.loop import Training
+from imagetrail.training.state import Training
 
 STATE = Path(".imagetrail")
 TRAININGS = "trainings"  # folder beside those of the stages

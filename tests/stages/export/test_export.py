@@ -27,8 +27,8 @@ from imagetrail.stages.export.onnx_export import File
 from imagetrail.stages.export.params import Budget
 from imagetrail.training import loop
 from imagetrail.training.batches import Mixture
-from imagetrail.training.loop import Training
 from imagetrail.training.recipe import Recipe
+from imagetrail.training.state import Training
 
 RECIPE = {
     "model": "fast",
@@ -91,9 +91,8 @@ def test_a_file_answers_as_the_trained_model_does_calibrated(
     answers, features = opened.run(images)
     assert np.allclose(answers, Calibration(0.5, 0.2)(logits(model, images)), atol=1e-5)
     with torch.no_grad():
-        normal = (torch.from_numpy(images).float() - model.mean) / model.std
-        last_input = model.network[:-1](normal.permute(0, 3, 1, 2))
-    assert np.allclose(features, last_input.numpy(), atol=1e-3)
+        expected = model.features(torch.from_numpy(images))
+    assert np.allclose(features, expected.numpy(), atol=1e-3)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     facts = {
         "classes": '["a", "b", "c"]',
