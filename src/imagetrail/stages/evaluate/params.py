@@ -1,12 +1,8 @@
 """The section of params.yaml that is the evaluate stage's."""
 
-from typing import Annotated
-
 from pydantic import Field
 
-from imagetrail.base.lookup import one_of
 from imagetrail.base.params import Section
-from imagetrail.data.datasets import DATASETS
 
 
 class Evaluate(Section):
@@ -18,6 +14,4 @@ class Evaluate(Section):
     slices: list[
         str
     ]  # columns of the test set's index whose values are judged apart, as class and source are
-    unknown: (
-        Annotated[str, one_of(DATASETS, "data set")] | None
-    )  # a data set to be told from test; null: none
+    unknown: str | None  # a data set to be told from test; null: none
