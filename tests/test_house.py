@@ -1,4 +1,4 @@
-"""The rules of the house: dvc.yaml says what the code does, and the test split stays out of sight."""
+"""The rules of the house: dvc.yaml says what the code does, and the test split stays unseen."""
 
 import ast
 import re
@@ -62,6 +62,14 @@ def test_the_pipeline_names_few_rooms_and_no_file_of_code() -> None:
         if dep.startswith("src/")
     ]
     assert len(rooms) <= 70 and all((ROOT / room).is_dir() for room in rooms)
+
+
+def test_only_fetch_inspect_and_split_know_where_pictures_are_from() -> None:
+    """So a changed mirror address, or a mended decoder, repeats nothing if the pictures stay."""
+    stages = pipeline.stages(ROOT).items()
+    raw = ("src/imagetrail/data", "data/raw", "data/related", "data/unknown")
+    readers = {name for name, stage in stages if any(dep.startswith(raw) for dep in stage.deps)}
+    assert readers == {"fetch", "inspect", "split"}
 
 
 def test_package_files_hold_no_code() -> None:
