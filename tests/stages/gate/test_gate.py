@@ -1,4 +1,4 @@
-"""What the gate promises: only a provably better model passes, whatever luck a challenger has, and it says why."""
+"""What the gate promises: only a provably better model passes, however lucky, and it says why."""
 
 import json
 import shutil
@@ -25,7 +25,8 @@ from imagetrail.metrics import significance
 from imagetrail.serving import onnx_model
 from imagetrail.stages.gate import decision as gate
 from imagetrail.stages.gate import stage
-from imagetrail.stages.gate.decision import Candidate, Decision
+from imagetrail.stages.gate.checks import Candidate
+from imagetrail.stages.gate.decision import Decision
 from imagetrail.stages.gate.params import Gate
 
 BOUNDS: dict[str, Any] = {
@@ -110,7 +111,7 @@ def test_the_champion_itself_is_held() -> None:
 
 
 def test_the_minimal_effect_is_found_four_times_in_five() -> None:
-    """Models that differ by just that much, and as often as was seen, are told apart with a power of 80 %."""
+    """Models that differ by that much, and as often as was seen, differ with a power of 80 %."""
     rng, found = np.random.default_rng(0), 0
     effect = decide(model(range(60)), model(range(40, 100))).figures["minimal_effect"]
     for _ in range(1000):
@@ -224,7 +225,7 @@ def test_the_first_model_is_judged_by_absolute_thresholds() -> None:
 
 
 def test_images_that_the_champion_was_trained_on_are_left_out() -> None:
-    """It is right about them because it has seen them: they would hide that the challenger is better."""
+    """It is right about them for having seen them: they would hide a better challenger."""
     champion = model(range(1000, 1100), seen=np.arange(COUNT) < 1000)
     challenger = model(range(200))
     assert decide(challenger, replace(champion, seen=np.zeros(COUNT, bool))).decision == "REJECT"
@@ -280,7 +281,7 @@ def learned(
     seed: int,
     steps: int = 150,
 ) -> onnx_model.Model:
-    """A network with a hidden layer, trained for a tenth of a second and opened from its ONNX file."""
+    """A network with a hidden layer, trained for a tenth of a second, opened from its ONNX file."""
     torch.manual_seed(seed)
     network = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
     optimiser = torch.optim.Adam(network.parameters(), lr=0.02)
