@@ -1,4 +1,4 @@
-"""Augmentation: policies that mean what they say, draws that no number of workers changes, labels that survive."""
+"""Augmentation: policies mean what they say, workers change no draw, labels survive."""
 
 import json
 import os
@@ -191,7 +191,7 @@ def test_small_changes_of_digits_keep_their_labels(mild: dict[str, dict[str, Any
 
 
 def test_images_that_turn_unfamiliar_but_stay_apart_are_lost_and_yet_not_harmful() -> None:
-    """All arrows of a class point left in the data; those that point right get into no other class's way."""
+    """All arrows of a class point left; those that point right get into no other class's way."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 60, (400, 16, 16, 1), np.uint8)
     labels = np.arange(400) % 2
