@@ -10,10 +10,20 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
+from PIL.Image import Transpose
 
 FORMATS = {".jpg", ".jpeg", ".png"}
 MAX_PIXELS = 100_000_000  # a larger picture is refused: decoding it could take gigabytes
+TURNS = {  # EXIF orientation: what brings the picture upright
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
 AHEAD = 512  # results of work on all cores that may wait to be taken
 
 T = TypeVar("T")
@@ -38,7 +48,7 @@ def decode(file: Path | BinaryIO) -> Image.Image:
                 kind = f"an animated {image.format}" if moves else "a GIF"
                 raise Unreadable(f"{kind}; only still JPEG and PNG pictures are taken")
             image.load()
-            return _flat(ImageOps.exif_transpose(image))
+            return _flat(_upright(image))
     except Image.DecompressionBombError:
         raise Unreadable(f"more than {MAX_PIXELS:,} pixels") from None
     except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all three for damaged files
@@ -49,6 +59,12 @@ def _reason(error: OSError | SyntaxError | ValueError) -> str:
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno).lower()
     return "not a JPEG or PNG picture" if "cannot identify" in str(error) else f"damaged ({error})"
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as the camera was held; Pillow's own exif_transpose fails on odd tags beside that."""
+    turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return image if turn is None else image.transpose(turn)
 
 
 def _flat(image: Image.Image) -> Image.Image:
