@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check ui screenshots bench bench-inference bench-search bench-scarcity lock retrain offer request
+.PHONY: help setup repro test test-all check docs ui screenshots bench bench-inference bench-search bench-scarcity lock retrain offer request
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -46,14 +46,23 @@ request:  ## open or update its pull request on GitHub
 	if [ -n "$$number" ]; then gh api --silent -X PATCH "repos/{owner}/{repo}/pulls/$$number" -f title="$$title" -F body=@.imagetrail/proposal.md; \
 	else gh pr create --head retrain --title "$$title" --body-file .imagetrail/proposal.md; fi
 
-test: setup  ## run the tests
-	$(BIN)/pytest
+# A module's tests stay in one process, where they share what is dear to make.
+PYTEST = $(BIN)/pytest -n 2 --dist loadfile
+test: setup  ## run the tests but the slow ones: five minutes
+	$(PYTEST) -m "not slow and not fetch"
 
-check: setup  ## lint, types, import rules, workflows
+test-all: test  ## run those, then the slow ones
+	$(PYTEST) -m "slow and not fetch"
+
+docs: setup  ## build the documentation: site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+check: docs  ## lint, types, import rules, dependencies, workflows, documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry src
 	$(BIN)/actionlint .github/workflows/*.yml
 	$(BIN)/zizmor --offline --quiet .github/workflows
 

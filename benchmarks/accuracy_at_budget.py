@@ -1,9 +1,10 @@
-"""How well we do in the time that the article's Keras code takes for its 10 epochs, and in 4.5 times that.
+"""How well we do in the time of the article's Keras code for its 10 epochs, and in 4.5 times that.
 
-Our recipes are fixed: chosen on 10,000 images held out of the train set. They train on the whole train set; test is
-read once a seed, as the mean of the answers to a picture and to its changes of the kinds seen in training: where that
-shifts, moved by a pixel up and left and down and right; where it flips, the mirror images. `plain` has the accuracy
-without that. `share` is our training time in units of the budget: at most 1.
+Our recipes are fixed: chosen on 10,000 images held out of the train set. They train on the whole
+train set; test is read once a seed, as the mean of the answers to a picture and to its changes of
+the kinds seen in training: where that shifts, moved by a pixel up and left and down and right;
+where it flips, the mirror images. `plain` has the accuracy without that. `share` is our training
+time in units of the budget: at most 1.
 """
 
 import json
@@ -86,10 +87,8 @@ def main(chosen: list[str]) -> None:
         ours = []
         for seed in range(int(fewer or seeds)):
             ours.append(said_by([sys.executable, __file__, "--one", label, str(seed)]))
-            print(
-                f"{label} seed {seed}: {ours[-1]['top1']:.2%} in {ours[-1]['seconds']:.0f} of {budget:.0f} s",
-                flush=True,
-            )
+            top1, seconds = ours[-1]["top1"], ours[-1]["seconds"]
+            print(f"{label} seed {seed}: {top1:.2%} in {seconds:.0f} of {budget:.0f} s", flush=True)
         figures[label] = accuracy(
             [run["top1"] for run in ours],
             [run["top1"] for run in peers[name]],

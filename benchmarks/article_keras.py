@@ -1,4 +1,4 @@
-"""The article's code, as it stands, on a data set: runs with TensorFlow, says how long and how well as JSON."""
+"""The article's code, as it stands, on a data set, by TensorFlow: seconds and accuracy as JSON."""
 
 import json
 import sys

@@ -1,8 +1,8 @@
 """The article's code on draws of a few images of a data set: how well each does, as JSON.
 
-The article's 10 epochs of batch 32, or as many more as make 500 steps: of 100 images, 10 epochs are 40, which is too few.
-Arguments: the data set, and a file with the draws, each an array of numbers of training images, beside the images and
-labels that all are judged on.
+The article's 10 epochs of batch 32, or as many more as make 500 steps: of 100 images, 10 epochs are
+40, which is too few. Arguments: the data set, and a file with the draws, each an array of numbers
+of training images, beside the images and labels that all are judged on.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The article's network answering with Keras: images a second, and milliseconds for a single picture, as JSON."""
+"""The article's network in Keras: images a second, and milliseconds for a single one, as JSON."""
 
 import json
 import sys
@@ -26,10 +26,10 @@ def rates(**how: int) -> list[float]:
     return [len(images) / seconds for seconds in taken[1:]]
 
 
-said = {"images_per_second": rates(), "images_per_second_batch256": rates(batch_size=256)}
+figures = {"images_per_second": rates(), "images_per_second_batch256": rates(batch_size=256)}
 milliseconds = []
 for number in range(singles):
     before = time.perf_counter()
     model.predict(images[number : number + 1], verbose=0)
     milliseconds.append((time.perf_counter() - before) * 1000)
-print(json.dumps(said | {"ms_batch1": milliseconds[len(milliseconds) // 10 :]}))
+print(json.dumps(figures | {"ms_batch1": milliseconds[len(milliseconds) // 10 :]}))

@@ -1,4 +1,4 @@
-"""The article's network in a plain PyTorch loop with a DataLoader, as tutorials have it: images a second, as JSON."""
+"""The article's network in a tutorial's PyTorch loop with DataLoader: images a second, as JSON."""
 
 import json
 import sys

@@ -1,9 +1,10 @@
-"""Augmentation: images a second of the stage, on all cores and with one draw for 64 images, against the usual loop.
+"""Augmentation: images a second of the stage, on all cores, against the usual loop.
 
-The loop is `[compose(image=image)["image"] for image in images]` with the same policy, in one process; ours writes
-the images and their index to disk as well, with workers that are up. `accuracy`: the same training on 100 pictures of
-MNIST a class and 20 new versions of each, ours from draws for groups of 64, the peer's from a draw for every image;
-`none` is without the new versions. Both judged on the 10,000 test pictures.
+Ours has one draw for 64 images. The loop is `[compose(image=image)["image"] for image in images]`
+with the same policy, in one process; ours writes the images and their index to disk as well, with
+workers that are up. `accuracy`: the same training on 100 pictures of MNIST a class and 20 new
+versions of each, ours from draws for groups of 64, the peer's from a draw for every image; `none`
+is without the new versions. Both judged on the 10,000 test pictures.
 """
 
 import os

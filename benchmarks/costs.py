@@ -1,6 +1,7 @@
 """What safety costs: the same training with and without checkpoints, and with and without MLflow.
 
-Sides alternate within one process. Ours is with, the peer without: a ratio of 0.98 is a cost of 2 %.
+Sides alternate within one process. Ours is with, the peer without: a ratio of 0.98 is a cost of
+2 %.
 """
 
 import shutil
@@ -55,7 +56,7 @@ def tracked(_: Training, folder: Path) -> Iterator[Take]:
     shutil.copy(HERE.parent / "params.yaml", folder)  # has the experiment's name
     log = Live("train", {}, folder)
     yield lambda event: log.epoch(as_row(event)) if isinstance(event, Epoch) else None
-    log.end("FAILED")  # so it says; there are no files of a stage that went well
+    log.end("FAILED")  # there are no files of a stage that went well
 
 
 def main() -> None:

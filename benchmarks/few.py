@@ -1,4 +1,4 @@
-"""Few images of MNIST or Fashion-MNIST, and the ways to learn from them: what scarcity.py compares."""
+"""Few images of MNIST or Fashion-MNIST and ways to learn from them: what scarcity.py compares."""
 
 import hashlib
 import warnings
@@ -36,11 +36,8 @@ CHOOSING = 2000  # of these, by which the best arm is chosen
 VIEWS = 4  # changed versions of a picture that are judged with it
 MIRRORED = 1000  # up to so many images, the probe learns from their mirror images too
 STEPS = {10: 300, 100: 1000, 1000: 500}
-SHARE = {
-    10: 0.3,
-    100: 0.2,
-    1000: 0.1,
-}  # of an epoch, that augmented, synthetic and related images have each
+# Of an epoch, that augmented, synthetic and related images have each.
+SHARE = {10: 0.3, 100: 0.2, 1000: 0.1}
 MADE = {10: 1000, 100: 3000, 1000: 3000}  # augmented or synthetic images
 JITTER = {
     "mnist": {"shift": 2, "rotate": 12, "zoom": 0.12, "shear": 12, "elastic": 0.6},
@@ -157,14 +154,13 @@ MAKERS = {"augmented": augmented, "synthetic": synthetic}
 
 @cache
 def digits() -> Samples:
-    """scikit-learn's, drawn as MNIST has its own: 20 pixels high, sharp, with the centre of mass in the middle."""
+    """scikit-learn's, drawn as in MNIST: 20 pixels high, sharp, centre of mass in the middle."""
     if not (CACHE / "digits").exists():
         datasets.fetch("digits", HERE, CACHE / "digits")
     pictures = datasets.read("digits", CACHE / "digits")
     images = np.zeros((len(pictures), 28, 28, 1), np.uint8)
-    for image, small in zip(
-        images, pictures.readable(range(len(pictures)), (8, 8, 1)), strict=True
-    ):
+    readable = pictures.readable(range(len(pictures)), (8, 8, 1))
+    for image, small in zip(images, readable, strict=True):
         large = cv2.resize(small, (20, 20), interpolation=cv2.INTER_CUBIC).astype(float)
         image[4:24, 4:24, 0] = ((large - 64) * 2).clip(0, 255)
         mass = cv2.moments(image)
@@ -179,7 +175,7 @@ def _made(images: np.ndarray, labels: np.ndarray, origin: str) -> Samples:
     return Samples(images, index, tuple(str(label) for label in range(10)))
 
 
-# ---- ways to learn: each yields what it makes of the images that choose the best arm, and of those judged on ----
+# ---- ways to learn: each yields answers to the images that choose the best arm, and to test ----
 
 
 def learn(job: Job, train: Samples, others: list[Samples]) -> Iterator[np.ndarray]:
@@ -194,12 +190,10 @@ def learn(job: Job, train: Samples, others: list[Samples]) -> Iterator[np.ndarra
     )
     for _ in loop.fit(begun, mixed, _some(train, np.arange(10))):
         pass
-    change = replace(recipe.jitter, cutout=0, mixup=0.0, cutmix=0.0)
+    change = replace(Jitter.of(recipe), cutout=0, mixup=0.0, cutmix=0.0)
     for samples in parts(job.name, job.rehearsal)[1:]:
-        views = [
-            samples,
-            *(_changed(samples, change, seed) for seed in range(VIEWS if jitter else 0)),
-        ]
+        changed = [_changed(samples, change, seed) for seed in range(VIEWS if jitter else 0)]
+        views = [samples, *changed]
         yield sum(inference.predict(begun.outcome, view).softmax(1).numpy() for view in views)
 
 
@@ -212,33 +206,26 @@ def _changed(samples: Samples, jitter: Jitter, seed: int) -> Samples:
 
 
 def probe(job: Job, train: Samples, others: list[Samples]) -> Iterator[np.ndarray]:
-    """A new last layer for a network that knows ImageNet; it sees a picture and its mirror image."""
-    mirrored = (
-        [_made(train.images[:, :, ::-1], train.labels, "mirrored")]
-        if len(train) <= MIRRORED
-        else []
-    )
-    sources = [train, *mirrored, *others]
+    """A new last layer for a network that knows ImageNet; sees a picture and its mirror image."""
+    sources = [train, *others]
+    if len(train) <= MIRRORED:
+        sources.insert(1, _made(train.images[:, :, ::-1], train.labels, "mirrored"))
     seen = np.concatenate([features(source.images) for source in sources])
     centre, spread = seen.mean(0), seen.std(0) + 0.01
     labels = np.concatenate([source.labels for source in sources])
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ConvergenceWarning
-        )  # what more iterations would change is too little to see
+        # What more iterations would change is too little to see.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         head = LogisticRegression(C=0.01, max_iter=100).fit((seen - centre) / spread, labels)
     for part in (1, 2):
-        views = [
-            np.load(keep_features(job.name, part, mirror, job.rehearsal))
-            for mirror in (False, True)
-        ]
-        yield sum(head.predict_proba((view - centre) / spread) for view in views)
+        paths = [keep_features(job.name, part, mirror, job.rehearsal) for mirror in (False, True)]
+        yield sum(head.predict_proba((np.load(path) - centre) / spread) for path in paths)
 
 
 def keep_features(name: str, part: int, mirror: bool, rehearsal: bool) -> str:
     """Of images that all draws are judged on, once; returns the file."""
-    said = f"{part} {'rehearsal' if rehearsal else 'test'} {'mirrored' if mirror else ''}"
-    path = CACHE / "scarcity" / f"features {name} {said} {code()}.npy".replace(" ", "-")
+    kind = f"{part} {'rehearsal' if rehearsal else 'test'} {'mirrored' if mirror else ''}"
+    path = CACHE / "scarcity" / f"features {name} {kind} {code()}.npy".replace(" ", "-")
     if not path.exists():
         images = parts(name, rehearsal)[part].images
         with files.replacing(path) as temporary, temporary.open("wb") as file:
@@ -258,8 +245,6 @@ def features(images: np.ndarray) -> np.ndarray:
 
 @cache
 def trunk() -> classifier.Classifier:
-    recipe = Recipe(
-        **(RECIPE | {"model": "efficientnet_lite0", "width": 1.0, "activation": "relu6"})
-    )
-    weights = read(IMAGENET)
+    lite0 = {"model": "efficientnet_lite0", "width": 1.0, "activation": "relu6"}
+    recipe, weights = Recipe(**(RECIPE | lite0)), read(IMAGENET)
     return loop.start(recipe, load("fashion-mnist")[0], seed=0, pretrained=weights).model.eval()

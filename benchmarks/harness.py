@@ -1,4 +1,4 @@
-"""What the benchmarks share: data, the Keras side in a venv of its own, results as JSON and as one page of tables."""
+"""What the benchmarks share: data, Keras in a venv of its own, results as JSON and as one page."""
 
 import json
 import os
@@ -25,6 +25,16 @@ CACHE = HERE / ".cache"
 KERAS = ("tensorflow-cpu==2.21.0", "keras==3.15.1")
 
 Figure = dict[str, Any]
+
+ABOUT = """# Benchmarks
+
+Each section is written by a script: `make bench` runs all but those of scarcity and transfer, which
+`make bench-scarcity` runs; `make bench-inference` and `make bench-search` run one each.
+
+Both sides were measured in one run on the same machine, without a GPU: {}. *Ours* and *peer* are
+medians over the repetitions, of accuracies means; *range* is that of ours. *Ratio* is above 1 where
+ours is better: the peer's time, memory or epochs over ours; our rate over the peer's; of accuracies
+the peer's errors over ours."""
 
 
 def load(name: str) -> tuple[Samples, Samples]:
@@ -64,7 +74,7 @@ def keras(script: str, *arguments: str) -> dict[str, float]:
 
 
 def said_by(command: Sequence[str]) -> dict[str, float]:
-    """What a process says in its last line, as JSON, and how many seconds it took from start to end."""
+    """What a process prints last, as JSON, and how many seconds it took from start to end."""
     before = time.perf_counter()
     quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(list(command), check=True, stdout=subprocess.PIPE, text=True, env=quiet)
@@ -110,7 +120,7 @@ def accuracy(ours: Sequence[float], peer: Sequence[float], **facts: Any) -> Figu
 
 
 def write(name: str, about: str, figures: dict[str, Figure]) -> None:
-    """Keeps the figures of a benchmark, beside those of a run that measured others, and writes the page of all anew."""
+    """Keeps the figures of a benchmark, beside those of other runs, and writes the page anew."""
     path = HERE / "results" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     figures = (json.loads(path.read_text())["figures"] if path.exists() else {}) | figures
@@ -120,12 +130,13 @@ def write(name: str, about: str, figures: dict[str, Figure]) -> None:
     result = {"about": about, "figures": figures, "machine": _machine(), "versions": versions}
     path.write_text(json.dumps(result, indent=2) + "\n")
     print(_table(name, result))
-    pages = [
-        _table(path.stem, json.loads(path.read_text()))
+    results = {
+        path.stem: json.loads(path.read_text())
         for path in sorted((HERE / "results").glob("*.json"))
-    ]
-    said = "Written by `make bench`. Both sides in one run; medians (of accuracies, means), with the range of ours."
-    (HERE / "README.md").write_text("\n\n".join(["# Benchmarks", said, *pages]) + "\n")
+    }
+    machines = "; ".join(sorted({result["machine"] for result in results.values()}))
+    pages = [_table(name, result) for name, result in results.items()]
+    (HERE / "README.md").write_text("\n\n".join([ABOUT.format(machines), *pages]) + "\n")
 
 
 def _machine() -> str:

@@ -1,8 +1,9 @@
-"""How fast the exported files answer, against Keras `predict` of the article's network and against eager PyTorch.
+"""How fast the exported files answer, against Keras `predict` and eager PyTorch.
 
-All of them read the 10,000 test images of Fashion-MNIST and use all cores. Ours takes bytes and prepares them itself;
-Keras and PyTorch get prepared arrays. Keras runs as the article has it, in batches of 32, and again in its best of
-two: 256. Ours is measured before and after. Sizes and accuracies compare int8 (ours) with float32 (the peer).
+All of them answer with the article's network, read the 10,000 test images of Fashion-MNIST and use
+all cores. Ours takes bytes and prepares them itself; Keras and PyTorch get prepared arrays. Keras
+runs as the article has it, in batches of 32, and again in its best of two: 256. Ours is measured
+before and after. Sizes and accuracies compare int8 (ours) with float32 (the peer).
 """
 
 import tempfile

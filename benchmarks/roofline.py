@@ -1,7 +1,7 @@
-"""How much of this machine's arithmetic training uses: its floating-point operations a second, against the peak.
+"""How much of this machine's arithmetic training uses: operations a second, against the peak.
 
-The peak is the best of many products of large bfloat16 matrices. A training step counts as three forward passes.
-`profile` has where the time of a step goes; the rest is small operations.
+The peak is the best of many products of large bfloat16 matrices. A training step counts as three
+forward passes. `profile` has where the time of a step goes; the rest is small operations.
 """
 
 import time
@@ -70,17 +70,16 @@ def training_rate(
             next(steps)
     spent = dict.fromkeys([*KINDS, "other"], 0.0)
     for event in profiled.key_averages():
-        kind = next(
-            (
-                kind
-                for kind, names in KINDS.items()
-                if any(name in event.key.lower() for name in names)
-            ),
-            "other",
-        )
-        spent[kind] += event.self_cpu_time_total
+        spent[_kind(event.key.lower())] += event.self_cpu_time_total
     whole = sum(spent.values())
     return rates, {kind: round(time / whole, 3) for kind, time in spent.items()}
+
+
+def _kind(operation: str) -> str:
+    for kind, names in KINDS.items():
+        if any(name in operation for name in names):
+            return kind
+    return "other"
 
 
 def main() -> None:

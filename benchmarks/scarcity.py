@@ -1,13 +1,15 @@
-"""Few labelled images a class, and what helps: top-1 on the whole official test set, beside the article's Keras network.
+"""Few labelled images a class, and what helps: top-1 on the whole official test set, beside Keras.
 
-Five random draws of 10, 100 and 1000 images a class, the same for both sides. Keras has the article's 10 epochs, or as many
-more as make 500 steps. The arms: `plain`, the images alone. `real`, the same changed anew each time they are seen, as in
-all arms that follow, and judged by the mean of the answers to a picture and to four changed versions of it. `augmented`,
-with a share of images that Albumentations makes from them. `synthetic`, with a share of blends of neighbours. `related`:
-for mnist, with a share of scikit-learn's digits; for fashion-mnist, instead of a network from scratch a new last layer for
-an EfficientNet-Lite0 that knows ImageNet, with the picture and its mirror image. `all`: all of it. The figure without an
-arm is that of the arm that was best on 2,000 images of the train set that no draw has; the recipes were chosen on these
-and 3,000 more. Test is read once a draw and arm.
+Five random draws of 10, 100 and 1000 images a class, the same for both sides. Keras has the
+article's network and its 10 epochs, or as many more as make 500 steps. The arms: `plain`, the
+images alone. `real`, the same changed anew each time they are seen, as in all arms that follow, and
+judged by the mean of the answers to a picture and to four changed versions of it. `augmented`, with
+a share of images that Albumentations makes from them. `synthetic`, with a share of blends of
+neighbours. `related`: for mnist, with a share of scikit-learn's digits; for fashion-mnist, instead
+of a network from scratch a new last layer for an EfficientNet-Lite0 that knows ImageNet, with the
+picture and its mirror image. `all`: all of it. The figure without an arm is that of the arm that
+was best on 2,000 images of the train set that no draw has; the recipes were chosen on these and
+3,000 more. Test is read once a draw and arm.
 """
 
 import argparse
@@ -60,31 +62,23 @@ def main(counts: Sequence[int], draws: int, *, rehearsal: bool) -> None:
     begun = perf_counter()
     *_, first, second = parallel.map(done, [*photos, *peers])
     articles = dict(zip(JITTER, (first["found"], second["found"]), strict=True))
-    print(
-        f"features and the article's network: {perf_counter() - begun:.0f} s; {len(jobs)} trainings follow",
-        flush=True,
-    )
+    passed = f"features and the article's network: {perf_counter() - begun:.0f} s"
+    print(f"{passed}; {len(jobs)} trainings follow", flush=True)
     runs: Runs = {}
-    works: list[Work] = [("top1", (job,)) for job in jobs]
-    for number, (job, run) in enumerate(zip(jobs, parallel.map(done, works), strict=True), 1):
+    trainings: list[Work] = [("top1", (job,)) for job in jobs]
+    for number, (job, run) in enumerate(zip(jobs, parallel.map(done, trainings), strict=True), 1):
         runs.setdefault((job.name, job.count, job.arm), []).append(run["found"])
         left = (perf_counter() - begun) / number * (len(jobs) - number) / 60
-        said = f"{job.name} {job.count} {job.arm} {job.draw}: {run['found']['test']:.2%} in {run['seconds']:.0f} s"
-        print(f"{said}; {left:.0f} minutes to go", flush=True)
+        result = f"{run['found']['test']:.2%} in {run['seconds']:.0f} s"
+        which = f"{job.name} {job.count} {job.arm} {job.draw}"
+        print(f"{which}: {result}; {left:.0f} minutes to go", flush=True)
     figures = _figures(runs, articles)
     if rehearsal:
-        print(
-            "\n".join(
-                f"{label}: {found['ours']:.2%} (article {found['peer']:.2%})"
-                for label, found in figures.items()
-            )
-        )
+        for label, found in figures.items():
+            print(f"{label}: {found['ours']:.2%} (article {found['peer']:.2%})")
     else:
-        write(
-            "scarcity",
-            f"{(__doc__ or '').strip()}\n\n![Top-1 against labelled images a class, a line an arm](results/scarcity.png)",
-            figures,
-        )
+        chart = "![Top-1 against labelled images a class, a line an arm](results/scarcity.png)"
+        write("scarcity", f"{(__doc__ or '').strip()}\n\n{chart}", figures)
     picture(runs, articles, (CACHE if rehearsal else HERE / "results") / "scarcity.png")
 
 
@@ -103,7 +97,7 @@ def _figures(runs: Runs, articles: dict[str, dict[str, float]]) -> dict[str, Any
 
 
 def picture(runs: Runs, articles: dict[str, dict[str, float]], path: Path) -> None:
-    """Accuracy against images a class: a line an arm, with its standard deviation over the draws."""
+    """Accuracy against images a class: a line an arm, with its standard deviation over draws."""
     figure, panels = plt.subplots(1, len(JITTER), figsize=(11, 4.5), layout="constrained")
     for panel, name in zip(panels, JITTER, strict=True):
         lines = {
@@ -122,23 +116,11 @@ def picture(runs: Runs, articles: dict[str, dict[str, float]], path: Path) -> No
             points = {count: tops for count, tops in found.items() if tops}
             spread = [stdev(tops) if len(tops) > 1 else 0.0 for tops in points.values()]
             apart = [count * 1.03 ** (number - 3) for count in points]  # so that none hides another
-            style = (
-                {"linestyle": "--", "color": "black"}
-                if number == 0
-                else {"color": f"C{number - 1}"}
-            )
-            panel.errorbar(
-                apart,
-                [mean(tops) for tops in points.values()],
-                spread,
-                label=arm,
-                marker=".",
-                capsize=2,
-                **style,
-            )
-        panel.set(
-            title=name, xscale="log", xlabel="labelled images a class", ylabel="top-1 on test"
-        )
+            style = {"color": f"C{number - 1}"} if number else {"linestyle": "--", "color": "black"}
+            means = [mean(tops) for tops in points.values()]
+            panel.errorbar(apart, means, spread, label=arm, marker=".", capsize=2, **style)
+        labels = {"xlabel": "labelled images a class", "ylabel": "top-1 on test"}
+        panel.set(title=name, xscale="log", **labels)
         panel.set_xticks(COUNTS, [str(count) for count in COUNTS])
         panel.grid(alpha=0.3)
     panels[-1].legend()

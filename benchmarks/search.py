@@ -1,13 +1,14 @@
-"""How many epochs a search needs for what random search reaches in all of its own, and what a second worker gains.
+"""How many epochs a search needs for what random search reaches in all of its own.
 
-Every side trains the same small networks on the same 600 images of Fashion-MNIST, is judged on the same 1,500 others,
-draws from the same space, and may spend as many epochs as 24 whole trials take: 648. The peer is Optuna's random
-search without pruning; `default` is Optuna's own: TPE and median pruner in a plain `study.optimize`. Ours begins with
-nothing; `aided`, told apart from it, tries the recipe of params.yaml first, in batches that fit so few images.
-`two_workers` is `imagetrail tune` with two workers against one. `bookkeeping` is all of a trial but training, against
-Optuna's own with its file of SQLite. `activations` have the best against relu, and below all of them, by mean and
-spread over seeds with one short recipe. Two choices suit rungs, and so ours: a trial is 27 short epochs, and the space
-has no schedule, whose early epochs would mislead.
+Every side trains the same small networks on the same 600 images of Fashion-MNIST, is judged on the
+same 1,500 others, draws from the same space, and may spend as many epochs as 24 whole trials take:
+648. The peer is Optuna's random search without pruning; `default` is Optuna's own: TPE and median
+pruner in a plain `study.optimize`. Ours begins with nothing; `aided`, a row of its own, tries the
+recipe of params.yaml first, in batches that fit so few images. `two_workers` is `imagetrail tune`
+with two workers against one. `bookkeeping` is all of a trial but training, against Optuna's own
+with its file of SQLite. `activations` have the best against relu, and below all of them, by mean
+and spread over seeds with one short recipe. Two choices suit rungs, and so ours: a trial is 27
+short epochs, and the space has no schedule, whose early epochs would mislead.
 """
 
 import json
@@ -17,164 +18,29 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import numpy as np
 import optuna  # noqa: TID251  it is the peer
 import safetensors.numpy
 import yaml
-from harness import HERE, accuracy, figure, load, write
+from harness import HERE, figure, write
+from search_activations import activations
+from search_sides import BUDGET, EPOCHS, RUNGS, SIDES, SPACE, data, space
 
 from imagetrail.base import paths, samples
-from imagetrail.base.params import check
-from imagetrail.base.samples import Samples, make_index
+from imagetrail.base.samples import Samples
 from imagetrail.compute import parallel
-from imagetrail.models.activations import ACTIVATIONS
 from imagetrail.stages.tune.params import Tune
-from imagetrail.stages.tune.search import Leg, Report, search
-from imagetrail.stages.tune.space import Space, typed
+from imagetrail.stages.tune.search import Report, search
 from imagetrail.stages.tune.study import draw
 from imagetrail.tracking import store
-from imagetrail.training import loop
-from imagetrail.training.batches import Mixture
-from imagetrail.training.loop import Diverged
-from imagetrail.training.recipe import Recipe
 
 REPEATS = 10
-RUNGS = [1, 3, 9, 27]
-EPOCHS = RUNGS[-1]  # of a trial
-BUDGET = 24 * EPOCHS  # of a search
-IMAGES, VALID = 600, 1500
 WORK = 48  # trials, to measure what a second worker gains
-SEEDS, SHORT, FEW = 5, 4, 3000  # of an activation: trainings, and epochs and images of each
-RECIPE = Recipe(model="fast", activation="relu", width=0.25, epochs=EPOCHS, lr=0.1, ema=0.97)
-KNOWN = {
-    "batch_size": 64,
-    "optimiser": "muon",
-    "lr": 0.1,
-    "weight_decay": 0.05,
-    "label_smoothing": 0.1,
-    "flip": True,
-    "shift": 1,
-}
-SPACE: dict[str, Any] = {  # two powers of ten around what is usual for each optimiser
-    "activation": ["relu", "leaky_relu", "silu", "gelu", "elu", "tanh", "sigmoid", "softsign"],
-    "optimiser": ["muon", "adamw", "sgd"],
-    "lr": {
-        "by": "optimiser",
-        "muon": {"low": 0.005, "high": 0.5, "log": True},
-        "adamw": {"low": 0.0003, "high": 0.03, "log": True},
-        "sgd": {"low": 0.003, "high": 0.3, "log": True},
-    },
-    "batch_size": {"low": 64, "high": 512, "log": True},
-    "weight_decay": {"low": 0.001, "high": 0.3, "log": True},
-    "label_smoothing": {"low": 0.0, "high": 0.2},
-    "dropout": {"low": 0.0, "high": 0.5},
-    "flip": [True, False],
-    "shift": {"low": 0, "high": 3},
-}
-
-
-@cache
-def data(name: str, images: int = IMAGES) -> tuple[Samples, Samples]:
-    """A few images to train on and others to judge by, all from the train set."""
-    whole, _ = load(name)
-    order = np.random.default_rng(0).permutation(len(whole))
-
-    def part(numbers: Any) -> Samples:
-        ids = [str(number) for number in numbers]
-        index = make_index(ids=ids, labels=whole.labels[numbers], origin="real", sources=ids)
-        return Samples(whole.images[numbers], index, whole.classes)
-
-    return part(order[:images]), part(order[images : images + VALID])
-
-
-class Trainings:
-    """Trains recipes, each on from where it stands, and notes the best score after every epoch spent."""
-
-    def __init__(self, seed: int) -> None:
-        self.seed, self.begun, self.best = seed, dict[int, loop.Training](), list[float]()
-
-    def advance(self, number: int, values: dict[str, Any], until: int) -> Iterator[float]:
-        train, valid = data("fashion-mnist")
-        if number not in self.begun:
-            self.begun[number] = loop.start(RECIPE.model_copy(update=values), train, seed=self.seed)
-        for epoch in loop.fit(self.begun[number], Mixture(train), valid, until=until):
-            self.best.append(max([epoch.valid_top1, *self.best[-1:]]))
-            yield epoch.valid_top1
-
-
-def ours(seed: int, known: Sequence[dict[str, Any]] = (), budget: int = BUDGET) -> list[float]:
-    trainings = Trainings(seed)
-
-    def run(legs: Sequence[Leg]) -> Iterator[Report]:
-        for leg in legs:
-            try:
-                yield Report([*trainings.advance(leg.number, leg.values, leg.until)][-1])
-            except Diverged:
-                yield Report(None)
-
-    tune = Tune(
-        trials=BUDGET,
-        batch=4,
-        rungs=RUNGS,
-        epochs=budget,
-        images=None,
-        space=space(),
-        known=list(known),
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        list(search(tune, run, seed=seed, folder=Path(folder)))
-    return trainings.best[:budget]
-
-
-def aided(seed: int) -> list[float]:
-    base = {field: getattr(RECIPE, field) for field in SPACE}
-    return ours(seed, [base | KNOWN], BUDGET // 2)
-
-
-def space() -> Space:
-    return typed(check(Space, SPACE, "space"), RECIPE, "space")
-
-
-def plain(
-    seed: int, sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner
-) -> list[float]:
-    trainings, searched = Trainings(seed), space()
-
-    def objective(trial: optuna.Trial) -> float:
-        score = 0.0
-        try:
-            for number, score in enumerate(
-                trainings.advance(trial.number, draw(trial, searched), EPOCHS), start=1
-            ):
-                trial.report(score, number)
-                if len(trainings.best) >= BUDGET:
-                    trial.study.stop()
-                    break
-                if trial.should_prune():
-                    raise optuna.TrialPruned
-        except Diverged:
-            raise optuna.TrialPruned from None
-        return score
-
-    optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner).optimize(objective)
-    return trainings.best
-
-
-def chance(seed: int) -> list[float]:
-    return plain(seed, optuna.samplers.RandomSampler(seed=seed), optuna.pruners.NopPruner())
-
-
-def default(seed: int) -> list[float]:
-    return plain(seed, optuna.samplers.TPESampler(seed=seed), optuna.pruners.MedianPruner())
-
-
-SIDES = {"random": chance, "default": default, "ours": ours, "aided": aided}
 
 
 def one(job: tuple[str, int]) -> list[float]:
@@ -289,7 +155,7 @@ def bookkeeping() -> dict[str, Any]:
 
 
 def two_workers() -> dict[str, Any]:
-    """Seconds of `imagetrail tune`, as its timing.json has them, with two workers and, as the peer, with one."""
+    """Seconds of `imagetrail tune`, from its timing.json, with two workers; the peer has one."""
     seconds: dict[str, list[float]] = {"1": [], "2": []}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -330,61 +196,13 @@ def project(root: Path) -> None:
         )
     (root / "artifacts/pretrain").mkdir(parents=True)
     safetensors.numpy.save_file({}, root / "artifacts/pretrain/weights.safetensors")
-    store.open_store(root)  # here: it takes seconds to make MLflow's database
-
-
-def short(job: tuple[str, str, int]) -> float:
-    """The accuracy of an activation after a short training."""
-    name, activation, seed = job
-    train, valid = data(name, FEW)
-    changes = {
-        "activation": activation,
-        "epochs": SHORT,
-        "batch_size": 128,
-        "flip": name == "fashion-mnist",
-    }
-    recipe = RECIPE.model_copy(update=changes)
-    *_, last = loop.fit(loop.start(recipe, train, seed=seed), Mixture(train), valid)
-    return last.valid_top1
-
-
-def activations() -> tuple[dict[str, Any], str]:
-    """The best against relu, and a table of all."""
-    names = ("fashion-mnist", "mnist")
-    jobs = [
-        (name, activation, seed)
-        for name in names
-        for activation in ACTIVATIONS
-        for seed in range(SEEDS)
-    ]
-    found = dict(zip(jobs, parallel.map(short, jobs), strict=True))
-    scores = {
-        name: {kind: [found[name, kind, seed] for seed in range(SEEDS)] for kind in ACTIVATIONS}
-        for name in names
-    }
-    best = {name: max(ACTIVATIONS, key=lambda kind: mean(scores[name][kind])) for name in names}
-    ranked = sorted(ACTIVATIONS, key=lambda kind: -mean(mean(scores[name][kind]) for name in names))
-    rows = [
-        f"| {kind} | "
-        + " | ".join(
-            f"{mean(scores[name][kind]):.2%} ± {stdev(scores[name][kind]):.2%}" for name in names
-        )
-        + " |"
-        for kind in ranked
-    ]
-    table = "\n".join([f"| activation | {' | '.join(names)} |", "|---|---|---|", *rows])
-    figures = {
-        f"activations-{name}": accuracy(
-            scores[name][best[name]], scores[name]["relu"], best=best[name], all=scores[name]
-        )
-        for name in names
-    }
-    return figures, table
+    store.open_store(root)  # before the clock runs: to make MLflow's database takes seconds
 
 
 def main() -> None:
     figures, table = activations()
-    about = f"{(__doc__ or '').strip()}\n\n{table}\n\n![Best score against epochs spent](results/search.png)"
+    chart = "![Best score against epochs spent](results/search.png)"
+    about = f"{(__doc__ or '').strip()}\n\n{table}\n\n{chart}"
     for measured in (lambda: figures, bookkeeping, two_workers, searches):
         write("search", about, measured())
 

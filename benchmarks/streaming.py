@@ -1,7 +1,8 @@
-"""Training on more pictures than fit the window: images a second and peak memory on 1, 4 and 16 times the data.
+"""Training on more pictures than fit the window: images a second and peak memory.
 
-The sets are on disk (0.64, 2.6 and 10.2 GB of 64×64 colour pictures); each training takes in the same number of
-images in a process of its own. Ours is the larger set, the peer the 1× set.
+On 1, 4 and 16 times the data: the sets are on disk (0.64, 2.6 and 10.2 GB of 64×64 colour
+pictures); each training takes in the same number of images in a process of its own. Ours is the
+larger set, the peer the 1× set.
 """
 
 import json

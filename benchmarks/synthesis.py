@@ -1,8 +1,9 @@
 """New images: train a classifier on nothing but 10,000 synthetic ones, and test it on real ones.
 
-The peer of an accuracy is the same classifier trained on as many real images. Both are tested on a tenth of the official
-train set that no generator saw. The seconds are those of everything but that judgement: fitting, drawing, sifting, on all
-cores; their peer is the three minutes that are allowed. Near copies of training images are dropped, then counted anew.
+The peer of an accuracy is the same classifier trained on as many real images. Both are tested on a
+tenth of the official train set that no generator saw. The seconds are those of everything but that
+judgement: fitting, drawing, sifting, on all cores; their peer is the three minutes that are
+allowed. Near copies of training images are dropped, then counted anew.
 """
 
 import time

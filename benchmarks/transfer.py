@@ -1,9 +1,10 @@
-"""What related pictures are worth: accuracy with 10 and 100 labelled images a class, from scratch and with their help.
+"""What related pictures are worth: accuracy with 10 and 100 labelled images a class.
 
-<source>-to-<target>: a trunk pretrained on the source's own classes, then fine-tuned; <source>-into-<target>: images of
-the same classes make up half of each epoch; imagenet-to-<target>: a linear probe of EfficientNet-Lite0. Each beside the
-same small recipe from scratch, on the same draws; nothing is tuned. Digits are scikit-learn's 8×8 ones, enlarged; elpv
-(photos of solar cells) takes part where the package elpv-dataset is installed.
+<source>-to-<target>: a trunk pretrained on the source's own classes, then fine-tuned;
+<source>-into-<target>: images of the same classes make up half of each epoch; imagenet-to-<target>:
+a linear probe of EfficientNet-Lite0. Each beside the same small recipe from scratch, on the same
+draws; nothing is tuned. Digits are scikit-learn's 8×8 ones, enlarged; elpv (photos of solar cells)
+takes part where the package elpv-dataset is installed.
 """
 
 import sys
@@ -170,12 +171,8 @@ def features(model: classifier.Classifier, samples: Samples) -> np.ndarray:
 
 def main(draws: int, *names: str) -> None:
     """names: the data sets; all if none."""
-    chosen = names or (
-        "mnist",
-        "fashion-mnist",
-        "digits",
-        *(["elpv"] if find_spec("elpv_dataset") else []),
-    )
+    installed = ["elpv"] if find_spec("elpv_dataset") else []
+    chosen = names or ("mnist", "fashion-mnist", "digits", *installed)
     scores: dict[tuple[str, str, int], list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         trunks = {name: Path(folder) / f"{name}.safetensors" for name in chosen}
@@ -203,11 +200,8 @@ def main(draws: int, *names: str) -> None:
         for (way, target, count), values in scores.items()
         if way != "scratch"
     }
-    write(
-        "transfer",
-        f"{(__doc__ or '').strip()}\n\n![Top-1 from each source to each target](results/transfer.png)",
-        figures,
-    )
+    chart = "![Top-1 from each source to each target](results/transfer.png)"
+    write("transfer", f"{(__doc__ or '').strip()}\n\n{chart}", figures)
     picture(scores, chosen, HERE / "results" / "transfer.png")
 
 

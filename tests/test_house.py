@@ -1,4 +1,4 @@
-"""The rules of the house: dvc.yaml says what the code does, and the test split stays unseen."""
+"""The rules of the house: dvc.yaml says what the code does, the test split stays out of sight."""
 
 import ast
 import re
@@ -9,11 +9,11 @@ from pathlib import Path
 
 import grimp
 import pytest
+from project import ROOT
 
 from imagetrail.base import pipeline
 from imagetrail.cli.main import STAGES
 
-ROOT = Path(__file__).parent.parent
 SOURCE = "src/imagetrail/"
 OBSERVER = "imagetrail.tracking"  # alters no out, so a change to it repeats nothing
 NO_TORCH = ["fetch", "inspect", "split", "augment", "gate", "report"]

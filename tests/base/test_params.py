@@ -1,3 +1,5 @@
+import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -5,9 +7,18 @@ from pydantic import ValidationError
 
 from imagetrail.base import params
 from imagetrail.base.errors import UserError
-from imagetrail.base.lookup import alternatives, choose
+from imagetrail.base.lookup import alternatives, choose, names_in
+from imagetrail.base.params import Section
 from imagetrail.data.datasets import Data
+from imagetrail.stages.export.params import Export
 from imagetrail.training.recipe import Recipe
+
+SOURCES = Path(params.__file__).parents[1]
+TABLES = sorted(
+    table
+    for path in SOURCES.rglob("*.py")
+    for table in re.findall(r'one_of\(\s*"([\w.]+:\w+)"', path.read_text())
+)
 
 GOOD = {"model": "fast", "activation": "relu", "epochs": "3", "lr": "1e-3"}
 
@@ -47,6 +58,11 @@ def test_a_section_arrives_typed_and_frozen(tmp_path: Path) -> None:
         ),
         ({"lr": ".inf"}, "recipe.lr: input should be a finite number, not inf"),
         ({"lr": None}, "recipe.lr: missing"),
+        ({"lr": None, "lrr": "1"}, "recipe.lrr: unknown key; did you mean 'lr'? choose from "),
+        (
+            {"batch_size": "1000000000000"},
+            "recipe.batch_size: input should be less than or equal to 1000000, not 1000000000000",
+        ),
     ],
 )
 def test_a_wrong_param_is_one_line_that_says_where_what_and_what_would_be_right(
@@ -63,10 +79,42 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         params.load(Recipe, "recipe", write(tmp_path, lr=None, epochs="0", colour="red"))
     assert [line.split(": ")[1] for line in str(caught.value).splitlines()] == [
-        "recipe.epochs",
-        "recipe.lr",
         "recipe.colour",
+        "recipe.lr",
+        "recipe.epochs",
     ]
+
+
+def test_a_misspelt_key_inside_a_section_is_not_missing_as_well() -> None:
+    budget = {"max_ms": None, "max_mbs": 1, "max_loss": None}
+    values = {"tolerance": 0.1, "calibration": 1, "student": None, "budget": budget}
+    with pytest.raises(UserError) as caught:
+        params.check(Export, values, "export")
+    assert str(caught.value) == (
+        "export.budget.max_mbs: unknown key; did you mean 'max_mb'? choose from max_mb"
+    )
+
+
+def test_a_renamed_key_is_one_line_with_its_new_name() -> None:
+    class Renamed(Section):
+        renamed = {"cures": "remedies"}  # noqa: RUF012
+        remedies: int
+
+    with pytest.raises(UserError) as caught:
+        params.check(Renamed, {"cures": 1}, "compare")
+    assert str(caught.value) == "compare.cures: is called remedies now"
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_names_read_from_a_tables_source_are_its_keys(table: str) -> None:
+    module, variable = table.split(":")
+    assert names_in(table) == tuple(getattr(import_module(module), variable))
+
+
+def test_every_family_of_the_recipe_is_among_the_tables() -> None:
+    variables = {table.split(":")[1] for table in TABLES}
+    families = {"MODELS", "ACTIVATIONS", "INITIALISATIONS", "OPTIMISERS", "SCHEDULES"}
+    assert variables >= families | {"DATASETS", "SYNTHESISERS", "SAMPLERS", "PRUNERS", "COSTS"}
 
 
 def test_dots_lead_to_a_section_inside_a_section(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""Work in several processes and on a cluster: the same results in the same order, whatever becomes of a worker."""
+"""Work in several processes and on a cluster: the same results, whatever becomes of a worker."""
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import torch
 
 from imagetrail.base.errors import UserError
 from imagetrail.compute import parallel
+
+HERE = Path(__file__).parent
 
 
 def product(seed: int) -> list[float]:
@@ -24,6 +27,12 @@ def setting(_: int) -> tuple[int, str, str]:
 
 def who(_: int) -> int:
     return os.getpid()
+
+
+def refuse(number: int) -> int:
+    if number == 1:
+        raise UserError("lr is too high")
+    return number
 
 
 def die(number: int) -> int:
@@ -86,3 +95,36 @@ def test_an_unknown_backend_is_refused_with_those_there_are(
         match="unknown IMAGETRAIL_BACKEND 'rya'; did you mean 'ray'\\? choose from local, ray",
     ):
         list(parallel.map(abs, [1]))
+
+
+# ---- Ray ----
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A cluster on this machine, whose workers can import these tests."""
+    ray = pytest.importorskip("ray", reason="needs the extra ray")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IMAGETRAIL_BACKEND", "ray")
+        patch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
+        yield
+    ray.shutdown()
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("workers", ["", "1"])
+def test_a_cluster_gives_the_same_bits_in_the_same_order(
+    monkeypatch: pytest.MonkeyPatch, workers: str
+) -> None:
+    monkeypatch.setenv("IMAGETRAIL_WORKERS", workers)
+    assert list(parallel.map(product, range(4))) == [product(seed) for seed in range(4)]
+    (found,) = set(parallel.map(setting, range(2)))
+    assert found == (1, "1", str(Path.cwd()))
+
+
+@pytest.mark.usefixtures("cluster")
+def test_what_a_worker_of_a_cluster_refuses_is_one_line() -> None:
+    results = parallel.map(refuse, range(3))
+    assert next(results) == 0
+    with pytest.raises(UserError, match="^lr is too high$"):
+        next(results)

@@ -1,83 +1,57 @@
-"""`mlflow models serve` on the champion, and the very request that the README shows."""
+"""`mlflow models serve` on the champion, and the very request that the docs show."""
 
 import hashlib
 import json
-import os
-import re
-import socket
-import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pages
 import pytest
+from mlflow_store import free_port, serving
 from PIL import Image
 from tiny_onnx import noise, write
 
 from imagetrail.serving import onnx_model
+from imagetrail.tracking.registry import register
 from imagetrail.tracking.store import open_store
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-SECTION = README.split("## Using the model")[1].split("\n## ")[0]
+SHOWN = pages.blocks("docs/use/serving.md")
 SIDE = 8
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Where a champion is served, by the README's command, from a registry on sqlite."""
+    """Where a champion is served, by the command of the docs, from a registry on sqlite."""
     (tmp_path / "params.yaml").write_text("data: {name: fashion-mnist}\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     path = write(tmp_path / "model.onnx", noise(side=SIDE))
     store = open_store(tmp_path)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    store.register("fashion-mnist", sha256, path, alias="champion", description="the best so far")
+    register(store, "fashion-mnist", sha256, path, alias="champion", description="the best so far")
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    shown = re.search(r"^mlflow (models serve .*)$", SECTION, re.MULTILINE)
-    assert shown
-    command = [sys.executable, "-m", "mlflow", *shown[1].replace("5001", port).split()]
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    }
-    with (tmp_path / "server.log").open("w") as log:
-        server = subprocess.Popen(
-            command, stdout=log, stderr=log, env=environment, start_new_session=True
-        )
-        try:
-            _wait(f"http://127.0.0.1:{port}/ping", server, tmp_path / "server.log")
-            yield f"127.0.0.1:{port}"
-        finally:
-            os.killpg(server.pid, 15)
-            server.wait()
+    port = free_port()
+    (shown,) = [line for block in SHOWN for line in block.commands if line.startswith("mlflow ")]
+    words = shown.replace("5001", str(port)).split()[1:]
+    with serving(*words, port=port, folder=tmp_path):
+        yield f"127.0.0.1:{port}"
 
 
-def _wait(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    """Until the server answers."""
-    while server.poll() is None:
-        try:
-            urllib.request.urlopen(address)
-        except (OSError, urllib.error.URLError):
-            time.sleep(0.1)
-        else:
-            return
-    pytest.fail(log.read_text())
-
-
-def test_the_request_of_the_readme_gets_the_probabilities_of_the_onnx_file(
+def test_the_request_of_the_docs_gets_the_probabilities_of_the_onnx_file(
     address: str, tmp_path: Path
 ) -> None:
     image = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE), np.uint8)
     Image.fromarray(image).save(tmp_path / "shoe.jpg", "PNG")
-    shown = re.search(r"```python\n(.*?)```", SECTION, re.DOTALL)
-    assert shown
-    code = shown[1].replace("127.0.0.1:5001", address).replace("28, 28, 1", f"{SIDE}, {SIDE}, 1")
+    (shown,) = [
+        block.code
+        for block in SHOWN
+        if "127.0.0.1:5001" in block.code and block.language == "python"
+    ]
+    code = shown.replace("127.0.0.1:5001", address).replace("28, 28, 1", f"{SIDE}, {SIDE}, 1")
     said: dict[str, object] = {}
     exec(code, said)
     expected = onnx_model.load(tmp_path / "model.onnx").predict(image[None, ..., None])

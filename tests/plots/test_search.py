@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from imagetrail.base.files import write_csv, write_json
-from imagetrail.plots import search
+from imagetrail.plots import search, search_charts
 
 
 def searched(folder: Path, rows: list[dict[str, Any]]) -> Path:
@@ -89,6 +89,21 @@ def test_pictures_of_any_search_are_drawn_with_the_same_bytes_each_time(
         for file in ("once.png", "twice.png"):
             draw(tmp_path / file)
         assert (tmp_path / "once.png").read_bytes() == (tmp_path / "twice.png").read_bytes(), name
+
+
+def test_a_front_is_drawn_by_the_first_of_its_costs(tmp_path: Path) -> None:
+    """Not by one that happens to rise with the score."""
+    folder = searched(tmp_path, [row(0, activation="relu")])
+    costs = [{"latency_ms": 2, "parameters": 5}, {"latency_ms": 2, "parameters": 7}]
+    drawn = []
+    for names in (("latency_ms", "parameters"), ("parameters", "latency_ms")):
+        front = [{"number": i, "value": i / 2} | {n: costs[i][n] for n in names} for i in (0, 1)]
+        write_csv(folder / "pareto.csv", front)
+        search.pictures(folder)["pareto"](tmp_path / "drawn.png")
+        search_charts.pareto(front, names[0], tmp_path / "expected.png")
+        drawn.append((tmp_path / "drawn.png").read_bytes())
+        assert drawn[-1] == (tmp_path / "expected.png").read_bytes()
+    assert drawn[0] != drawn[1]
 
 
 def test_a_search_that_has_found_a_front_has_a_picture_of_it(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""One champion at every moment: promotions and rollbacks with real Git, DVC and MLflow, killed wherever it hurts."""
+"""One champion at every moment: promotions and rollbacks with real Git, DVC and MLflow, killed."""
 
 import json
 import os
@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import Workshop
 from mlflow import MlflowClient  # noqa: TID251  tests look at what users see
+from workshop import Workshop
 
 from imagetrail.base import hashing
 from imagetrail.base.errors import UserError
@@ -29,7 +29,7 @@ def state(root: Path) -> tuple[list[tuple[str, str]], dict[str, Any] | None, dic
 
 
 def effects(root: Path, event: str, arguments: tuple[Any, ...]) -> bool:
-    """Whether an audit event is a step of a promotion: a change to the champion's files, or DVC being called."""
+    """Whether an audit event is a step of a promotion: its files change, or DVC is called."""
     if event == "subprocess.Popen":
         return "dvc" in arguments[1]
     if not arguments or str(root / "champion") not in "".join(map(str, arguments[:2])):
@@ -41,7 +41,7 @@ def effects(root: Path, event: str, arguments: tuple[Any, ...]) -> bool:
 
 
 def killed_at(step: int, root: Path, action: str) -> bool:
-    """Runs promote or rollback in a process that dies just before its step `step`; False if it has fewer."""
+    """Runs promote or rollback in a process that dies before that step; False if it has fewer."""
     child = os.fork()
     if child == 0:
         seen = 0
@@ -66,9 +66,14 @@ def test_a_promotion_is_a_folder_a_pointer_and_a_line(workshop: Workshop) -> Non
         root / "artifacts/export/model.onnx"
     )
     assert {file.name for file in (root / CHAMPION_FOLDER).iterdir()} == {
-        "model.onnx", "metrics.json", "decision.json", "disagreements.png", "reference.npz", "trained_on.parquet",
+        "model.onnx",
+        "metrics.json",
+        "decision.json",
+        "disagreements.png",
+        "reference.npz",
+        "trained_on.parquet",
         "origin.json",
-    }  # fmt: skip
+    }
     train = yaml.safe_load((root / "dvc.lock").read_text())["stages"]["split"]["outs"]
     assert entry.data == {out["path"]: out["md5"] for out in train}["data/split/train"]
     origin = json.loads((root / CHAMPION_FOLDER / "origin.json").read_text())
@@ -81,19 +86,19 @@ def test_a_promotion_is_a_folder_a_pointer_and_a_line(workshop: Workshop) -> Non
     ids = pq.read_table(root / CHAMPION_FOLDER / "trained_on.parquet")["id"].to_pylist()
     assert ids == [f"train{number}" for number in range(24)]
     (line,) = (root / LEDGER).read_text().splitlines()
-    told = json.loads(line)
+    entry = json.loads(line)
     assert (
-        told["number"] == 1
-        and told["who"] == "Ada <ada@example.org>"
-        and told["commit"] == origin["commit"]
+        entry["number"] == 1
+        and entry["who"] == "Ada <ada@example.org>"
+        and entry["commit"] == origin["commit"]
     )
     assert (
-        told["decision"] == hashing.sha256(root / "artifacts/gate/decision.json")
-        and told["reason"] is None
+        entry["decision"] == hashing.sha256(root / "artifacts/gate/decision.json")
+        and entry["reason"] is None
     )
     assert (
-        told["champion"] == yaml.safe_load((root / CHAMPION_POINTER).read_text())["outs"][0]
-        and len(told["seal"]) == 64
+        entry["champion"] == yaml.safe_load((root / CHAMPION_POINTER).read_text())["outs"][0]
+        and len(entry["seal"]) == 64
     )
     assert verification.verify(root, root / ".dvc/cache") == []
 
@@ -116,8 +121,7 @@ def test_after_a_promotion_only_the_gate_runs_and_a_clone_gets_all(
     workshop.dvc("push")
     workshop.commit()
     workshop.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
-    clone = object.__new__(Workshop)
-    clone.root = tmp_path / "clone"
+    clone = Workshop(tmp_path / "clone")
     clone.dvc("pull")
     assert "Running stage" not in clone.dvc("repro") and state(clone.root) == state(workshop.root)
     assert verification.verify(clone.root, clone.root / ".dvc/cache") == []
@@ -146,7 +150,7 @@ def test_killed_at_every_step_of_a_promotion_it_still_ends_as_one_that_was_not(
 
 
 def steps_survived(root: Path, action: str, *, until: Callable[[], bool]) -> int:
-    """Runs the action again and again, killed one step later each time; returns how often it was killed."""
+    """Runs the action again and again, killed one step later each time; returns how often."""
     step = 0
     while not until() and killed_at(step + 1, root, action):
         step += 1
@@ -305,9 +309,8 @@ def test_a_champion_that_the_cache_lost_is_not_rolled_back_to(workshop: Workshop
     promotion.promote(workshop.root)
     before = state(workshop.root)
     assert first
-    (md5,) = [found for name, found in verification.listing(workshop.root / ".dvc/cache", first.champion["md5"]).items()
-              if name == "model.onnx"]  # fmt: skip
-    held = git_dvc.cached(workshop.root / ".dvc/cache", md5)
+    cache = workshop.root / ".dvc/cache"
+    held = git_dvc.cached(cache, verification.listing(cache, first.champion["md5"])["model.onnx"])
     content = held.read_bytes()
     for damage in (lambda: held.unlink(), lambda: held.write_bytes(content[:-1])):
         damage()
@@ -409,5 +412,5 @@ def test_the_alias_in_mlflow_follows_the_ledger_at_once_or_later(workshop: Works
 def test_mistakes_at_the_command_line_are_one_line(workshop: Workshop) -> None:
     workshop.train(2, "REJECT")
     for words in (["promote"], ["rollback"], ["rollback", "7"], ["promote", "--force", ""]):
-        (said,) = workshop.imagetrail(*words, ok=False).splitlines()
-        assert said.startswith("error: ")
+        (line,) = workshop.imagetrail(*words, ok=False).splitlines()
+        assert line.startswith("error: ")

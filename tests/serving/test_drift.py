@@ -1,4 +1,4 @@
-"""`imagetrail drift`: quiet where nothing has changed, loud where something has. On scikit-learn's real digits."""
+"""`imagetrail drift` on scikit-learn's real digits: an alarm where they changed, and only there."""
 
 import json
 import sys
@@ -15,8 +15,8 @@ from tiny_onnx import noise, proto, write
 from imagetrail.base.rng import generator
 from imagetrail.base.samples import Images
 from imagetrail.cli import main
-from imagetrail.serving import drift, onnx_model
-from imagetrail.serving.drift import Reference, balance_test, energy_test
+from imagetrail.serving import drift, onnx_model, two_sample
+from imagetrail.serving.drift import Reference
 from imagetrail.serving.onnx_model import Model
 from imagetrail.stages.evaluate.corruptions import CORRUPTIONS
 
@@ -58,7 +58,7 @@ def verdict(
     probabilities, features = model.run(images)
     counts = np.bincount(probabilities.argmax(1), minlength=10)
     names = [str(i) for i in range(len(images))]
-    seen = drift.Seen(names, drift.nearest(features, reference.features), counts, features, [])
+    seen = drift.Seen(names, two_sample.nearest(features, reference.features), counts, features, [])
     return drift.judge(reference, seen, alpha=0.01, seed=seed)
 
 
@@ -101,11 +101,11 @@ def test_p_values_are_as_small_as_they_say_no_oftener_than_they_say(sizes: tuple
     for trial in range(300):
         rng = generator(0, "trial", trial)
         left, right = (rng.exponential(size=(size, 3)).astype(np.float32) for size in sizes)
-        energy.append(energy_test(left, right, draws=99, rng=rng).p)
+        energy.append(two_sample.energy_test(left, right, draws=99, rng=rng).p)
         counts = (
             np.bincount(rng.choice(3, size, p=[0.6, 0.3, 0.1]), minlength=3) for size in sizes
         )
-        balance.append(balance_test(*counts, draws=99, rng=rng).p)
+        balance.append(two_sample.balance_test(*counts, draws=99, rng=rng).p)
     for bound in (0.05, 0.2, 0.5):
         spread = 3 * np.sqrt(bound * (1 - bound) / 300)
         assert abs(np.mean(np.array(energy) <= bound) - bound) < spread
@@ -118,15 +118,19 @@ def test_the_energy_distance_is_that_of_its_definition() -> None:
         rng.normal(size=(12, 4)).astype(np.float32),
         rng.normal(1, size=(9, 4)).astype(np.float32),
     )
-    both = drift.whitening(np.concatenate([left, right]))
+    both = two_sample.whitening(np.concatenate([left, right]))
 
     def mean(a: np.ndarray, b: np.ndarray) -> float:
         return float(np.mean([np.linalg.norm(x - y) for x in both(a) for y in both(b)]))
 
     expected = 1 - (mean(left, left) + mean(right, right)) / (2 * mean(left, right))
-    assert energy_test(left, right, draws=9, rng=rng).effect == pytest.approx(expected, rel=1e-3)
-    assert energy_test(left, left, draws=99, rng=rng).effect == pytest.approx(0, abs=1e-6)
-    assert energy_test(left, left + 1000, draws=99, rng=rng).effect > 0.4
+    assert two_sample.energy_test(left, right, draws=9, rng=rng).effect == pytest.approx(
+        expected, rel=1e-3
+    )
+    assert two_sample.energy_test(left, left, draws=99, rng=rng).effect == pytest.approx(
+        0, abs=1e-6
+    )
+    assert two_sample.energy_test(left, left + 1000, draws=99, rng=rng).effect > 0.4
 
 
 def test_whitened_features_vary_alike_and_do_not_correlate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,15 +140,15 @@ def test_whitened_features_vary_alike_and_do_not_correlate(monkeypatch: pytest.M
     ).astype(np.float32)
     monkeypatch.setattr(drift, "DAMPING", 0)
     monkeypatch.setattr(drift, "COMPONENTS", 4)
-    assert np.cov(drift.whitening(features)(features).T) == pytest.approx(np.eye(4), abs=0.01)
-    assert not drift.whitening(np.ones((9, 6), np.float32))(np.ones((9, 6), np.float32)).any()
+    assert np.cov(two_sample.whitening(features)(features).T) == pytest.approx(np.eye(4), abs=0.01)
+    assert not two_sample.whitening(np.ones((9, 6), np.float32))(np.ones((9, 6), np.float32)).any()
 
 
 def test_distances_to_the_nearest_leave_a_picture_itself_out() -> None:
     points = np.arange(12, dtype=np.float32)[:, None] ** 2
     expected = [np.sort(np.abs(points - point).ravel())[1:6].mean() for point in points]
-    assert drift.nearest(points, points, same=True) == pytest.approx(expected, rel=1e-3)
-    assert drift.nearest(points + 0.5, points)[0] == pytest.approx(
+    assert two_sample.nearest(points, points, same=True) == pytest.approx(expected, rel=1e-3)
+    assert two_sample.nearest(points + 0.5, points)[0] == pytest.approx(
         np.sort(np.abs(points - 0.5).ravel())[:5].mean(), rel=1e-3
     )
 
@@ -162,7 +166,7 @@ def run(
     digits: Images,
     model: Model,
 ) -> Run:
-    """`run("drift", …)` beside a champion and two folders, `same` and `other`: exit code, stdout and stderr."""
+    """`run("drift", …)` beside a champion and the folders `same` and `other`: exit code, output."""
     monkeypatch.chdir(tmp_path)
     champion = tmp_path / "champion/model"
     champion.mkdir(parents=True)
@@ -194,9 +198,9 @@ def test_exit_codes_tell_no_drift_from_drift_and_both_from_failure(
 ) -> None:
     assert run("drift", "same")[0] == 0
     save(tmp_path / "same", CORRUPTIONS["blur"](digits[-300:], 2, generator(0, "blur")))
-    code, out, _ = run("drift", "same", "--out", "told")
+    code, out, _ = run("drift", "same", "--out", "out")
     assert code == 3 and out.startswith("drift: p = 0.002 ")
-    found = json.loads((tmp_path / "told/drift.json").read_text())
+    found = json.loads((tmp_path / "out/drift.json").read_text())
     assert found["verdict"] == "drift" and found["n"] == 300 and found["features"]["p"] == 0.001
     assert run("drift", "nowhere")[0] == 1
 
@@ -206,7 +210,7 @@ def test_the_same_pictures_give_the_same_bytes_and_the_oddest_come_first(
 ) -> None:
     (tmp_path / "other/broken.png").write_text("hello")
     for out in ("one", "two"):
-        code, said, err = run("drift", "other", "--out", out)
+        code, output, err = run("drift", "other", "--out", out)
         assert "error: other/broken.png: not a JPEG or PNG picture" in err
         assert code == 0  # three of 300 do not make a drift, but are shown
     for name in ("drift.json", "unusual.png"):
@@ -216,7 +220,7 @@ def test_the_same_pictures_give_the_same_bytes_and_the_oddest_come_first(
         f"other/{i}.png" for i in (297, 298, 299)
     }
     assert found["unreadable"] == 1 and sum(row["new"] for row in found["counts"].values()) == 300
-    assert "energy coefficient" in said and Image.open(tmp_path / "one/unusual.png").size[0] > 400
+    assert "energy coefficient" in output and Image.open(tmp_path / "one/unusual.png").size[0] > 400
 
 
 def test_more_pictures_than_are_compared_are_drawn_from_alike(
@@ -237,30 +241,30 @@ def test_more_pictures_than_are_compared_are_drawn_from_alike(
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "message"),
     [
         ("missing", "champion/model/reference.npz is missing"),
         ("damaged", "champion/model/reference.npz is damaged"),
         ("a pickle", "champion/model/reference.npz is damaged"),
         (
             "other classes",
-            "is of another model: it has features 50×32 and 3 classes, and the model gives 32 features",
+            "it has features 50×32 and 3 classes, and the model gives 32 features",
         ),
         (
             "other features",
-            "is of another model: it has features 50×8 and 10 classes, and the model gives 32 features",
+            "it has features 50×8 and 10 classes, and the model gives 32 features",
         ),
         ("infinite", "infinite features"),
-        ("few", "3 pictures can be read; drift can be told from 20 or more"),
+        ("few", "3 pictures can be read; drift needs 20 or more"),
         ("none", "few: no picture in this folder"),
         (
             "no model",
-            "there is no champion, and artifacts/export/export.json names no model that was chosen to ship; run `dvc repro",
+            "there is no champion, and artifacts/export/export.json names no model that was chosen",
         ),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_a_line(
-    run: Run, tmp_path: Path, fault: str, said: str
+    run: Run, tmp_path: Path, fault: str, message: str
 ) -> None:
     file = tmp_path / "champion/model/reference.npz"
     arrays = {
@@ -279,7 +283,7 @@ def test_what_cannot_be_compared_is_refused_in_a_line(
         (tmp_path / "champion/model/model.onnx").unlink()
     save(tmp_path / "few", np.zeros((3 if fault == "few" else 0, 8, 8, 1), np.uint8))
     code, out, err = run("drift", "few" if fault in ("few", "none") else "same")
-    assert code == 1 and out == "" and said in err and not (tmp_path / "artifacts").exists()
+    assert code == 1 and out == "" and message in err and not (tmp_path / "artifacts").exists()
     assert sum(line.startswith("error: ") for line in err.splitlines()) == 1
 
 

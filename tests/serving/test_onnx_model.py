@@ -1,4 +1,4 @@
-"""What opening an ONNX file promises: ours answers for any number of pictures, and no other is let in."""
+"""An ONNX file that is opened is ours, and answers for any number of pictures."""
 
 import hashlib
 import os
@@ -133,7 +133,7 @@ def size_from_the_picture(made: onnx.ModelProto) -> None:
 
 
 def wrong_size_told(made: onnx.ModelProto) -> None:
-    """As `huge_value`, and the file says of the value that it is small."""
+    """As `huge_value`, and the file claims that it is small."""
     huge_value(made)
     made.graph.value_info.append(helper.make_tensor_value_info("huge", TensorProto.FLOAT, [1]))
 
@@ -251,7 +251,7 @@ def test_what_is_no_onnx_file_is_refused(tmp_path: Path, content: bytes, words: 
 def test_a_file_cut_or_flipped_anywhere_is_refused_or_answers_as_a_model_would(
     tmp_path: Path,
 ) -> None:
-    """A flipped byte in a weight cannot be seen here (`imagetrail verify` does), but it never ends in a traceback."""
+    """Only `imagetrail verify` sees a flipped byte in a weight, and it is no traceback."""
     whole, rng = tiny_onnx.noise().SerializeToString(), np.random.default_rng(0)
     path, refused = tmp_path / "model.onnx", 0
     names = [

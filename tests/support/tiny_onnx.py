@@ -1,4 +1,4 @@
-"""ONNX files as `imagetrail export` writes them, made in a millisecond from arrays: one hidden layer on 8×8 pictures."""
+"""ONNX files as `imagetrail export` writes them, of one hidden layer, made in a millisecond."""
 
 import json
 from collections.abc import Sequence

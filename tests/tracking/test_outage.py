@@ -9,9 +9,12 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from studio import STAGES, Studio, kill, runs, said_of, server, until
+from mlflow_store import runs, said_of, server
+from project import kill, wait_for
+from studio import STAGES, Studio
 
 WARNING = "warning: MLflow cannot be reached; going on without it, `imagetrail publish` catches up"
+pytestmark = pytest.mark.slow
 
 
 @contextmanager
@@ -94,10 +97,10 @@ def test_a_server_that_is_killed_amid_a_training_costs_a_warning_and_publish_add
     with server(tmp_path / "server") as (address, process):
         training = studio.train_until_it_waits(MLFLOW_TRACKING_URI=address)
         kept = studio.client(f"sqlite:///{tmp_path / 'server' / 'server.db'}")
-        until(lambda: curve() == [1, 2])
+        wait_for(lambda: curve() == [1, 2])
         kill(process)
     studio.let_go()
-    said, _ = training.communicate(timeout=60)
+    said = "".join(training.communicate(timeout=60))
     assert training.returncode == 0 and said.count(WARNING) == 1 and "Traceback" not in said
     assert curve() == [1, 2]
     with server(tmp_path / "server") as (address, _):
@@ -109,7 +112,7 @@ def test_a_server_that_is_killed_amid_a_training_costs_a_warning_and_publish_add
 def test_what_waits_for_a_hung_server_is_bounded_and_the_training_goes_on(studio: Studio) -> None:
     """Ten thousand epochs are through before the server, which answers nothing until then, has lost its patience."""
     script = """
-from imagetrail import live
+from imagetrail.tracking import live
 with live.running("train", {}) as log:
     for epoch in range(10_000):
         log.epoch({"epoch": epoch, "valid_top1": 0.5})

@@ -2,13 +2,17 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from studio import RECIPE, STAGES, Studio, kill, runs, said_of, server, until
+from mlflow_store import runs, said_of, server
+from project import kill, wait_for
+from studio import RECIPE, STAGES, Studio
 
 from imagetrail.tracking import live
 
@@ -80,6 +84,16 @@ def test_the_search_is_pictured_and_its_views_are_offered(studio: Studio) -> Non
     )
 
 
+def test_the_score_is_logged_first_as_the_compare_page_draws_the_first_of_all_metrics(
+    studio: Studio,
+) -> None:
+    with closing(sqlite3.connect(studio.root / "mlflow.db")) as database:
+        rows = database.execute("SELECT run_uuid, key FROM metrics ORDER BY rowid").fetchall()
+    trials = {run.info.run_id for run in runs(studio.client()) if "trial" in run.data.tags}
+    first = {run: name for run, name in reversed(rows) if run in trials}
+    assert set(first.values()) == {"valid_top1"}
+
+
 def test_publish_twice_changes_nothing(studio: Studio) -> None:
     def everything() -> list[object]:
         return [
@@ -93,27 +107,16 @@ def test_publish_twice_changes_nothing(studio: Studio) -> None:
     assert everything() == before and said_of(client) == said
 
 
+@pytest.mark.slow
 def test_a_clone_publishes_what_it_has_pulled_to_an_empty_server(
     studio: Studio, tmp_path: Path
 ) -> None:
-    studio.run(
-        sys.executable,
-        "-m",
-        "dvc",
-        "remote",
-        "add",
-        "--quiet",
-        "--default",
-        "store",
-        str(tmp_path / "store"),
-    )
-    studio.run(sys.executable, "-m", "dvc", "push", "--quiet")
-    studio.run("git", "add", "--all")
-    studio.run("git", "commit", "--quiet", "--message", "all")
+    studio.dvc("remote", "add", "--quiet", "--default", "store", str(tmp_path / "store"))
+    studio.dvc("push", "--quiet")
+    studio.commit()
     studio.run("git", "clone", "--quiet", str(studio.root), str(tmp_path / "clone"))
-    clone = object.__new__(Studio)
-    clone.root = tmp_path / "clone"
-    clone.run(sys.executable, "-m", "dvc", "pull", "--quiet")
+    clone = Studio(tmp_path / "clone")
+    clone.dvc("pull", "--quiet")
     with server(tmp_path / "server") as (address, _):
         clone.publish(MLFLOW_TRACKING_URI=address)
         assert "(0 new runs)" in clone.publish(MLFLOW_TRACKING_URI=address)
@@ -123,18 +126,16 @@ def test_a_clone_publishes_what_it_has_pulled_to_an_empty_server(
 def test_an_experiment_of_dvc_is_kept_and_listed_and_becomes_a_pipeline_of_its_own_in_mlflow(
     studio: Studio,
 ) -> None:
-    studio.run("git", "add", "--all")
-    studio.run("git", "commit", "--quiet", "--message", "all")
-    dvc = (sys.executable, "-m", "dvc", "exp")
-    studio.run(*dvc, "run", "--name", "other-seed", "--set-param", "seed=1")
-    assert "other-seed" in studio.run(*dvc, "show", "--csv")
+    studio.commit()
+    studio.dvc("exp", "run", "--name", "other-seed", "--set-param", "seed=1")
+    assert "other-seed" in studio.dvc("exp", "show", "--csv")
     studio.publish()
     assert len([name for parent, name, *_ in said_of(studio.client()) if not parent]) == 2
 
 
 def test_publish_ends_the_runs_of_a_process_that_was_killed(studio: Studio) -> None:
     process = studio.train_until_it_waits()
-    until(lambda: "RUNNING" in statuses(studio, "train"))
+    wait_for(lambda: "RUNNING" in statuses(studio, "train"))
     studio.publish()
     assert statuses(studio, "train")[-1] == "RUNNING", "the process lives"
     kill(process)
@@ -145,7 +146,7 @@ def test_publish_ends_the_runs_of_a_process_that_was_killed(studio: Studio) -> N
 
 def test_publish_ends_them_even_if_the_files_of_the_stage_are_gone(studio: Studio) -> None:
     process = studio.train_until_it_waits()
-    until(lambda: "RUNNING" in statuses(studio, "train"))
+    wait_for(lambda: "RUNNING" in statuses(studio, "train"))
     kill(process)
     (studio.root / "artifacts/train/history.csv").unlink()  # as DVC does before it runs a stage
     assert "history.csv" in studio.publish(ok=False)
@@ -181,16 +182,16 @@ def test_a_stage_that_fails_has_failed_in_mlflow_until_it_runs_again(studio: Stu
 
 def test_another_process_with_the_same_number_is_another() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        assert live.works(f"{process.pid} {time.time():.0f}")
-        assert not live.works(f"{process.pid} {time.time() - 3600:.0f}")
+        assert live.is_alive(f"{process.pid} {time.time():.0f}")
+        assert not live.is_alive(f"{process.pid} {time.time() - 3600:.0f}")
         process.communicate(b"\n")
-    assert not live.works(f"{process.pid} {time.time():.0f}")
+    assert not live.is_alive(f"{process.pid} {time.time():.0f}")
 
 
 def test_long_runs_have_system_metrics(studio: Studio) -> None:
     process = studio.train_until_it_waits(MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL="1")
     client = studio.client()
-    until(
+    wait_for(
         lambda: any("system/cpu_utilization_percentage" in run.data.metrics for run in runs(client))
     )
     studio.let_go()

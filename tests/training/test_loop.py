@@ -10,8 +10,9 @@ from imagetrail.base.errors import UserError
 from imagetrail.base.rng import derive, generator
 from imagetrail.base.samples import Samples
 from imagetrail.models.inference import predict
-from imagetrail.training import checkpoints, loop
+from imagetrail.training import checkpoints
 from imagetrail.training.batches import Mixture, channel_statistics
+from imagetrail.training.data import Experiment
 from imagetrail.training.loop import Diverged, Epoch, Training, fit, start
 from imagetrail.training.optimisers import OPTIMISERS
 from imagetrail.training.recipe import Recipe
@@ -252,11 +253,8 @@ def test_a_last_batch_of_one_is_left_out(make_samples: Callable[..., Samples]) -
     ("shares", "reason"),
     [
         ({"augmented": 0.5, "synthetic": 0.4, "related": 0.2}, r"is 1\.1; at most 1"),
-        ({"synthetic": 0.4}, "0.4 from stage synthesise"),
-        (
-            {"related": 0.4},
-            "0.4 of related images, but pretrain.related names no data set with classes called as ours",
-        ),
+        ({"synthetic": 0.4}, "0.4 synthetic images, but synthesise.per_class makes none"),
+        ({"related": 0.4}, "0.4 related images, but pretrain.related makes none of these classes"),
     ],
 )
 def test_a_mixture_that_cannot_be_had_is_refused(
@@ -264,7 +262,7 @@ def test_a_mixture_that_cannot_be_had_is_refused(
 ) -> None:
     none = make_samples("none", np.empty((0, 8, 8, 1), np.uint8), [])
     with pytest.raises(UserError, match=reason):
-        loop.mixture(recipe(**shares), toy(), toy("augmented"), none, none)
+        Experiment(toy(), toy("augmented"), none, none, toy(), {}).mixture(recipe(**shares))
 
 
 def test_channel_statistics_are_those_of_all_pixels(make_samples: Callable[..., Samples]) -> None:

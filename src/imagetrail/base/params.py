@@ -1,15 +1,17 @@
-"""Typed access to `params.yaml`: a component gets its own section, and a wrong key or value is one clear line."""
+"""Typed access to `params.yaml`: a component gets its own section; a mistake is one clear line."""
 
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from imagetrail.base.errors import UserError
-from imagetrail.base.lookup import alternatives
+from imagetrail.base.lookup import alternatives, nearest
 
 T = TypeVar("T")
+Epochs = Annotated[int, Field(ge=1, le=100_000)]  # of a training
+Place = tuple[str | int, ...]  # the keys that lead to a value
 
 
 class Section(BaseModel):
@@ -18,9 +20,15 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     renamed: ClassVar[dict[str, str]] = {}  # what a key was called before: its name now
 
+    def check(self, path: Path) -> None:
+        """Raises UserError for what is right in itself, but not beside the rest of `path`."""
+
 
 def load(kind: type[T], key: str, path: Path = Path("params.yaml")) -> T:
-    """The value under `key` (dots lead inside) of a YAML file, checked as a `kind`; raises UserError for anything wrong."""
+    """The value under `key` (dots lead inside) of a YAML file, checked as a `kind`.
+
+    Raises UserError for anything wrong.
+    """
     value: Any = read_yaml(path)
     for part in key.split("."):
         if not isinstance(value, dict) or part not in value:
@@ -44,34 +52,46 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def check(kind: type[T], value: Any, where: str) -> T:
-    """`value` as a `kind`; every fault found becomes a line of one UserError, each beginning with `where`."""
+    """`value` as a `kind`; each fault is a line of one UserError that begins with `where`."""
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        faults = [_describe(kind, fault) for fault in error.errors()]
-        raise UserError("\n".join(f"{where}{fault}" for fault in faults)) from None
+        raise UserError("\n".join(where + line for line in _lines(kind, error.errors()))) from None
 
 
-def _describe(kind: type[Any], fault: Any) -> str:
-    place = "".join(
-        f".{part}" for part in fault["loc"] if not str(part).startswith("(")
-    )  # tags of a union are not in the file
-    if fault["type"] == "extra_forbidden":
-        name = str(fault["loc"][-1])
-        if len(fault["loc"]) == 1 and name in getattr(kind, "renamed", {}):
-            return f"{place}: is called {kind.renamed[name]} now"
-        known = getattr(kind, "model_fields", {}) if len(fault["loc"]) == 1 else {}
-        return (
-            f"{place}: unknown key; {alternatives(name, known)}"
-            if known
-            else f"{place}: unknown key"
-        )
-    if fault["type"] == "missing":
-        return f"{place}: missing"
+def _lines(kind: type[Any], faults: list[Any]) -> list[str]:
+    """Unknown keys first; a missing key that one of them was meant to be is no second fault."""
+    missing = [fault["loc"] for fault in faults if fault["type"] == "missing"]
+    lines = []
+    for fault in faults:
+        if fault["type"] == "extra_forbidden":
+            line, meant = _unknown(kind, fault["loc"], missing)
+            lines.append(line)
+            missing = [place for place in missing if place != meant]
+    lines += [f"{_path(place)}: missing" for place in missing]
+    keys = ("extra_forbidden", "missing")
+    return lines + [_wrong_value(fault) for fault in faults if fault["type"] not in keys]
+
+
+def _unknown(kind: type[Any], place: Place, missing: list[Place]) -> tuple[str, Place]:
+    """The line for an unknown key, and the place of the key that was meant."""
+    *inside, name = place
+    # A section within another does not say which keys it knows: those that it lacks are offered.
+    lacking = [str(other[-1]) for other in missing if other[:-1] == place[:-1]]
+    known = lacking if inside else list(getattr(kind, "model_fields", lacking))
+    renamed: dict[Any, str] = {} if inside else getattr(kind, "renamed", {})
+    if name in renamed:
+        return f"{_path(place)}: is called {renamed[name]} now", (renamed[name],)
+    choices = f"; {alternatives(str(name), known)}" if known else ""
+    return f"{_path(place)}: unknown key{choices}", (*inside, nearest(str(name), known))
+
+
+def _wrong_value(fault: Any) -> str:
     message = fault["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    return (
-        f"{place}: {message}"
-        if "got" in message or repr(fault["input"]) in message
-        else f"{place}: {message}, not {fault['input']!r}"
-    )
+    shown = "got" in message or repr(fault["input"]) in message
+    return f"{_path(fault['loc'])}: {message}" + ("" if shown else f", not {fault['input']!r}")
+
+
+def _path(place: Place) -> str:
+    return "".join(f".{part}" for part in place)

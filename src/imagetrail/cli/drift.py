@@ -2,10 +2,15 @@
 
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:  # what the command works with is loaded when it runs: the others start without it
+    from imagetrail.serving.drift import Reference, Seen
+    from imagetrail.serving.onnx_model import Model
 
 DRIFT = 3  # exit code
 
@@ -27,8 +32,7 @@ def drift(
     Exits with 0 if nothing speaks for drift, 3 on drift, 1 if the question could not be answered.
     """
     from imagetrail.base.errors import UserError
-    from imagetrail.base.files import replacing, write_json
-    from imagetrail.plots import sheets
+    from imagetrail.base.files import write_json
     from imagetrail.serving import drift, inputs, onnx_model, prediction
 
     warnings.filterwarnings("ignore", module="PIL")
@@ -44,23 +48,32 @@ def drift(
         print(f"error: {prediction.printable(file)}: {reason}", file=sys.stderr)
     found = drift.judge(reference, seen, alpha=alpha)
     unusual = drift.most_unusual(seen)
-    sheet = [
-        image
-        for batch in inputs.batches([file for file, _ in unusual], opened.shape)
-        for image in batch.images
-    ]
-    with replacing(out / "unusual.png") as temporary:
-        sheets.contact_sheet(sheet).save(temporary, "PNG")
-    pictures = [{"file": file, "distance": distance} for file, distance in unusual]
-    balance = {
-        name: {"new": int(new), "reference": int(old)}
-        for name, new, old in zip(opened.classes, seen.counts, reference.counts, strict=True)
-    }
-    write_json(
-        out / "drift.json",
-        found | {"model": opened.sha256, "counts": balance, "most_unusual": pictures},
-    )
+    _write_sheet(out / "unusual.png", [file for file, _ in unusual], opened)
+    write_json(out / "drift.json", found | _details(opened, reference, seen, unusual))
     print("\n".join(drift.summary(found)))
     print(f"the most unusual: {out / 'unusual.png'}; all figures: {out / 'drift.json'}")
     if found["verdict"] == "drift":
         raise typer.Exit(DRIFT)
+
+
+def _write_sheet(path: Path, files: Sequence[str], model: "Model") -> None:
+    from imagetrail.base.files import replacing
+    from imagetrail.plots import sheets
+    from imagetrail.serving import inputs
+
+    batches = inputs.batches(files, model.shape)
+    with replacing(path) as temporary:
+        sheet = sheets.contact_sheet([image for batch in batches for image in batch.images])
+        sheet.save(temporary, "PNG")
+
+
+def _details(
+    model: "Model", reference: "Reference", seen: "Seen", unusual: Sequence[tuple[str, float]]
+) -> dict[str, Any]:
+    """What drift.json has beside the verdict."""
+    counts = {
+        name: {"new": int(new), "reference": int(old)}
+        for name, new, old in zip(model.classes, seen.counts, reference.counts, strict=True)
+    }
+    pictures = [{"file": file, "distance": distance} for file, distance in unusual]
+    return {"model": model.sha256, "counts": counts, "most_unusual": pictures}

@@ -1,4 +1,7 @@
-"""The command line: a subcommand a stage, and what goes with them. It turns every foreseeable fault into one line."""
+"""The command line: a subcommand a stage, and what goes with them.
+
+It turns every foreseeable fault into one line.
+"""
 
 import atexit
 import gc
@@ -46,29 +49,20 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Entry point; exits 0 if all went well, 1 for what the user can mend, 130 or 143 if interrupted."""
-    # Threads that wait by spinning long take the core from those that work, once anything else runs on the machine;
-    # those that never spin wake too late for small layers.
+    """Entry point; exits 0 if all went well, 1 for a user's mistake, 130 or 143 if interrupted."""
+    # Threads that spin long while they wait take the core from those that work, once anything else
+    # runs on the machine; those that never spin wake too late for small layers.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-    atexit.register(
-        gc.freeze
-    )  # a last search for cycles among all that torch has loaded would take over a second
+    # At exit, a last search for cycles among all that torch has loaded would take over a second.
+    atexit.register(gc.freeze)
     signal.signal(signal.SIGTERM, _terminated)
-    if {
-        "DVC_STAGE",
-        "TORCHELASTIC_RUN_ID",
-    } & os.environ.keys():  # `dvc repro` or torchrun has started this
+    if {"DVC_STAGE", "TORCHELASTIC_RUN_ID"} & os.environ.keys():  # started by dvc repro or torchrun
         end_with_parent(signal.SIGTERM)
     try:
         app()
     except UserError as error:
-        _fail(
-            "\n".join(
-                f"error: {line}" if not line.startswith(" ") else line
-                for line in str(error).splitlines()
-            ),
-            1,
-        )
+        lines = str(error).splitlines()
+        _fail("\n".join(line if line.startswith(" ") else f"error: {line}" for line in lines), 1)
     except OSError as error:
         _fail(f"error: {error.filename or 'input/output'}: {error.strerror or error}", 1)
     except Interrupted:
@@ -134,9 +128,8 @@ def rollback(
     from imagetrail.release import promotion
 
     entry, changed = promotion.rollback(number=number)
-    print(
-        f"champion: {entry.model[:12]}, number {entry.number} of the ledger{'' if changed else ', as before'}"
-    )
+    before = "" if changed else ", as before"
+    print(f"champion: {entry.model[:12]}, number {entry.number} of the ledger{before}")
     _follow()
 
 
@@ -147,10 +140,8 @@ def _follow() -> None:
     try:
         publishing.follow()
     except UserError as error:
-        print(
-            f"warning: {error}; the champion is the champion all the same, `imagetrail publish` catches up",
-            file=sys.stderr,
-        )
+        catch_up = "the champion is the champion all the same, `imagetrail publish` catches up"
+        print(f"warning: {error}; {catch_up}", file=sys.stderr)
 
 
 @app.command()
@@ -183,9 +174,8 @@ def verify(
         count, different = reproduction.reproduce(tolerance=tolerance)
         if different:
             _fail("\n".join(different), 1)
-        print(
-            f"{count} results are the same{'' if tolerance is None else f' within {tolerance:g}'}"
-        )
+        within = "" if tolerance is None else f" within {tolerance:g}"
+        print(f"{count} results are the same{within}")
         return
     found = verification.verify(Path(), git_dvc.cache_folder(Path()))
     if found:
@@ -196,9 +186,10 @@ def verify(
 @app.command("params")
 def check_params() -> None:
     """Check every section of params.yaml at once."""
-    from imagetrail.cli.params import check_all
+    from imagetrail.cli.params import SECTIONS, check_all
 
     check_all()
+    print(f"params.yaml: all {len(SECTIONS)} sections are valid")
 
 
 @app.command()

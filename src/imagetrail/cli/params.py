@@ -1,41 +1,42 @@
-"""All sections of params.yaml at once, so that a mistake in the last stage is told before the first one runs."""
+"""All of params.yaml at once: a mistake of the last stage is found before the first one runs."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from imagetrail.base import paths
 from imagetrail.base.errors import UserError
-from imagetrail.base.lookup import alternatives
-from imagetrail.base.params import load, read_yaml
+from imagetrail.base.lookup import alternatives, nearest
+from imagetrail.base.params import Section, load, read_yaml
 from imagetrail.data.datasets import Data
 from imagetrail.stages.augment.params import Augment
-from imagetrail.stages.augment.policy import build
-from imagetrail.stages.compare.arms import made_out
 from imagetrail.stages.compare.params import Compare
 from imagetrail.stages.evaluate.params import Evaluate
 from imagetrail.stages.explain.params import Explain
 from imagetrail.stages.export.params import Export
-from imagetrail.stages.fetch.params import check_others
 from imagetrail.stages.gate.params import Gate
 from imagetrail.stages.inspect.params import Inspect
-from imagetrail.stages.pretrain import weights
 from imagetrail.stages.pretrain.params import Pretrain
 from imagetrail.stages.split.params import Split
 from imagetrail.stages.synthesise.params import Synthesise
 from imagetrail.stages.train.params import Train
-from imagetrail.stages.tune.params import Tune, settled
+from imagetrail.stages.tune.params import Tune
 from imagetrail.training.recipe import Recipe, default_recipe
 
+Seed = Annotated[int, Field(ge=0, lt=2**63, description="all random draws come from it")]
+
 SECTIONS: dict[str, Any] = {
-    "seed": int,
+    "seed": Seed,
     "data": Data,
     "inspect": Inspect,
     "split": Split,
     "augment": Augment,
     "synthesise": Synthesise,
     "pretrain": Pretrain,
+    "recipe": Recipe,
     "train": Train,
     "tune": Tune,
     "compare": Compare,
@@ -44,81 +45,43 @@ SECTIONS: dict[str, Any] = {
     "export": Export,
     "gate": Gate,
 }
-MAKERS = {  # field of the recipe: what says whether its images or weights are made
-    "augmented": "augment.copies",
-    "synthetic": "synthesise.per_class",
-    "related": "pretrain.related",
-    "pretrained": "pretrain.related",
-}
 
 
 def check_all(path: Path = Path("params.yaml")) -> None:
-    """Raises one UserError with every mistake in the file, or if the gate, hours later, would miss the champion."""
-    names = [*SECTIONS, "recipe"]
+    """Raises one UserError with every mistake in the file.
+
+    Also if the champion is not here, which the gate, hours later, would miss.
+    """
+    unknown = [str(name) for name in read_yaml(path) if name not in SECTIONS]
     faults = [
-        f"{path}: unknown section {name!r}; {alternatives(name, names)}"
-        for name in read_yaml(path)
-        if name not in names
+        f"{path}: unknown section {name!r}; {alternatives(name, SECTIONS)}" for name in unknown
     ]
-    for name, kind in SECTIONS.items():
-        faults += _fault(partial(load, kind, name, path))
-    faults += _fault(partial(default_recipe, epochs=1, path=path))
-    faults += _fault(paths.champion_present)
+    meant = {nearest(name, SECTIONS) for name in unknown} - read_yaml(path).keys()
+    sections: list[Any] = []
+    for name in SECTIONS:
+        if name not in meant:  # a misspelt section is not missing as well
+            with _collected(faults):
+                sections.append(_read(name, path))
+    with _collected(faults):
+        paths.champion_present()
     if not faults:  # what follows needs sections that are right in themselves
-        for check in (_check_data, _check_arms, _check_space):
-            faults += _fault(partial(check, path))
+        for section in sections:
+            if isinstance(section, Section):
+                with _collected(faults):
+                    section.check(path)
     if faults:
         raise UserError("\n".join(faults))
 
 
-def _fault(check: Callable[[], object]) -> list[str]:
+def _read(name: str, path: Path) -> Any:
+    if name == "recipe":  # in the file it has no epochs
+        return default_recipe(epochs=1, path=path)
+    return load(SECTIONS[name], name, path)
+
+
+@contextmanager
+def _collected(faults: list[str]) -> Iterator[None]:
     try:
-        check()
+        yield
     except UserError as error:
-        return [str(error)]
-    return []
-
-
-def _check_data(path: Path) -> None:
-    data = load(Data, "data", path)
-    if data.name == "folder" and not data.path.exists():
-        raise UserError(
-            f"{path}: data.path: {data.path} does not exist; it must be a folder or archive of class sub-folders"
-        )
-    pretrain = load(Pretrain, "pretrain", path)
-    check_others(pretrain.related, data.name, "pretrain.related")
-    if pretrain.weights:
-        weights.check(pretrain.weights, default_recipe(epochs=1, path=path).model)
-    unknown = load(Evaluate, "evaluate", path).unknown
-    check_others([unknown] if unknown else [], data.name, "evaluate.unknown")
-    build(load(Augment, "augment", path).policy, data.shape)
-
-
-def _check_arms(path: Path) -> None:
-    compare, recipe = load(Compare, "compare", path), default_recipe(epochs=1, path=path)
-    _check_shares(recipe, path, "recipe")
-    prepared = {field: bool(load(Any, key, path)) for field, key in MAKERS.items()}
-    prepared["pretrained"] |= load(Pretrain, "pretrain", path).weights is not None
-    for contest in made_out(
-        compare, recipe, f"{path}: compare", prepared=lambda remedy: prepared.get(remedy, True)
-    ):
-        for arm, made in contest.arms.items():
-            _check_shares(made, path, f"compare, set {contest.name}, arm {arm}")
-
-
-def _check_shares(recipe: Recipe, path: Path, where: str) -> None:
-    """Refuses a recipe that takes more than all its images from elsewhere, or some that no stage is told to make."""
-    shares = {field: getattr(recipe, field) for field in ("augmented", "synthetic", "related")}
-    for field, share in shares.items():
-        if share and not load(Any, MAKERS[field], path):
-            raise UserError(
-                f"{path}: {where}: takes a share of {share:g} {field} images, but {MAKERS[field]} makes none"
-            )
-    if sum(shares.values()) > 1 + 1e-9:
-        raise UserError(
-            f"{path}: {where}: the shares {' + '.join(shares)} are {sum(shares.values()):g} in all; at most 1"
-        )
-
-
-def _check_space(path: Path) -> None:
-    settled(load(Tune, "tune", path), default_recipe(epochs=1, path=path), f"{path}: tune")
+        faults.append(str(error))

@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:  # what the command works with is loaded when it runs: the others start without it
     from imagetrail.serving.inputs import Batch
+    from imagetrail.serving.onnx_model import Model
     from imagetrail.serving.prediction import Answer
 
 
@@ -38,7 +39,8 @@ def predict(
     from imagetrail.serving import inputs, onnx_model, prediction
 
     warnings.filterwarnings("ignore", module="PIL")
-    sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # names as they are, UTF-8 or not
+    # Names of files as they are, UTF-8 or not.
+    sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
     sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     files = inputs.find(images)
     path = prediction.model_in_use(model)
@@ -47,10 +49,7 @@ def predict(
     failed: list[str] = []
 
     def answered() -> "Iterator[Answer]":
-        for batch in _watched(inputs.batches(files, opened.shape), files):
-            for file, reason in batch.faults:
-                failed.append(file)
-                print(f"error: {prediction.printable(file)}: {reason}", file=sys.stderr)
+        for batch in _read(files, opened, failed):
             found = prediction.answers(opened, batch, top=top, unsure=unsure)
             yield from prediction.explained(opened, batch, found, explain) if explain else found
 
@@ -60,17 +59,21 @@ def predict(
         raise typer.Exit(1)
 
 
-def _watched(batches: "Iterator[Batch]", files: Sequence[str]) -> "Iterator[Batch]":
-    """Says on a terminal how far it is, unless the answers are shown there themselves."""
-    shown = sys.stderr.isatty() and not sys.stdout.isatty() and len(files) > 1
+def _read(files: Sequence[str], model: "Model", failed: list[str]) -> "Iterator[Batch]":
+    """Yields the pictures in batches; prints which ones failed and adds them to `failed`.
+
+    On a terminal it shows its progress, unless the answers are shown there themselves.
+    """
+    from imagetrail.serving import inputs, prediction
+
+    progress = sys.stderr.isatty() and not sys.stdout.isatty() and len(files) > 1
     done = 0
-    for batch in batches:
+    for batch in inputs.batches(files, model.shape):
+        for file, reason in batch.faults:
+            failed.append(file)
+            print(f"error: {prediction.printable(file)}: {reason}", file=sys.stderr)
         yield batch
         done += len(batch.files) + len(batch.faults)
-        if shown:
-            print(
-                f"\r{done:,} of {len(files):,} pictures",
-                end="" if done < len(files) else "\n",
-                file=sys.stderr,
-                flush=True,
-            )
+        if progress:
+            end = "" if done < len(files) else "\n"
+            print(f"\r{done:,} of {len(files):,} pictures", end=end, file=sys.stderr, flush=True)

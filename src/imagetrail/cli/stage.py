@@ -7,11 +7,11 @@ import time
 
 
 class Interrupted(Exception):
-    """Ctrl-C in a stage, under another name: Typer would end on KeyboardInterrupt without a word."""
+    """Ctrl-C in a stage; on KeyboardInterrupt itself Typer would end without a message."""
 
 
 def run_stage(name: str) -> None:
-    """Runs a stage and notes what it took in its timing.json."""
+    """Runs a stage and writes its timing.json."""
     from imagetrail.base import paths
     from imagetrail.base.files import write_json
 
@@ -22,21 +22,22 @@ def run_stage(name: str) -> None:
     except KeyboardInterrupt:
         raise Interrupted from None
     seconds = time.perf_counter() - before
-    if (
-        os.environ.get("RANK", "0") != "0"
-    ):  # of several processes that torchrun has started, the first one writes
+    if os.environ.get("RANK", "0") != "0":  # of the processes of torchrun, the first one writes
         return
     if images := facts.pop("images", None):
         facts["images_per_second"] = float(images) / seconds
     timing = {"started": started, "seconds": seconds, "peak_rss_bytes": _peak_memory(), **facts}
-    rounded = {
-        key: round(value, 3) if isinstance(value, float) else value for key, value in timing.items()
+    write_json(paths.artifacts(name) / "timing.json", _rounded(timing))
+
+
+def _rounded(values: dict[str, float | str]) -> dict[str, float | str]:
+    return {
+        key: round(value, 3) if isinstance(value, float) else value for key, value in values.items()
     }
-    write_json(paths.artifacts(name) / "timing.json", rounded)
 
 
 def _peak_memory() -> int:
-    """Bytes that this process, or the largest of its children, has held at most."""
+    """The peak in bytes of this process or of the largest of its children."""
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024

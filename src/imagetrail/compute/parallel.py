@@ -1,17 +1,16 @@
-"""Work on all cores, or on a cluster; results in order: where and how many the workers are never changes what comes out."""
+"""Work on all cores or on a cluster: where and how many workers are never changes the results."""
 
 import logging
 import os
 import signal
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import joblib
-from joblib.externals.loky import get_reusable_executor
-from joblib.externals.loky.process_executor import BrokenProcessPool
+from loky import cpu_count, get_reusable_executor
+from loky.process_executor import BrokenProcessPool
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import choose
@@ -25,34 +24,33 @@ AGAIN = "what was finished is kept: run the same command again to go on"
 
 def workers() -> int | None:
     """IMAGETRAIL_WORKERS; None if it is not set: as many as there are cores."""
-    said = os.environ.get("IMAGETRAIL_WORKERS")
-    if not said:
+    number = os.environ.get("IMAGETRAIL_WORKERS")
+    if not number:
         return None
-    if not said.isdigit() or int(said) < 1:
+    if not number.isdigit() or int(number) < 1:
         raise UserError(
-            f"IMAGETRAIL_WORKERS is {said!r}; it must be a number of processes, 1 or more"
+            f"IMAGETRAIL_WORKERS is {number!r}; it must be a number of processes, 1 or more"
         )
-    return int(said)
+    return int(number)
 
 
 def map(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
-    """Yields function(item) in the order of `items`.
+    """Yields function(item) in the order of `items`, each as soon as it and all before are there.
 
-    Every worker is a process with one thread, even if there is only one worker: sums in another order would give
-    other bits. `function` must be importable, its argument and result picklable; it may be called again for an item
-    if its worker dies. IMAGETRAIL_BACKEND says where: on this machine (local), or on a cluster (ray).
+    Every worker is a process with one thread, even if there is only one worker: sums in another
+    order would give other bits. `function` must be importable, its argument and result picklable;
+    it may be called again for an item if its worker dies. IMAGETRAIL_BACKEND says where: on this
+    machine (local), or on a cluster (ray).
     """
-    return choose(BACKENDS, os.environ.get("IMAGETRAIL_BACKEND", "local"), "IMAGETRAIL_BACKEND")(
-        function, items
-    )
+    backend = choose(BACKENDS, os.environ.get("IMAGETRAIL_BACKEND", "local"), "IMAGETRAIL_BACKEND")
+    return backend(function, items)
 
 
 def _local(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
-    """Each result as soon as it and all before it are there."""
     # A worker whose memory has grown much ends, and another takes its place: no news to users.
     warnings.filterwarnings("ignore", message="A worker stopped", category=UserWarning)
     executor = get_reusable_executor(
-        workers() or joblib.cpu_count(),
+        workers() or cpu_count(),
         timeout=None,  # an idle worker stays: others may train on for long
         env=ONE_THREAD,
         initializer=partial(end_with_parent, signal.SIGKILL, parent=os.getpid()),
@@ -64,30 +62,39 @@ def _local(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
             yield result
     except BrokenProcessPool:
         raise UserError(
-            f"a worker was killed, perhaps for want of memory (IMAGETRAIL_WORKERS=1 needs less); {AGAIN}"
+            "a worker was killed, perhaps for want of memory "
+            f"(IMAGETRAIL_WORKERS=1 needs less); {AGAIN}"
         ) from None
     finally:
-        if done < len(
-            todo
-        ):  # nobody waits for the rest any more; else the workers stay for the next call
+        if done < len(todo):  # nobody wants the rest; else the workers stay for the next call
             executor.shutdown(kill_workers=True)
 
 
 def _ray(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
-    """All results at once. What a lost node was doing is done again on another.
+    """What a lost node was doing is done again on another.
 
     All nodes must see this folder under the same path, as the state of a training is a file.
     """
-    call = joblib.delayed(partial(_inside, Path.cwd(), function))
-    yield from _cluster()(call(item) for item in items)
+    ray, limit = _cluster(), workers()
+    call = ray.remote(max_retries=-1)(_inside)
+    results: list[Any] = []
+    unfinished: list[Any] = []
+    for item in items:
+        if len(unfinished) == limit:
+            _, unfinished = ray.wait(unfinished)
+        results.append(call.remote(Path.cwd(), function, item))
+        unfinished.append(results[-1])
+    try:
+        for result in results:
+            yield ray.get(result)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None  # as the worker raised it
 
 
-@cache
-def _cluster() -> joblib.Parallel:
-    """Workers on the cluster that RAY_ADDRESS names, or on a new one on this machine; they last as long as this process."""
+def _cluster() -> Any:
+    """Ray, joined to the cluster that RAY_ADDRESS names, or to a new one on this machine."""
     try:
         import ray
-        from ray.util.joblib import register_ray
     except ImportError:
         raise UserError(
             "IMAGETRAIL_BACKEND=ray needs the extra of that name: pip install 'imagetrail[ray]'"
@@ -104,10 +111,7 @@ def _cluster() -> joblib.Parallel:
             raise UserError(
                 f"RAY_ADDRESS: the cluster cannot be reached: {str(error).splitlines()[0]}"
             ) from None
-    register_ray()
-    lasting = {"max_restarts": -1, "max_task_retries": -1}
-    with joblib.parallel_config(backend="ray", n_jobs=workers() or -1, ray_remote_args=lasting):
-        return joblib.Parallel(batch_size=1).__enter__()
+    return ray
 
 
 def _inside(folder: Path, function: Callable[[A], B], item: A) -> B:

@@ -1,4 +1,4 @@
-"""Children end with their parent: what a kill of the parent leaves behind would go on beside what takes its place."""
+"""Children end with their parent: one that is left over would work beside its replacement."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ import sys
 
 
 def end_with_parent(number: signal.Signals, *, parent: int | None = None) -> None:
-    """On Linux, has the kernel send this process the signal when its parent ends; elsewhere does nothing.
+    """Has Linux send this process the signal when its parent ends; does nothing elsewhere.
 
     parent: its process id, where it may have ended already: then the signal comes at once.
     """

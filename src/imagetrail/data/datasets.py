@@ -11,7 +11,7 @@ from pydantic import Field
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import choose, one_of
-from imagetrail.base.params import Section
+from imagetrail.base.params import Section, load
 from imagetrail.data import folders, sources
 from imagetrail.data.pictures import Pictures, in_memory
 from imagetrail.data.sources import File
@@ -114,7 +114,7 @@ def _files_of(*digests: str) -> tuple[File, ...]:
     return tuple(File(name, digest) for name, digest in zip(MNIST_FILES, digests, strict=True))
 
 
-DATASETS = {
+DATASETS: dict[str, Dataset] = {
     "fashion-mnist": Dataset(
         idx_reader(
             [
@@ -175,11 +175,37 @@ DATASETS = {
 class Data(Section):
     """The `data` section: which pictures, and the one size and colour they are brought to."""
 
-    name: Annotated[str, one_of(DATASETS, "data set")]
-    path: Path  # read by `folder` only: a folder or archive of class sub-folders
-    image_size: int = Field(ge=8, le=224)  # pixels, both sides
-    channels: Literal[1, 3]  # 1 grey, 3 RGB
+    name: Annotated[str, one_of("imagetrail.data.datasets:DATASETS", "data set")] = Field(
+        description="a published data set, or folder: your own pictures"
+    )
+    path: Path = Field(
+        description="used by folder only: a folder or archive with one sub-folder of JPEG or PNG "
+        "files a class"
+    )
+    image_size: int = Field(ge=8, le=224, description="pixels, both sides")
+    channels: Literal[1, 3] = Field(description="1 grey, 3 RGB")
 
     @property
     def shape(self) -> tuple[int, int, int]:
         return self.image_size, self.image_size, self.channels
+
+    def check(self, path: Path) -> None:
+        if self.name == "folder" and not self.path.exists():
+            raise UserError(
+                f"{path}: data.path: {self.path} does not exist; it must be a folder or archive of "
+                "class sub-folders"
+            )
+        unknown: Any = load(Any, "evaluate.unknown", path)
+        check_others([unknown] if unknown else [], self.name, f"{path}: evaluate.unknown")
+        related = load(list[str], "pretrain.related", path)
+        check_others(related, self.name, f"{path}: pretrain.related")
+
+
+def check_others(names: Sequence[str], dataset: str, where: str) -> None:
+    """Raises UserError, beginning with `where`, for one that is not published or is `dataset`."""
+    if len(set(names)) < len(names):
+        raise UserError(f"{where}: a data set is named twice in {', '.join(names)}")
+    for name in names:
+        if name == dataset or not choose(DATASETS, name, f"data set in {where}").files:
+            wanted = f"name a published data set other than {dataset!r}"
+            raise UserError(f"{where}: {name!r} cannot be used; {wanted}")

@@ -1,4 +1,4 @@
-"""What a search has found, from its files alone: which fields mattered, how it went, and what no trial beats."""
+"""What a search has found, from its files: which fields mattered, and what no trial beats."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -8,26 +8,20 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from imagetrail.base.files import read_csv, read_json
-from imagetrail.plots import charts
+from imagetrail.plots import search_charts
 
 Draw = Callable[[Path | BinaryIO], None]
 
 GROUPS = 3  # of numbers, by size
-KEPT = (
-    "number",
-    "state",
-    "epochs",
-    "value",
-)  # columns of trials.csv that say how a trial went, not what it tried
+OUTCOME = ("number", "state", "epochs", "value")  # columns that say how a trial went
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """The rows of trials.csv, numbers as numbers; a trial without a score has the value NaN."""
-    rows = [
-        {name: _number(value) for name, value in row.items()}
-        for row in read_csv(folder / "trials.csv")
-    ]
-    return [row | {"value": float("nan") if row["value"] == "" else row["value"]} for row in rows]
+    """The rows of trials.csv; a trial without a score has the value NaN."""
+    rows = _rows(folder / "trials.csv")
+    for row in rows:
+        row["value"] = float("nan") if row["value"] == "" else row["value"]
+    return rows
 
 
 def pictures(folder: Path) -> dict[str, Draw]:
@@ -36,12 +30,13 @@ def pictures(folder: Path) -> dict[str, Draw]:
     names, scored = fields(rows, folder), [row for row in rows if row["value"] == row["value"]]
     shares = importance(rows, first_scores(folder), names)
     found: dict[str, Draw] = {
-        "trials": partial(charts.trials, rows),
-        "importance": partial(charts.importance, shares),
-        "parallel": partial(charts.parallel, scored, list(shares)),
+        "trials": partial(search_charts.trials, rows),
+        "importance": partial(search_charts.importance, shares),
+        "parallel": partial(search_charts.parallel, scored, list(shares)),
     }
     if front := _front(folder):
-        found["pareto"] = partial(charts.pareto, front, _cost(front))
+        cost = next(name for name in front[0] if name not in OUTCOME)
+        found["pareto"] = partial(search_charts.pareto, front, cost)
     return found
 
 
@@ -51,12 +46,12 @@ def fields(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[str]:
     return [
         name
         for name in rows[0]
-        if name in recipe and name not in KEPT and len({row[name] for row in rows}) > 1
+        if name in recipe and name not in OUTCOME and len({row[name] for row in rows}) > 1
     ]
 
 
 def first_scores(folder: Path) -> dict[int, float]:
-    """Each trial's top-1 on valid after the first rung, where all of them can be compared; by number."""
+    """Each trial's top-1 on valid after the first rung, where all have been; by number."""
     curves = read_csv(folder / "history.csv")
     rung = min(int(row["epochs"]) for row in read_csv(folder / "trials.csv") if int(row["epochs"]))
     return {
@@ -69,8 +64,8 @@ def importance(
 ) -> dict[str, float]:
     """The share of the scores' variance that each field explains by itself, the largest first.
 
-    Epsilon squared of a one-way analysis of variance (Kelley 1935): about 0 for a field without effect, however many
-    values it has. Numbers are taken in groups of equal size.
+    Epsilon squared of a one-way analysis of variance (Kelley 1935): about 0 for a field without
+    effect, however many values it has. Numbers are taken in groups of equal size.
     """
     scored = [row for row in rows if row["number"] in scores]
     values = np.array([scores[row["number"]] for row in scored])
@@ -79,23 +74,17 @@ def importance(
 
 
 def _front(folder: Path) -> list[dict[str, Any]]:
-    """The finished trials that no other beats in both score and cost, cheapest first; none if the search has not said."""
+    """The finished trials that no other beats in both score and cost; none if it is not written.
+
+    Of the costs the first column is the one that they are compared by.
+    """
     file = folder / "pareto.csv"
-    return (
-        [{name: _number(value) for name, value in row.items()} for row in read_csv(file)]
-        if file.exists()
-        else []
-    )
+    return _rows(file) if file.exists() else []
 
 
-def _cost(front: Sequence[Mapping[str, Any]]) -> str:
-    """The column by which a front is in order, the cheapest first."""
-    names = [name for name in front[0] if name not in KEPT]
-    return next(
-        name
-        for name in names
-        if [row[name] for row in front] == sorted({row[name] for row in front})
-    )
+def _rows(file: Path) -> list[dict[str, Any]]:
+    """The rows of a CSV file, numbers as numbers."""
+    return [{name: _number(value) for name, value in row.items()} for row in read_csv(file)]
 
 
 def _number(text: str) -> Any:

@@ -10,7 +10,7 @@ from imagetrail.base.errors import UserError
 
 
 def git(root: Path, *words: str, given: str | None = None) -> str | None:
-    """What git says to these words and to what it is given to read; None where it fails, as outside a repository."""
+    """What git prints, with `given` on its stdin; None if it fails, as outside a repository."""
     done = subprocess.run(
         ["git", "-C", str(root), *words], input=given, capture_output=True, text=True
     )
@@ -23,7 +23,7 @@ def head(root: Path) -> str:
 
 
 def user(root: Path) -> str:
-    """Who works here: git's name and address, else the account's name."""
+    """Git's name and address, else the account's name."""
     known = git(root, "var", "GIT_AUTHOR_IDENT")  # and the time
     return known.rsplit(" ", 2)[0] if known else getpass.getuser()
 
@@ -31,7 +31,7 @@ def user(root: Path) -> str:
 def dvc(
     root: Path, *words: str, environment: dict[str, str] | None = None, shown: bool = False
 ) -> str:
-    """Runs DVC and returns what it prints, or shows it; raises UserError with its word if it fails."""
+    """Runs DVC and returns what it prints, or shows it; raises UserError with DVC's own message."""
     env = os.environ | {"DVC_NO_ANALYTICS": "1"} | (environment or {})
     done = subprocess.run(
         [sys.executable, "-m", "dvc", *words],
@@ -42,10 +42,9 @@ def dvc(
     )
     if done.returncode:
         lines = (done.stderr or "").splitlines()
-        said = (
-            [line for line in lines if line.startswith("ERROR: ")] or lines or ["it says why above"]
-        )
-        raise UserError(f"`dvc {' '.join(words)}` failed: {said[0].removeprefix('ERROR: ')}")
+        errors = [line for line in lines if line.startswith("ERROR: ")]
+        message = (errors or lines or ["the reason is above"])[0].removeprefix("ERROR: ")
+        raise UserError(f"`dvc {' '.join(words)}` failed: {message}")
     return (done.stdout or "").strip()
 
 

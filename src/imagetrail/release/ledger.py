@@ -1,4 +1,4 @@
-"""The champion's history, `champion/ledger.jsonl`: a line a promotion or rollback, only ever appended to.
+"""The champion's history, `champion/ledger.jsonl`: a line a promotion or rollback, append-only.
 
 Its last line says which model is the champion, whatever a disk or a server may hold.
 """
@@ -33,7 +33,7 @@ class Entry(Section):
 
 
 def read(root: Path = Path()) -> list[Entry]:
-    """All lines, oldest first; none without a champion. Raises UserError if they were not all written by imagetrail."""
+    """All lines, oldest first; none without a champion. Raises UserError if the file was edited."""
     entries: list[Entry] = []
     before = ""
     for number, line in enumerate(_lines(root), 1):
@@ -70,7 +70,10 @@ def append(root: Path, **facts: Any) -> Entry:
 
 
 def tracked(root: Path) -> dict[str, Any] | None:
-    """The `outs` entry of champion/model.dvc; None if there is none. Raises UserError if it is not one."""
+    """The one entry in `outs` of champion/model.dvc; None without that file.
+
+    Raises UserError if there are more or fewer.
+    """
     if not (root / CHAMPION_POINTER).exists():
         return None
     entries = load(list[dict[str, Any]], "outs", root / CHAMPION_POINTER)
@@ -80,17 +83,13 @@ def tracked(root: Path) -> dict[str, Any] | None:
 
 
 def _lines(root: Path) -> list[bytes]:
-    return (
-        (root / LEDGER).read_bytes().removesuffix(b"\n").split(b"\n")
-        if (root / LEDGER).exists()
-        else []
-    )
+    file = root / LEDGER
+    return file.read_bytes().removesuffix(b"\n").split(b"\n") if file.exists() else []
 
 
 def _seal(entry: Entry, before: str) -> str:
-    return hashlib.sha256(
-        (before + json.dumps(entry.model_dump(exclude={"seal"}))).encode()
-    ).hexdigest()
+    facts = json.dumps(entry.model_dump(exclude={"seal"}))
+    return hashlib.sha256((before + facts).encode()).hexdigest()
 
 
 def _edited(what: str) -> UserError:

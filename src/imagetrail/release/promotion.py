@@ -1,6 +1,7 @@
-"""The champion changes: its folder, then DVC, then the ledger. Killed anywhere, the same command completes it.
+"""The champion changes: its folder, then DVC, then the ledger.
 
-Until the ledger has its line, the champion is the one of the line before. MLflow follows the ledger (`publishing`).
+Killed anywhere, the same command completes it. Until the ledger has its line, the
+champion is the one of the line before. MLflow follows the ledger (`tracking.publish`).
 """
 
 import fcntl
@@ -40,8 +41,9 @@ class Challenger:
 def promote(root: Path = Path(), *, reason: str | None = None) -> Entry | None:
     """Makes the challenger the champion; None if it is that already.
 
-    reason: why it shall be so whatever the gate says. Raises UserError without one unless the gate says PROMOTE for
-    exactly these two models, and if any file differs from dvc.lock or the ledger.
+    reason: why it shall be so whatever the gate's decision is. Raises UserError without one unless
+    the gate decided PROMOTE for exactly these two models, and if any file differs from dvc.lock or
+    the ledger.
     """
     if reason is not None and not reason.strip():
         raise UserError("--force needs a reason: the ledger keeps it")
@@ -56,9 +58,8 @@ def promote(root: Path = Path(), *, reason: str | None = None) -> Entry | None:
             _refuse_without_decision(root, decision, challenger, last)
         if not begun:
             _fill(root, challenger)
-        (root / CHAMPION_POINTER).unlink(
-            missing_ok=True
-        )  # a broken-off `dvc add` may have left half of it
+        # A broken-off `dvc add` may have left half of it.
+        (root / CHAMPION_POINTER).unlink(missing_ok=True)
         git_dvc.dvc(root, "add", "--quiet", str(CHAMPION_FOLDER))
         facts = {
             "model": challenger.model,
@@ -71,10 +72,10 @@ def promote(root: Path = Path(), *, reason: str | None = None) -> Entry | None:
 
 
 def rollback(root: Path = Path(), number: int | None = None) -> tuple[Entry, bool]:
-    """Makes the champion of that line of the ledger (default: the one before the present) the champion again.
+    """Makes the champion of a line of the ledger (default: the previous one) the champion again.
 
-    Returns the ledger's last line, and whether it is new. Raises UserError, with nothing changed, if there is no such
-    line or DVC's cache does not have that champion whole.
+    Returns the ledger's last line, and whether it is new. Raises UserError, with nothing changed,
+    if there is no such line or DVC's cache does not have that champion whole.
     """
     with _alone(root):
         history = ledger.read(root)
@@ -83,7 +84,8 @@ def rollback(root: Path = Path(), number: int | None = None) -> tuple[Entry, boo
         if not _whole(cache, target.champion["md5"]):
             fetch = "dvc fetch" if target == history[-1] else "dvc fetch --all-commits"
             raise UserError(
-                f"DVC's cache does not have line {target.number}'s champion whole; run `{fetch}`, then this again"
+                f"DVC's cache does not have line {target.number}'s champion whole; "
+                f"run `{fetch}`, then this again"
             )
         with replacing(root / CHAMPION_POINTER) as temporary:
             temporary.write_text(yaml.safe_dump({"outs": [target.champion]}, sort_keys=False))
@@ -108,7 +110,7 @@ def _alone(root: Path) -> Iterator[None]:
 
 
 def _challenger(root: Path) -> Challenger:
-    """The model that `export` chose; raises UserError unless all that goes with it is what dvc.lock says."""
+    """What `export` chose; raises UserError if a file that goes with it differs from dvc.lock."""
     outs = verification.locked(root, EXPORT, GATE, paths.ARTIFACTS / "evaluate")
     if not any(out.owner == "gate" for out in outs):
         raise UserError("there is no model to promote; run `dvc repro` first")
@@ -126,10 +128,10 @@ def _begun(root: Path, last: Entry | None, challenger: Challenger) -> bool:
     held = hashing.sha256(model) if model.exists() else None
     if held == challenger.model and not (last and last.model == held):
         return True
-    as_told = not (root / CHAMPION_FOLDER).exists() or (
+    as_recorded = not (root / CHAMPION_FOLDER).exists() or (
         last and hashing.md5(root / CHAMPION_FOLDER) == last.champion["md5"]
     )
-    if as_told and ledger.tracked(root) == (last.champion if last else None):
+    if as_recorded and ledger.tracked(root) == (last.champion if last else None):
         return False
     heal = (
         f"`imagetrail rollback {last.number}` brings the ledger's champion back"
@@ -146,7 +148,8 @@ def _refuse_without_decision(
     if decision["decision"] != "PROMOTE":
         raise UserError(
             f"the gate says {decision['decision']}: {decision['reason']}; "
-            "`imagetrail promote --force REASON` does it all the same, and the ledger keeps the reason"
+            "`imagetrail promote --force REASON` does it all the same, "
+            "and the ledger keeps the reason"
         )
     of = {"challenger": challenger.model, "champion": last.model if last else None}
     for name, model in of.items():
@@ -158,17 +161,14 @@ def _refuse_without_decision(
 
 def _fill(root: Path, challenger: Challenger) -> None:
     """champion/model/ with the challenger and all that is known of it, whole or not at all."""
-    origin: dict[str, Any] = {
-        "model": challenger.model,
-        "data": challenger.data,
-        "commit": git_dvc.head(root),
-    }
+    origin: dict[str, Any] = {"model": challenger.model, "data": challenger.data}
+    origin |= {"commit": git_dvc.head(root), "dataset": pipeline.dataset(root)}
     with replacing(root / CHAMPION_FOLDER) as folder:
         folder.mkdir(parents=True)
         shutil.copyfile(challenger.file, folder / CHAMPION_MODEL.name)
         for file in COPIES:
             shutil.copyfile(root / file, folder / file.name)
-        write_json(folder / "origin.json", origin | {"dataset": pipeline.dataset(root)})
+        write_json(folder / "origin.json", origin)
 
 
 def _target(history: list[Entry], number: int | None) -> Entry:
@@ -179,12 +179,9 @@ def _target(history: list[Entry], number: int | None) -> Entry:
             raise UserError(f"the ledger has no line {number}; it has {len(history)}")
         return history[number - 1]
     promotions = [entry for entry in history if entry.action == "promote"]
-    present = max(
-        (entry.number for entry in promotions if entry.model == history[-1].model), default=0
-    )
-    before = [
-        entry for entry in promotions if entry.number < present and entry.model != history[-1].model
-    ]
+    model = history[-1].model
+    present = max((entry.number for entry in promotions if entry.model == model), default=0)
+    before = [entry for entry in promotions if entry.number < present and entry.model != model]
     if not before:
         raise UserError("there is no champion before the present one")
     return before[-1]

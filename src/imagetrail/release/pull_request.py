@@ -12,11 +12,8 @@ from imagetrail.base.files import read_json, replacing
 from imagetrail.base.paths import ARTIFACTS, CHAMPION, CHAMPION_FOLDER
 from imagetrail.release import git_dvc, promotion
 
-BRANCH, PICTURES, REJECTED = (
-    "retrain",
-    "retrain-pictures",
-    "retrain-rejected",
-)  # all are written anew each time
+# All are written anew each time.
+BRANCH, PICTURES, REJECTED = "retrain", "retrain-pictures", "retrain-rejected"
 BODY = Path(".imagetrail/proposal.md")
 LIMIT = 60_000  # characters; GitHub takes 65,536
 RESULTS = ("dvc.lock", str(ARTIFACTS), str(CHAMPION))
@@ -24,10 +21,10 @@ FIGURES = ("top1", "macro_f1", "log_loss", "ece_calibrated")
 
 
 def recall(root: Path = Path()) -> str:
-    """Takes the results of the last run that no merge has brought here, so that DVC runs only what has changed since.
+    """Checks out the results of the last unmerged run, so that DVC runs only what changed since.
 
-    Not where there have been other results since that run began. DVC's own run-cache does not do: it pushes nothing of
-    metrics, without which `dvc repro` runs a stage again.
+    Not where there have been other results since that run began. DVC's own run-cache does not do:
+    it pushes nothing of metrics, without which `dvc repro` runs a stage again.
     """
     remote = [f"refs/remotes/origin/{name}" for name in (BRANCH, REJECTED)]
     newest_first = git_dvc.git(
@@ -43,21 +40,21 @@ def recall(root: Path = Path()) -> str:
 
 
 def propose(root: Path = Path()) -> str:
-    """Commits results that are new to the branch `retrain` and, on PROMOTE, the new champion; returns what it did.
+    """Commits new results to the branch `retrain`, on PROMOTE with the champion; returns a summary.
 
-    REJECT, and results that the last commit has, change nothing: what was rejected goes to the branch
-    `retrain-rejected`, for `recall`. What a reviewer reads is in .imagetrail/proposal.md.
+    REJECT, and results that the last commit has, change nothing: what was rejected goes to the
+    branch `retrain-rejected`, for `recall`. What a reviewer reads is in .imagetrail/proposal.md.
     Raises UserError if anything but results has changed since the last commit.
     """
     _refuse_other_changes(root)
     locked, before = pipeline.lock(root), _committed(root)
     decision = read_json(root / ARTIFACTS / "gate" / "decision.json")
     if pipeline.version(locked) == pipeline.version(before):
-        return _tell(root, "nothing to do: the results are those of the last commit", "")
+        return _finish(root, "nothing to do: the results are those of the last commit", "")
     if decision["decision"] == "REJECT":
         _keep(root, f"Rejected: {decision['reason']}")
         report = _report(root, pictures="")
-        return _tell(root, f"REJECT: {decision['reason']}; nothing is changed", report)
+        return _finish(root, f"REJECT: {decision['reason']}; nothing is changed", report)
     report = _report(root, pictures=_pictures(root))
     git_dvc.git(root, "checkout", "--quiet", "-B", BRANCH)
     top1 = _interval(_metrics(root, ARTIFACTS / "evaluate"), "top1")
@@ -67,7 +64,7 @@ def propose(root: Path = Path()) -> str:
         git_dvc.dvc(root, "repro", "--quiet")  # the gate has read another champion
         _commit(root, f"Champion: {entry.model[:12]}, number {entry.number} of the ledger")
         done += ", with the new champion"
-    return _tell(root, done, report)
+    return _finish(root, done, report)
 
 
 def _refuse_other_changes(root: Path) -> None:
@@ -132,25 +129,26 @@ def _metrics(root: Path, folder: Path) -> dict[str, float]:
 def _interval(found: dict[str, float], name: str) -> str:
     if name not in found:
         return "–"
-    ends = (
-        f" ({found[f'{name}_low']:.4f} – {found[f'{name}_high']:.4f})"
-        if f"{name}_low" in found
-        else ""
-    )
-    return f"{found[name]:.4f}{ends}"
+    if f"{name}_low" not in found:
+        return f"{found[name]:.4f}"
+    return f"{found[name]:.4f} ({found[f'{name}_low']:.4f} – {found[f'{name}_high']:.4f})"
 
 
 def _cost(root: Path) -> str:
     clocks = [read_json(file) for file in sorted((root / ARTIFACTS).glob("*/timing.json"))]
     seconds = sum(clock.get("seconds", 0) for clock in clocks)
     memory = max((clock.get("peak_rss_bytes", 0) for clock in clocks), default=0)
-    return f"Cost: {seconds:.0f} s for all stages, of which some may have run earlier; at most {memory / 1e9:.1f} GB of memory."
+    return (
+        f"Cost: {seconds:.0f} s for all stages, of which some may have run earlier; "
+        f"at most {memory / 1e9:.1f} GB of memory."
+    )
 
 
 def _pictures(root: Path) -> str:
-    """Links to the pictures in a commit of their own, where PICTURES_URL says how `{commit}` and `{file}` make an address.
+    """Links to the pictures, in a commit of their own; none unless PICTURES_URL is set.
 
-    Their branch has one commit, which the next one replaces: a repository does not grow by them.
+    It is an address with `{commit}` and `{file}` in it. The branch has one commit, which the next
+    one replaces: a repository does not grow by them.
     """
     files = [
         file
@@ -173,12 +171,11 @@ def _pictures(root: Path) -> str:
     return "\n".join(links) + "\n"
 
 
-def _tell(root: Path, done: str, report: str) -> str:
-    text = f"{done[0].upper()}{done[1:]}.\n\n{report}"
+def _finish(root: Path, summary: str, report: str) -> str:
+    """Writes what a reviewer reads, and returns the summary."""
+    text = f"{summary[0].upper()}{summary[1:]}.\n\n{report}"
+    if len(text) > LIMIT:
+        text = f"{text[:LIMIT]}\n\n… cut off: the rest is in artifacts/report.\n"
     with replacing(root / BODY) as temporary:
-        temporary.write_text(
-            text
-            if len(text) <= LIMIT
-            else f"{text[:LIMIT]}\n\n… cut off: the rest is in artifacts/report.\n"
-        )
-    return done
+        temporary.write_text(text)
+    return summary

@@ -1,4 +1,4 @@
-"""The pipeline of the last commit once more, in a second clone: do the same inputs give the same bytes?"""
+"""The last commit's pipeline run in a second clone: do the same inputs give the same bytes?"""
 
 import os
 import shutil
@@ -19,9 +19,9 @@ from imagetrail.release import git_dvc, verification
 def reproduce(root: Path = Path(), *, tolerance: float | None = None) -> tuple[int, list[str]]:
     """How many outs were compared with dvc.lock, and a line for each that differs.
 
-    Only fetched and hand-added data is copied; all else is made anew, with no cache. tolerance: compare the numbers in
-    JSON and CSV files, which may differ by so much, instead of bytes: for another kind of machine.
-    Raises UserError without a commit, or if the pipeline fails.
+    Only fetched and hand-added data is copied; all else is made anew, with no cache. tolerance: the
+    numbers in JSON and CSV files are compared instead of bytes, and may differ by so much: for
+    another kind of machine. Raises UserError without a commit, or if the pipeline fails.
     """
     with TemporaryDirectory(prefix="imagetrail-") as folder:
         clone = Path(folder) / "clone"
@@ -32,26 +32,18 @@ def reproduce(root: Path = Path(), *, tolerance: float | None = None) -> tuple[i
             raise UserError(
                 "the last commit has no dvc.lock with results; run `dvc repro` and commit it"
             )
-        committed = {path: clone / path for path in before if (clone / path).is_file()}
-        figures = (
-            {path: list(_numbers(file)) for path, file in committed.items()}
-            if tolerance is not None
-            else {}
-        )
+        figures = {} if tolerance is None else {path: _numbers(clone / path) for path in before}
         _run(root, clone)
-        after = _results(clone)
         if tolerance is None:
-            return len(before), [
-                f"{path} has other bytes" for path in before if after.get(path) != before[path]
-            ]
-        pairs = {
-            path: (numbers, list(_numbers(clone / path)))
-            for path, numbers in figures.items()
-            if numbers
-        }
-        return len(pairs), [
-            line for path, (old, new) in pairs.items() if (line := _far(path, old, new, tolerance))
+            after = _results(clone)
+            other = [path for path in before if after.get(path) != before[path]]
+            return len(before), [f"{path} has other bytes" for path in other]
+        lines = [
+            _difference(path, old, _numbers(clone / path), tolerance)
+            for path, old in figures.items()
+            if old
         ]
+        return len(lines), [line for line in lines if line]
 
 
 def _results(root: Path) -> dict[str, str]:
@@ -91,12 +83,13 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _numbers(file: Path) -> Iterator[float]:
-    """Every number in a JSON, YAML or CSV file, in its order; none for other files or one that is not there."""
-    if file.suffix in (".json", ".yaml") and file.exists():
-        yield from _leaves(yaml.safe_load(file.read_text()))
-    elif file.suffix == ".csv" and file.exists():
-        yield from _leaves(read_csv(file))
+def _numbers(file: Path) -> list[float]:
+    """The numbers in a JSON, YAML or CSV file, in its order; none in others or a missing one."""
+    if file.suffix in (".json", ".yaml") and file.is_file():
+        return list(_leaves(yaml.safe_load(file.read_text())))
+    if file.suffix == ".csv" and file.is_file():
+        return list(_leaves(read_csv(file)))
+    return []
 
 
 def _leaves(value: Any) -> Iterator[float]:
@@ -110,7 +103,7 @@ def _leaves(value: Any) -> Iterator[float]:
         return
 
 
-def _far(path: str, old: list[float], new: list[float], tolerance: float) -> str:
+def _difference(path: str, old: list[float], new: list[float], tolerance: float) -> str:
     if len(old) != len(new):
         return f"{path} has {len(new)} numbers, not {len(old)}"
     most = max(abs(a - b) for a, b in zip(old, new, strict=True))

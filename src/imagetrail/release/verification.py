@@ -11,14 +11,17 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from imagetrail.base import hashing, paths, pipeline
 from imagetrail.base.errors import UserError
 from imagetrail.base.params import check, read_yaml
 from imagetrail.base.paths import CHAMPION_MODEL, CHAMPION_POINTER
-from imagetrail.release import git_dvc, ledger, run_cache
+from imagetrail.release import git_dvc, ledger
 
 OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
@@ -58,7 +61,10 @@ class _Entries(BaseModel):
 
 
 def verify(root: Path, cache: Path) -> list[Finding]:
-    """What is wrong in the repository and in DVC's cache; re-hashes everything. Raises UserError if it cannot be read."""
+    """What is wrong in the repository and in DVC's cache; re-hashes everything.
+
+    Raises UserError if dvc.lock or a .dvc file cannot be read.
+    """
     outs = [*locked(root), *tracked(root)]
     missing = [
         Finding(
@@ -83,7 +89,7 @@ def refuse_differences(root: Path, outs: Iterable[Out]) -> None:
 
 
 def locked(root: Path, *folders: Path, stage: str | None = None) -> list[Out]:
-    """The outs in dvc.lock of the stages in dvc.yaml, or of one stage; with `folders`: those inside them."""
+    """The outs in dvc.lock of dvc.yaml's stages, or of one; with `folders`: those inside them."""
     entries = check(dict[str, _Entries], pipeline.lock(root), "dvc.lock: stages")
     outs = [
         Out(name, out.path, out.md5, out.path not in described.uncached)
@@ -112,48 +118,41 @@ def _difference(root: Path, out: Out, cache: Path | None = None) -> Finding | No
     """How an out on disk differs from its hash; with a cache, it names the files of a folder."""
     path = root / out.path
     if not path.exists():
-        here = cache is None or git_dvc.cached(cache, out.md5).exists()
-        heal = f"`dvc checkout {out.path}`" + (
-            "" if here and cache else f" or `dvc pull {out.path}`"
-        )
+        heal = f"`dvc checkout {out.path}`"
+        if cache is None or not git_dvc.cached(cache, out.md5).exists():
+            heal += f" or `dvc pull {out.path}`"
         return Finding(out.path, f"is missing, which {out.source} names", f"run {heal}")
     files = hashing.contents(path) if path.is_dir() else {}
     if (hashing.listing_md5(files) if path.is_dir() else hashing.md5(path)) == out.md5:
         return None
     known = listing(cache, out.md5) if cache else {}
-    which = (
-        sorted(name for name in files.keys() | known.keys() if files.get(name) != known.get(name))
-        if known
-        else []
-    )
-    names = f": {', '.join(which[:3])}{' …' if which[3:] else ''}" if which else ""
+    names = files.keys() | known.keys() if known else set()
+    which = sorted(name for name in names if files.get(name) != known.get(name))
+    shown = f": {', '.join(which[:3])}{' …' if which[3:] else ''}" if which else ""
     heal = (
         f"`rm -r {out.path}; dvc checkout {out.path}`"
         if out.cached
         else f"`git checkout -- {out.path}` or `dvc repro`"
     )
-    return Finding(out.path, f"is not what {out.source} says{names}", f"run {heal}")
+    return Finding(out.path, f"is not what {out.source} says{shown}", f"run {heal}")
 
 
 def _objects(root: Path, cache: Path, wrong: dict[Out, Finding | None]) -> Iterator[Finding]:
     """Files of the cache whose content is not their name, and those that are not there."""
     users = {md5: out for out in wrong if out.cached for md5 in _needs(cache, out)}
     files = sorted((cache / "files" / "md5").glob("??/*"))
-    here = {file: name for file in files if OBJECT.fullmatch(name := file.parent.name + file.name)}
-    for file, found in hashing.hashed(here):
-        name = here[file]
+    named = {file: name for file in files if OBJECT.fullmatch(name := file.parent.name + file.name)}
+    for file, found in hashing.hashed(named):
+        name = named[file]
         if found != name.removesuffix(".dir"):
             user = users.get(name)
-            heal = f"`rm -f {_inside(root, file)}`" + (
-                f", then {_refill(user, wrong[user])}" if user else "; no out needs it"
-            )
-            yield Finding(
-                _inside(root, file),
-                "in DVC's cache holds something else than its name says",
-                f"run {heal}",
-            )
+            path = _inside(root, file)
+            then = f", then {_refill(user, wrong[user])}" if user else "; no out needs it"
+            fault = "in DVC's cache holds something else than its name says"
+            yield Finding(path, fault, f"run `rm -f {path}`{then}")
+    held = set(named.values())
     for md5, user in users.items():
-        if (root / user.path).exists() and md5 not in here.values():
+        if (root / user.path).exists() and md5 not in held:
             fault = f"is not in DVC's cache, or a part of it ({md5})"
             yield Finding(user.path, fault, f"run {_refill(user, wrong[user])}")
 
@@ -163,7 +162,7 @@ def _needs(cache: Path, out: Out) -> list[str]:
 
 
 def listing(cache: Path, md5: str) -> dict[str, str]:
-    """The MD5 of each file of a folder, by its path inside; empty for a file, or where the cache cannot say."""
+    """The MD5 of each file of a folder, by its path inside; empty if the cache does not know it."""
     file = git_dvc.cached(cache, md5)
     if not md5.endswith(".dir") or not file.exists():
         return {}
@@ -186,17 +185,31 @@ def _refill(user: Out, damaged: Finding | None) -> str:
 
 
 def _runs(root: Path, cache: Path) -> Iterator[Finding]:
-    """Entries of DVC's run-cache that are not as DVC wrote them."""
-    sizes = run_cache.sizes(pipeline.lock(root).values())
+    """Entries of DVC's run-cache that are not the run they are named after: DVC believes them."""
     for file in sorted((cache / "runs").glob("??/*/*")):
-        if len(file.name) == 64 and not run_cache.is_whole(
-            file, sizes
-        ):  # one that is being written has another name
-            yield Finding(
-                _inside(root, file),
-                "is no run that DVC has noted",
-                f"run `rm -f {_inside(root, file)}`",
-            )
+        being_written = len(file.name) != 64
+        if not being_written and _run_hash(file) != file.name:
+            heal = f"run `rm -r {_inside(root, file.parent)}`"  # DVC fails on an empty folder there
+            yield Finding(_inside(root, file), "is no run that DVC has noted", heal)
+
+
+def _run_hash(file: Path) -> str:
+    """The name that DVC gives to an entry: a hash of all but sizes; empty where it is not YAML."""
+    try:  # PyYAML takes the 1e-05 that DVC writes for text: it is a number since YAML 1.2
+        entry = YAML(typ="safe").load(file)
+        text = json.dumps(_without_sizes(entry), sort_keys=True)
+    except (YAMLError, ValueError, TypeError):
+        return ""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _without_sizes(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_sizes(item) for item in value]
+    if isinstance(value, dict):
+        kept = value.keys() - {"size", "nfiles"}
+        return {key: _without_sizes(value[key]) for key in kept}
+    return value
 
 
 def _champion(root: Path) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Pictures without labels on their way into a model: files, folders or stdin, decoded on all cores in bounded memory."""
+"""Pictures on their way into a model: files, folders or stdin, decoded in bounded memory."""
 
 import io
 import sys
@@ -12,15 +12,8 @@ from imagetrail.base.errors import UserError
 from imagetrail.base.samples import Images
 from imagetrail.data.pictures import FORMATS, Unreadable, decode, fit, on_all_cores
 
-NAMED = FORMATS | {
-    ".avif",
-    ".bmp",
-    ".gif",
-    ".heic",
-    ".tif",
-    ".tiff",
-    ".webp",
-}  # the latter are refused, but by name
+REFUSED = {".avif", ".bmp", ".gif", ".heic", ".tif", ".tiff", ".webp"}  # each by a line of its own
+NAMED = FORMATS | REFUSED
 STDIN = "-"  # one picture
 MAX_STDIN = 1 << 29  # bytes
 
@@ -35,9 +28,9 @@ class Batch:
 
 
 def find(names: Iterable[str]) -> list[str]:
-    """The files meant: a folder stands for all that are pictures by name in it and below, hidden ones left out.
+    """The files meant: a folder stands for all in it and below that are pictures by name.
 
-    Raises UserError for a folder without any.
+    Hidden ones are left out. Raises UserError for a folder without any.
     """
     return [
         file
@@ -55,7 +48,8 @@ def _below(folder: Path) -> list[str]:
     found = [path for path in named if path.is_file()]
     if not found:
         raise UserError(
-            f"{folder}: no picture in this folder; JPEG and PNG files are looked for, in sub-folders too"
+            f"{folder}: no picture in this folder; "
+            "JPEG and PNG files are looked for, in sub-folders too"
         )
     return sorted(map(str, found))
 
@@ -63,7 +57,7 @@ def _below(folder: Path) -> list[str]:
 def batches(
     files: Sequence[str], shape: tuple[int, int, int], *, size: int = 256
 ) -> Iterator[Batch]:
-    """All the files, `size` at a time; pictures become H×W×C as `shape` says, by the rule that holds for training."""
+    """All the files, `size` at a time; pictures become H×W×C of `shape` as for training."""
 
     def read(name: str) -> Images | Unreadable:
         try:

@@ -1,4 +1,4 @@
-"""Where a model looks, asked of the model alone: blur a patch and see how far its answer falls. No gradients, no torch."""
+"""Where a model looks: blur a patch and see how far its answer falls. No gradients, no torch."""
 
 from collections.abc import Callable
 
@@ -15,9 +15,10 @@ TINT = np.array([255, 90, 0])
 def sensitivity(
     predict: Callable[[Images], NDArray[np.float64]], image: NDArray[np.uint8], target: int
 ) -> NDArray[np.float64]:
-    """H×W, 0 … 1: how far the probability of class `target` falls, on average, when a patch over the pixel is blurred.
+    """H×W, 0 … 1: how far the probability of class `target` falls when a patch there is blurred.
 
-    Blurring takes away what is there without adding an edge of its own (arXiv:1704.03296; patches: arXiv:1311.2901).
+    The mean over all patches that cover the pixel. Blurring takes away what is there without adding
+    an edge of its own (arXiv:1704.03296; patches: arXiv:1311.2901).
     """
     height, width = image.shape[:2]
     patch = max(2, min(height, width) // 5)
@@ -28,10 +29,11 @@ def sensitivity(
         for top in range(1 - patch, height, step)
         for left in range(1 - patch, width, step)
     ]
+    # They reach over the border, so that every pixel is in equally many.
     areas = [
         (slice(max(0, top), top + patch), slice(max(0, left), left + patch))
         for top, left in corners
-    ]  # they reach over the border, so that every pixel is in equally many
+    ]
     changed = np.repeat(image[None], len(areas) + 1, 0)
     for copy, area in zip(changed, areas, strict=False):
         copy[area] = blurred[area]
@@ -55,7 +57,6 @@ def picture(image: NDArray[np.uint8], heat: NDArray[np.float64]) -> Image.Image:
     colour = np.broadcast_to(image, (*image.shape[:2], 3))
     grey = np.broadcast_to(image.mean(2, keepdims=True), colour.shape)
     marked = grey + heat[..., None] * 0.8 * (TINT - grey)
-    both = np.concatenate([colour, np.full((image.shape[0], 1, 3), 255), marked.round()], 1).astype(
-        np.uint8
-    )
+    line = np.full((image.shape[0], 1, 3), 255)
+    both = np.concatenate([colour, line, marked.round()], 1).astype(np.uint8)
     return Image.fromarray(both.repeat(scale, 0).repeat(scale, 1))

@@ -1,4 +1,4 @@
-"""An exported model in use: onnxruntime alone, no torch. The one place where an ONNX file is opened, and looked at first."""
+"""An exported model in use, by onnxruntime alone: the one place where ONNX files are opened."""
 
 import hashlib
 import json
@@ -26,14 +26,12 @@ MAX_NODES = 10_000
 MAX_SIDE = 4096  # pixels
 MAX_VALUES = 1 << 26  # of any array in one picture's way through the network
 REFUSED = (
-    *(
-        runtime.Fail,
-        runtime.InvalidArgument,
-        runtime.InvalidGraph,
-        runtime.NotImplemented,
-        runtime.RuntimeException,
-    ),
-    ValueError,  # its own words about text that is none
+    runtime.Fail,
+    runtime.InvalidArgument,
+    runtime.InvalidGraph,
+    runtime.NotImplemented,
+    runtime.RuntimeException,
+    ValueError,  # for text that is not UTF-8
 )
 
 
@@ -71,7 +69,8 @@ class Model:
     ) -> list[NDArray[np.float32]]:
         if images.shape[1:] != self.shape or images.dtype != np.uint8:
             raise UserError(
-                f"the model takes pictures {_by(self.shape)} of uint8, not {_by(images.shape[1:])} of {images.dtype}"
+                f"the model takes pictures {_by(self.shape)} of uint8, "
+                f"not {_by(images.shape[1:])} of {images.dtype}"
             )
 
         def batch(start: int) -> list[NDArray[np.float32]]:
@@ -79,9 +78,8 @@ class Model:
             answers: list[NDArray[np.float32]] = self.session.run(outputs, {INPUT: few})
             return answers
 
-        starts = range(
-            0, max(1, len(images)), batch_size
-        )  # without pictures: arrays of the right shape, empty
+        # Without pictures there is one batch still: its answers are empty and of the right shape.
+        starts = range(0, max(1, len(images)), batch_size)
         try:
             if len(starts) == 1 or self.threads == 1:
                 parts = [batch(start) for start in starts]
@@ -101,43 +99,45 @@ class Model:
 def load(path: Path, *, threads: int = 0, threads_a_batch: int = 1) -> Model:
     """Opens a file that `imagetrail export` wrote, on the CPU.
 
-    threads: batches that are answered at a time; 0: one a core. threads_a_batch: how many work on the same one.
+    threads: batches that are answered at a time; 0: one a core. threads_a_batch: how many work on
+    the same one.
 
-    Raises UserError, before anything in it runs, for a file that is missing, damaged, not ours, names other files, or
-    asks for more memory than a picture's way through a network can need.
+    Raises UserError, before anything in it runs, for a file that is missing, damaged, not ours,
+    names other files, or asks for more memory than a picture's way through a network can need.
     """
     content = _read(path)
-    try:
-        proto = onnx.load_model_from_string(content)
-        metadata = {entry.key: entry.value for entry in proto.metadata_props}
-        fault = next(_faults(proto, metadata), None)
-    except (
-        DecodeError,
-        ValueError,
-    ):  # a ValueError: text that is no text, or a type of value that there is not
-        raise UserError(f"{path} is not an ONNX file, or a damaged one") from None
-    if fault:
-        raise UserError(f"{path} is refused: {fault}")
+    proto, metadata = _checked(path, content)
+    _, height, width, channels = _described(proto.graph.input[0])[2]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads_a_batch
-    options.log_severity_level = 4  # what goes wrong is told by the exception
+    options.log_severity_level = 4  # the exception has what goes wrong
     try:
         session = onnxruntime.InferenceSession(
             content, options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
     except REFUSED as error:
         raise damaged(path, f"onnxruntime cannot open it: {error}") from None
-    _, height, width, channels = _described(proto.graph.input[0])[2]
-    classes = tuple(json.loads(metadata["classes"]))
-    sha256 = hashlib.sha256(content).hexdigest()
     return Model(
         session,
-        classes,
+        tuple(json.loads(metadata["classes"])),
         (height, width, channels),
         metadata,
-        sha256,
+        hashlib.sha256(content).hexdigest(),
         threads or os.cpu_count() or 1,
     )
+
+
+def _checked(path: Path, content: bytes) -> tuple[onnx.ModelProto, dict[str, str]]:
+    """The model and its metadata; raises UserError if it is not one of ours."""
+    try:
+        proto = onnx.load_model_from_string(content)
+        metadata = {entry.key: entry.value for entry in proto.metadata_props}
+        fault = next(_faults(proto, metadata), None)
+    except (DecodeError, ValueError):  # ValueError: text that is not UTF-8, an unknown element type
+        raise UserError(f"{path} is not an ONNX file, or a damaged one") from None
+    if fault:
+        raise UserError(f"{path} is refused: {fault}")
+    return proto, metadata
 
 
 def _read(path: Path) -> bytes:
@@ -162,21 +162,16 @@ def _faults(proto: onnx.ModelProto, metadata: dict[str, str]) -> Iterator[str]:
     if len(nodes) > MAX_NODES:
         yield f"it has {len(nodes):,} operations, more than {MAX_NODES:,}"
     attributes = [attribute for node in nodes for attribute in node.attribute]
-    if proto.functions or any(
-        attribute.HasField("g") or attribute.graphs for attribute in attributes
-    ):
+    if proto.functions or any(one.HasField("g") or one.graphs for one in attributes):
         yield "it has functions or graphs within its graph, which no export writes"
-    if any(
-        attribute.HasField("sparse_tensor") or attribute.sparse_tensors for attribute in attributes
-    ):
+    if any(one.HasField("sparse_tensor") or one.sparse_tensors for one in attributes):
         yield "it has sparse values, which no export writes"
-    tensors = [
-        *proto.graph.initializer,
-        *(tensor for one in attributes for tensor in (one.t, *one.tensors)),
-    ]
+    tensors = list(proto.graph.initializer)
+    for one in attributes:
+        tensors += [one.t, *one.tensors]
+    outside = onnx.TensorProto.EXTERNAL
     if proto.graph.sparse_initializer or any(
-        tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL
-        for tensor in tensors
+        tensor.external_data or tensor.data_location == outside for tensor in tensors
     ):
         yield "its weights are not all inside it, and other files are not opened"
     yield from _interface_faults(proto, metadata)
@@ -185,16 +180,11 @@ def _faults(proto: onnx.ModelProto, metadata: dict[str, str]) -> Iterator[str]:
 
 def _interface_faults(proto: onnx.ModelProto, metadata: dict[str, str]) -> Iterator[str]:
     uint8, float32 = onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT
-    inputs, outputs = (
-        [_described(value) for value in values]
-        for values in (proto.graph.input, proto.graph.output)
-    )
+    inputs = [_described(value) for value in proto.graph.input]
+    outputs = [_described(value) for value in proto.graph.output]
     if [(name, kind, len(dims)) for name, kind, dims in inputs] != [(INPUT, uint8, 4)]:
         yield f"it must have one input, {INPUT}, N×H×W×C of uint8"
-    elif not all(
-        0 < side <= limit
-        for side, limit in zip(inputs[0][2][1:], (MAX_SIDE, MAX_SIDE, 4), strict=True)
-    ):
+    elif not _within(inputs[0][2][1:], (MAX_SIDE, MAX_SIDE, 4)):
         yield f"its pictures must have a fixed size, of at most {MAX_SIDE}×{MAX_SIDE} pixels"
     if [(name, kind, len(dims)) for name, kind, dims in outputs] != [
         (name, float32, 2) for name in OUTPUTS
@@ -210,6 +200,10 @@ def _interface_faults(proto: onnx.ModelProto, metadata: dict[str, str]) -> Itera
         yield f"its metadata names {len(classes)} classes, and it answers for {outputs[0][2][1]}"
 
 
+def _within(sizes: Sequence[int], limits: Sequence[int]) -> bool:
+    return all(0 < size <= limit for size, limit in zip(sizes, limits, strict=True))
+
+
 def _described(value: onnx.ValueInfoProto) -> tuple[str, int, list[int]]:
     """Name, type of element, and length in each dimension, 0 where it is open."""
     tensor = value.type.tensor_type
@@ -217,10 +211,10 @@ def _described(value: onnx.ValueInfoProto) -> tuple[str, int, list[int]]:
 
 
 def _memory_faults(proto: onnx.ModelProto) -> Iterator[str]:
-    """Whether every array has a size that is known before the model runs, and is not huge, for one picture."""
+    """Arrays whose size for one picture is huge, or not known before the model runs."""
     single = onnx.ModelProto()
     single.CopyFrom(proto)
-    del single.graph.value_info[:]  # what the file says of itself is not believed
+    del single.graph.value_info[:]  # what the file claims is not believed
     for value in (*single.graph.input, *single.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = 1
     try:

@@ -1,4 +1,4 @@
-"""What a model says of pictures: which model, its answers, and how they are written down. No torch."""
+"""A model's answers about pictures: which model, which classes, and as what text. No torch."""
 
 import csv
 import hashlib
@@ -24,9 +24,7 @@ class Answer:
     """What is in a picture."""
 
     file: str
-    ranked: tuple[
-        tuple[str, float], ...
-    ]  # classes and their calibrated probabilities, the likeliest first
+    ranked: tuple[tuple[str, float], ...]  # (class, calibrated probability), the likeliest first
     unsure: bool
     explanation: str | None = None  # the picture that shows where the model looked
 
@@ -44,7 +42,7 @@ def model_in_use(named: Path | None = None) -> Path:
 
 
 def answers(model: Model, batch: Batch, *, top: int, unsure: float) -> list[Answer]:
-    """The `top` likeliest classes of each picture; unsure where the likeliest has a probability below `unsure`."""
+    """The `top` likeliest classes of each picture; unsure if the first is below `unsure`."""
     probabilities = model.predict(batch.images)
     order = np.argsort(-probabilities, 1, kind="stable")[:, :top]
     return [
@@ -60,13 +58,12 @@ def answers(model: Model, batch: Batch, *, top: int, unsure: float) -> list[Answ
 def explained(
     model: Model, batch: Batch, found: Sequence[Answer], folder: Path
 ) -> Iterator[Answer]:
-    """The answers, each with a picture of where the model looked, written to `folder` under a name of its own."""
+    """The answers, each with a picture in `folder` of where the model looked."""
     for answer, image in zip(found, batch.images, strict=True):
         heat = occlusion.sensitivity(model.predict, image, model.classes.index(answer.ranked[0][0]))
         key = hashlib.sha256(os.fsencode(answer.file)).hexdigest()[:8]  # tells a/x.png from b/x.png
-        path = (
-            folder / f"{'stdin' if answer.file == STDIN else Path(answer.file).stem[:80]}-{key}.png"
-        )
+        stem = "stdin" if answer.file == STDIN else Path(answer.file).stem[:80]
+        path = folder / f"{stem}-{key}.png"
         with replacing(path) as temporary:
             occlusion.picture(image, heat).save(temporary, "PNG")
         yield replace(answer, explanation=str(path))
@@ -87,8 +84,8 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
-def as_json(answered: Iterable[Answer], files: Sequence[str]) -> Iterator[str]:  # noqa: ARG001  as the others
-    """An object a line. A name that is not UTF-8 has its odd bytes as Python's os.fsdecode gives them."""
+def as_json(answered: Iterable[Answer], _: Sequence[str]) -> Iterator[str]:
+    """An object a line. A name that is not UTF-8 has its odd bytes as os.fsdecode gives them."""
     for answer in answered:
         best, p = answer.ranked[0]
         row = {
@@ -101,8 +98,8 @@ def as_json(answered: Iterable[Answer], files: Sequence[str]) -> Iterator[str]: 
         yield json.dumps(row | ({"explanation": answer.explanation} if answer.explanation else {}))
 
 
-def as_csv(answered: Iterable[Answer], files: Sequence[str]) -> Iterator[str]:  # noqa: ARG001  as the others
-    """A header, then a row a picture; further classes in columns class_2, probability_2 and so on."""
+def as_csv(answered: Iterable[Answer], _: Sequence[str]) -> Iterator[str]:
+    """A header, then a row a picture; further classes in columns class_2, probability_2, …"""
     head = True
     for answer in answered:
         row: dict[str, object] = {"file": answer.file}
@@ -113,9 +110,8 @@ def as_csv(answered: Iterable[Answer], files: Sequence[str]) -> Iterator[str]:  
         row |= {"explanation": answer.explanation} if answer.explanation else {}
         for values in [[*row], row.values()] if head else [row.values()]:
             line = io.StringIO()
-            csv.writer(line, lineterminator="\r\n").writerow(
-                values
-            )  # what is in the terminator is quoted in a name
+            # Of \r and \n in a name, csv quotes only what the terminator has.
+            csv.writer(line, lineterminator="\r\n").writerow(values)
             yield line.getvalue()[:-2]
         head = False
 

@@ -1,8 +1,9 @@
 """MLflow, live: what stages log while they run.
 
-A thread of its own talks to the server, so that no training waits for one that is slow, hung or down: what fails costs
-one warning and no result, and `publish` catches up. Live runs stand below a pipeline run that is `pending` until
-`publish` finds out which version it became. Their tags name the process, so that runs of one that was killed are found.
+A thread of its own talks to the server, so that no training waits for one that is slow, hung or
+down: what fails costs one warning and no result, and `publish` catches up. Live runs stand below a
+pipeline run that is `pending` until `publish` finds out which version it became. Their tags name
+the process, so that runs of one that was killed are found.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from queue import Empty, Full, Queue
 from threading import Thread
@@ -22,6 +24,7 @@ from typing import Any
 import psutil
 
 from imagetrail.base import pipeline
+from imagetrail.tracking.parts import Part
 from imagetrail.tracking.store import (
     CONTENT,
     PARENT,
@@ -29,7 +32,6 @@ from imagetrail.tracking.store import (
     UNREACHABLE,
     VERSION,
     Gauge,
-    Part,
     Store,
     open_store,
 )
@@ -44,7 +46,7 @@ Task = Callable[[Store, str], None]
 
 
 class Live:
-    """A run that is being written. Once the server fails, that is said once, and nothing more is sent."""
+    """A run that is being written. If the server fails, it warns once and sends nothing more."""
 
     def __init__(self, stage: str, params: Mapping[str, Any], root: Path = Path()) -> None:
         self._stage, self._root = stage, root
@@ -59,7 +61,7 @@ class Live:
         self._put(lambda store, run: store.log_history(run, [row], when=when))
 
     def part(self, part: Part, times: tuple[float, float] | None = None) -> None:
-        """Writes a whole child run that has begun and ended then, in seconds since 1970; None: now."""
+        """Writes a whole child run that began and ended then, in seconds since 1970; None: now."""
         started, ended = times or (None, None)
         self._put(lambda store, run: store.write(run, replace(part, started=started, ended=ended)))
 
@@ -76,11 +78,12 @@ class Live:
             self._todo.put_nowait(task)
 
     def _write(self, params: Mapping[str, Any], started: float) -> None:
-        """What the thread does: makes the run, then one task after the other, and now and then the machine's gauges."""
+        """What the thread does: makes the run, then does its tasks and reads the gauges."""
         try:
             store = open_store(self._root, patience=PATIENCE, retries=0)
             parent = _pending(store, self._root)
-            tags = {PARENT: parent, STAGE: self._stage, ROOT: here(self._root), PROCESS: _process()}
+            tags = {PARENT: parent, STAGE: self._stage}
+            tags |= {ROOT: workspace_id(self._root), PROCESS: _process()}
             run = store.create(self._stage, tags, started=started)
             store.log_params(run, params)
             for task in self._tasks():
@@ -98,10 +101,7 @@ class Live:
                     return
                 yield task
             except Empty:
-                values, step = gauge.read(), samples
-                yield lambda store, run, values=values, step=step: store.log_metrics(
-                    run, values, step=step
-                )  # type: ignore[misc]
+                yield partial(_log_gauges, gauge.read(), samples)
                 due, samples = time.monotonic() + gauge.interval, samples + 1
 
     def _end(self, store: Store, run: str, status: str) -> None:
@@ -114,8 +114,9 @@ class Live:
     def _warn(self, reason: str) -> None:
         if not self._warned:
             self._warned = True
-            warning = f"MLflow cannot be reached; going on without it, `imagetrail publish` catches up ({reason})"
-            print(f"warning: {warning}", file=sys.stderr, flush=True)
+            going_on = "going on without it, `imagetrail publish` catches up"
+            warning = f"warning: MLflow cannot be reached; {going_on} ({reason})"
+            print(warning, file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -133,11 +134,13 @@ def running(stage: str, params: Mapping[str, Any], root: Path = Path()) -> Itera
 
 
 def sweep(store: Store, root: Path) -> set[str]:
-    """Ends the runs of this working copy whose process is gone; returns the pipeline runs in which one still works."""
-    begun = [
-        run for run in store.find({ROOT: here(root)}, status="RUNNING") if PROCESS in run.data.tags
-    ]
-    gone = [run for run in begun if not works(run.data.tags[PROCESS])]
+    """Ends the runs of this working copy whose process is gone.
+
+    Returns the pipeline runs that a process is still alive for.
+    """
+    running = store.find({ROOT: workspace_id(root)}, status="RUNNING")
+    begun = [run for run in running if PROCESS in run.data.tags]
+    gone = [run for run in begun if not is_alive(run.data.tags[PROCESS])]
     busy = {run.data.tags[PARENT] for run in begun if run not in gone}
     for run in gone:
         half_written = store.find({PARENT: run.info.run_id}, status="RUNNING")
@@ -151,10 +154,11 @@ def sweep(store: Store, root: Path) -> set[str]:
 
 def pending(store: Store, root: Path) -> list[str]:
     """The pipeline runs of this working copy that are still being made, oldest first."""
-    return [str(found.info.run_id) for found in store.find({VERSION: PENDING, ROOT: here(root)})]
+    found = store.find({VERSION: PENDING, ROOT: workspace_id(root)})
+    return [str(run.info.run_id) for run in found]
 
 
-def here(root: Path) -> str:
+def workspace_id(root: Path) -> str:
     """Tells this working copy from others that use the same server."""
     return hashlib.sha256(f"{socket.gethostname()}:{root.resolve()}".encode()).hexdigest()[:16]
 
@@ -165,19 +169,24 @@ def content_key(results: Mapping[str, str]) -> str:
 
 
 def _pending(store: Store, root: Path) -> str:
-    """The pipeline run for a stage that begins: the one that other stages have begun, else a new one."""
+    """The pipeline run for a stage that begins: what other stages have begun, else a new one."""
     found = pending(store, root)
     if not found:
-        return store.create("pipeline · unpublished", {VERSION: PENDING, ROOT: here(root)})
+        tags = {VERSION: PENDING, ROOT: workspace_id(root)}
+        return store.create("pipeline · unpublished", tags)
     store.client.update_run(found[-1], status="RUNNING")  # it may have failed before
     return found[-1]
+
+
+def _log_gauges(values: Mapping[str, float], step: int, store: Store, run: str) -> None:
+    store.log_metrics(run, values, step=step)
 
 
 def _process() -> str:
     return f"{os.getpid()} {psutil.Process().create_time():.0f}"
 
 
-def works(process: str) -> bool:
+def is_alive(process: str) -> bool:
     """Whether that process is still there, and not another that has got its number."""
     number, began = map(int, process.split())
     try:

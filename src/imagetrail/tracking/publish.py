@@ -1,4 +1,4 @@
-"""Makes MLflow agree with dvc.lock, from files alone: an empty server is filled, an outage is caught up with."""
+"""Makes MLflow agree with dvc.lock, from files alone: fills an empty server, catches up."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +13,7 @@ from imagetrail.plots import search
 from imagetrail.release import git_dvc, ledger, verification
 from imagetrail.tracking import live, ui_views
 from imagetrail.tracking.live import content_key
+from imagetrail.tracking.registry import register
 from imagetrail.tracking.stage_runs import clock, complete, numbers
 from imagetrail.tracking.store import (
     CONTENT,
@@ -27,18 +28,12 @@ from imagetrail.tracking.store import (
 )
 
 WHOLE = "imagetrail.whole"  # tag of a stage's run that has all there is to say
-HEADLINE = (
-    "top1",
-    "top1_low",
-    "top1_high",
-    "macro_f1",
-    "log_loss",
-    "ece_calibrated",
-)  # of the pipeline's run
+# figures of evaluate that the pipeline's run has
+HEADLINE = ("top1", "top1_low", "top1_high", "macro_f1", "log_loss", "ece_calibrated")
 
 
 def publish(root: Path = Path()) -> tuple[str, int]:
-    """Returns the version of the pipeline, and how many runs had to be made; a second call makes none.
+    """Returns the version of the pipeline, and how many runs it made: a second call none.
 
     Raises UserError if nothing has run, files differ from dvc.lock, or the server is out of reach.
     """
@@ -54,7 +49,10 @@ def publish(root: Path = Path()) -> tuple[str, int]:
 
 
 def follow(root: Path = Path()) -> None:
-    """Points the alias `champion` at the model of the ledger's last line. Raises UserError if the server is out of reach."""
+    """Points the alias `champion` at the model of the ledger's last line.
+
+    Raises UserError if the server is out of reach.
+    """
     with _reachable(root):
         _champion(open_store(root), root)
 
@@ -71,14 +69,9 @@ def _reachable(root: Path) -> Iterator[None]:
 
 def _champion(store: Store, root: Path) -> None:
     for last in ledger.read(root)[-1:]:
-        said = f"{last.action}d as number {last.number} by {last.who}, {last.when}"
-        store.register(
-            pipeline.dataset(root),
-            last.model,
-            root / CHAMPION_MODEL,
-            alias="champion",
-            description=said,
-        )
+        description = f"{last.action}d as number {last.number} by {last.who}, {last.when}"
+        name, path = pipeline.dataset(root), root / CHAMPION_MODEL
+        register(store, name, last.model, path, alias="champion", description=description)
 
 
 def _publish(store: Store, locked: dict[str, Any], root: Path, busy: set[str]) -> tuple[str, int]:
@@ -94,16 +87,9 @@ def _publish(store: Store, locked: dict[str, Any], root: Path, busy: set[str]) -
         runs[stage], more = _stage(store, parent, mine, stage, entry, root)
         made += more
     if "export" in runs:
-        path = pipeline.challenger(root)
-        model, said = hashing.sha256(path), _headline(root)
-        store.register(
-            pipeline.dataset(root),
-            model,
-            path,
-            alias="challenger",
-            run=runs["export"],
-            description=said,
-        )
+        name, path, description = pipeline.dataset(root), pipeline.challenger(root), _headline(root)
+        facts = {"alias": "challenger", "run": runs["export"], "description": description}
+        register(store, name, hashing.sha256(path), path, **facts)
     _champion(store, root)
     _show(store, runs, root)
     _describe(store, parent, root, ended=max((ended for _, ended in clocks if ended), default=0.0))
@@ -113,11 +99,12 @@ def _publish(store: Store, locked: dict[str, Any], root: Path, busy: set[str]) -
 def _stage(
     store: Store, parent: str, known: list[Run], stage: str, entry: dict[str, Any], root: Path
 ) -> tuple[str, int]:
-    """The run of a stage, whole, and how many runs had to be made for that; `known`: what the pipeline's run has of it."""
-    content, (started, ended) = (
-        content_key(pipeline.results(entry)),
-        clock(root / paths.ARTIFACTS / stage),
-    )
+    """The run of a stage, whole, and how many runs had to be made for that.
+
+    known: the stage's runs below the pipeline's.
+    """
+    content = content_key(pipeline.results(entry))
+    started, ended = clock(root / paths.ARTIFACTS / stage)
     same = [run for run in known if run.data.tags.get(CONTENT) == content]
     same = same or [run for run in known if _ended_unheard(run, started, ended)]
     for stale in (run for run in known if run not in same):
@@ -138,7 +125,7 @@ def _stage(
 
 
 def _ended_unheard(run: Run, started: float | None, ended: float | None) -> bool:
-    """Whether a live run is of the process that left the stage's results, which then could not tell MLflow."""
+    """Whether a live run is of the process that left the stage's results, unheard by MLflow."""
     begun = run.info.start_time / 1000  # cut to milliseconds, hence one is granted
     return CONTENT not in run.data.tags and (started or 0.0) - 0.001 <= begun <= (ended or 0.0)
 
@@ -162,7 +149,7 @@ def _pipeline_run(
 
 
 def _retire(store: Store, run: Any) -> None:
-    """Marks the run of a stage whose results this version does not have: an attempt that failed or was run again."""
+    """Marks the run of a stage whose results this version lacks: it failed or was run again."""
     if run.info.status != "RUNNING" and not run.info.run_name.endswith("superseded"):
         store.client.update_run(run.info.run_id, name=f"{run.info.run_name} · superseded")
 
@@ -185,18 +172,15 @@ def _describe(store: Store, parent: str, root: Path, *, ended: float) -> None:
     for file in (report / "index.html", root / "dvc.lock", root / "params.yaml"):
         if file.exists():
             store.client.log_artifact(parent, str(file))
-    store.client.set_tag(
-        parent, "mlflow.source.name", "dvc repro"
-    )  # without one, the UI hides the commit
+    # without a source, the UI hides the commit
+    store.client.set_tag(parent, "mlflow.source.name", "dvc repro")
     store.end(parent, "FINISHED", ended=max(ended, run.info.start_time / 1000))
 
 
 def _git_facts(root: Path) -> dict[str, str]:
-    """The commit that holds this very dvc.lock, or the current one, marked as not holding it; empty outside git."""
-    status, known = (
-        git_dvc.git(root, "status", "--porcelain", "--", "dvc.lock"),
-        git_dvc.git(root, "ls-files", "dvc.lock"),
-    )
+    """The commit that holds this very dvc.lock, else the current one; empty outside git."""
+    status = git_dvc.git(root, "status", "--porcelain", "--", "dvc.lock")
+    known = git_dvc.git(root, "ls-files", "dvc.lock")
     held = status == "" and known != ""
     commit = git_dvc.git(root, "log", "-1", "--format=%H", *(["--", "dvc.lock"] if held else []))
     return (
@@ -219,11 +203,8 @@ def _show(store: Store, runs: Mapping[str, str], root: Path) -> None:
     """Has the UI offer the views of these stages' runs."""
     folder, wanted = root / paths.ARTIFACTS, [ui_views.pipelines()]
     if "tune" in runs:
-        wanted.append(
-            ui_views.trials(
-                runs["tune"], search.fields(search.read(folder / "tune"), folder / "tune")
-            )
-        )
+        fields = search.fields(search.read(folder / "tune"), folder / "tune")
+        wanted.append(ui_views.trials(runs["tune"], fields))
     if "compare" in runs:
         sets = read_json(folder / "compare" / "recipes.json")
         wanted += [

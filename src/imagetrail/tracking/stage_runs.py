@@ -1,4 +1,4 @@
-"""What a stage's run in MLflow holds, taken from its files: params, figures, curves, child runs, pictures."""
+"""What a stage's run in MLflow holds, from its files: params, figures, curves, parts, pictures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,65 +10,57 @@ from imagetrail.base import paths
 from imagetrail.base.files import read_csv, read_json
 from imagetrail.plots import search
 from imagetrail.tracking import ui_views
-from imagetrail.tracking.store import PARENT, PART, Part, Store, arm_part, trial_part
+from imagetrail.tracking.parts import Part, arm_part, trial_part
+from imagetrail.tracking.store import PARENT, PART, SCORE, Store
 
-METRIC_FILES = (
-    "metrics.json",
-    "quality.json",
-    "scores.json",
-    "timing.json",
-)  # whose numbers are results
+METRIC_FILES = ("metrics.json", "quality.json", "scores.json", "timing.json")
 ENDED = ("FINISHED", "FAILED")
 
 
 def clock(folder: Path) -> tuple[float | None, float | None]:
-    """When the stage with this folder began and ended, in seconds since 1970, as far as its timing.json is here."""
+    """When the stage with this folder began and ended, in seconds since 1970, if it is known."""
     timing = numbers(folder / "timing.json")
-    return (
-        (timing["started"], timing["started"] + timing["seconds"])
-        if "started" in timing
-        else (None, None)
-    )
+    if "started" not in timing:
+        return None, None
+    return timing["started"], timing["started"] + timing["seconds"]
 
 
 def complete(store: Store, run: str, stage: str, entry: dict[str, Any], root: Path) -> int:
-    """Writes to a stage's run all that its files say and it does not have; returns how many runs that made."""
+    """Writes to a stage's run what its files say and it lacks; returns how many runs that made."""
     folder = root / paths.ARTIFACTS / stage
-    params = _flat(entry.get("params", {}).get("params.yaml", {}))
-    params = {name.removeprefix(f"{stage}."): value for name, value in params.items()}
-    metrics = {
-        name: value
-        for file in METRIC_FILES
-        for name, value in numbers(folder / file).items()
-        if name != "started"
-    }
-    if (
-        stage == "train"
-    ):  # the recipe's fields by their own names, so that the run compares with trials and arms
+    params, metrics = _params(stage, entry), _metrics(folder)
+    if stage == "train":  # its recipe field by field, as trials and arms have theirs
         store.client.set_tag(run, "seed", str(params["seed"]))
         params = read_json(folder / "recipe.json")
-        metrics = {
-            name: value for name, value in metrics.items() if name not in ("epochs", "valid_top1")
-        }  # in the curves
+        for name in ("epochs", "valid_top1"):  # in the curves
+            metrics.pop(name, None)
     logged = store.client.get_run(run).data.params
     store.log_params(run, {name: value for name, value in params.items() if name not in logged})
     store.log_metrics(run, metrics)
     if note := _note(stage, folder):
         store.client.set_tag(run, "mlflow.note.content", note)
-    made = PARTS[stage](store, run, folder) if stage in PARTS else 0
-    if stage == "tune":
-        _draw(store, run, folder)
-    if stage == "compare":
-        _colour(store, run, folder)
-    data = {
-        dep["path"]: dep["md5"] for dep in entry.get("deps", ()) if dep["path"].startswith("data/")
-    }
-    store.log_inputs(run, data)
+    made = CURVES[stage](store, run, folder) if stage in CURVES else 0
+    deps = {dep["path"]: dep["md5"] for dep in entry.get("deps", ())}
+    store.log_inputs(run, {path: md5 for path, md5 in deps.items() if path.startswith("data/")})
     for file in sorted(folder.rglob("*")):
         if file.is_file() and file.name != ".gitignore":
             inside = str(file.parent.relative_to(folder))
             store.client.log_artifact(run, str(file), None if inside == "." else inside)
     return made
+
+
+def _params(stage: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The params of a stage in dvc.lock, those of its own section by their names in there."""
+    params = _flat(entry.get("params", {}).get("params.yaml", {}))
+    return {name.removeprefix(f"{stage}."): value for name, value in params.items()}
+
+
+def _metrics(folder: Path) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    for file in METRIC_FILES:
+        metrics |= numbers(folder / file)
+    metrics.pop("started", None)
+    return metrics
 
 
 def _note(stage: str, folder: Path) -> str:
@@ -82,33 +74,36 @@ def _note(stage: str, folder: Path) -> str:
 
 
 def _epochs(store: Store, run: str, folder: Path) -> int:
-    have = store.steps(run, "valid_loss")
-    rows = [_row(row) for row in read_csv(folder / "history.csv")]
+    have = store.steps(run, SCORE)
+    rows = _histories(folder)[()]
     store.log_history(run, [row for row in rows if row["epoch"] not in have])
     return 0
 
 
 def _trials(store: Store, run: str, folder: Path) -> int:
-    recipe = read_json(folder / "recipe.json")
-    rows = read_csv(folder / "trials.csv")
-    return _missing(
-        store,
-        run,
-        folder,
-        [trial_part(row, recipe, _history(folder, number=row["number"])) for row in rows],
-    )
+    recipe, histories = read_json(folder / "recipe.json"), _histories(folder, "number")
+    parts = [
+        trial_part(row, recipe, histories.get((row["number"],), []))
+        for row in read_csv(folder / "trials.csv")
+    ]
+    made = _missing(store, run, folder, parts)
+    _draw(store, run, folder)
+    return made
 
 
 def _arms(store: Store, run: str, folder: Path) -> int:
-    recipes = read_json(folder / "recipes.json")
-    parts = []
-    for row in read_csv(folder / "results.csv"):
-        history = _history(folder, **{name: row[name] for name in ("set", "arm", "seed")})
-        parts.append(arm_part(row, recipes[row["set"]][row["arm"]], history))
-    return _missing(store, run, folder, parts)
+    recipes, keys = read_json(folder / "recipes.json"), ("set", "arm", "seed")
+    histories = _histories(folder, *keys)
+    parts = [
+        arm_part(row, recipes[row["set"]][row["arm"]], histories[tuple(row[key] for key in keys)])
+        for row in read_csv(folder / "results.csv")
+    ]
+    made = _missing(store, run, folder, parts)
+    _colour(store, run, recipes)
+    return made
 
 
-PARTS = {"train": _epochs, "tune": _trials, "compare": _arms}
+CURVES = {"train": _epochs, "tune": _trials, "compare": _arms}
 
 
 def _draw(store: Store, run: str, folder: Path) -> None:
@@ -118,16 +113,15 @@ def _draw(store: Store, run: str, folder: Path) -> None:
         store.client.log_artifacts(run, made, "pictures")
 
 
-def _colour(store: Store, run: str, folder: Path) -> None:
+def _colour(store: Store, run: str, recipes: Mapping[str, Mapping[str, Any]]) -> None:
     """Gives all seeds of an arm one colour in the UI."""
-    recipes = read_json(folder / "recipes.json")
     for child in store.find({PARENT: run}):
         number = list(recipes[child.data.tags["set"]]).index(child.data.tags["arm"])
         store.client.set_tag(child.info.run_id, ui_views.COLOUR, ui_views.colour(number))
 
 
 def _missing(store: Store, run: str, folder: Path, parts: Sequence[Part]) -> int:
-    """Writes the parts that the run does not have whole, with the times of their stage; returns how many."""
+    """Writes the parts that the run lacks, with the times of their stage; returns how many."""
     started, ended = clock(folder)
     known = store.find({PARENT: run})
     whole = {child.data.tags.get(PART) for child in known if child.info.status in ENDED}
@@ -140,17 +134,13 @@ def _missing(store: Store, run: str, folder: Path, parts: Sequence[Part]) -> int
     return len(missing)
 
 
-def _history(folder: Path, **which: str) -> list[dict[str, float]]:
-    rows = [
-        row
-        for row in read_csv(folder / "history.csv")
-        if all(row[name] == value for name, value in which.items())
-    ]
-    return [_row({name: value for name, value in row.items() if name not in which}) for row in rows]
-
-
-def _row(row: Mapping[str, str]) -> dict[str, float]:
-    return {name: float(value) for name, value in row.items()}
+def _histories(folder: Path, *keys: str) -> dict[tuple[str, ...], list[dict[str, float]]]:
+    """The rows of history.csv in order, by their values of `keys`."""
+    found: dict[tuple[str, ...], list[dict[str, float]]] = {}
+    for row in read_csv(folder / "history.csv"):
+        key = tuple(row.pop(name) for name in keys)
+        found.setdefault(key, []).append({name: float(value) for name, value in row.items()})
+    return found
 
 
 def numbers(file: Path) -> dict[str, float]:
@@ -167,9 +157,8 @@ def numbers(file: Path) -> dict[str, float]:
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in values.items():
-        found |= (
-            _flat(value, f"{prefix}{name}.")
-            if isinstance(value, Mapping)
-            else {f"{prefix}{name}": value}
-        )
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = value
     return found

@@ -1,8 +1,9 @@
-"""MLflow: one experiment of one store, and the few operations that this pipeline needs of it. Sole mlflow import.
+"""MLflow: one experiment of one store, and the few operations that this pipeline needs of it.
 
-MLflow mirrors the files. A run is known by its tags, never by an id that the repository would have to keep: a pipeline
-run by its version, a stage's run by the content of its outs, a trial or an arm by its key among its siblings. While a
-stage runs, `live` writes here; afterwards `publishing` makes it agree with dvc.lock.
+MLflow mirrors the files. A run is known by its tags, never by an id that the repository would have
+to keep: a pipeline run by its version, a stage's run by the content of its outs, a trial or an arm
+by its key among its siblings. While a stage runs, `live` writes here; afterwards `publish` makes it
+agree with dvc.lock.
 """
 
 import json
@@ -10,31 +11,24 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import mlflow
-import mlflow.onnx
-import numpy as np
-import onnx
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.entities import Run as Run  # for publishing, too
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-from mlflow.types import Schema, TensorSpec
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from imagetrail.base import hashing, pipeline
-from imagetrail.base.errors import UserError
+from imagetrail.base import pipeline
 from imagetrail.base.files import replacing
+from imagetrail.tracking.parts import Part
 
 for _talkative in ("mlflow", "alembic"):
     logging.getLogger(_talkative).setLevel(logging.WARNING)
@@ -45,51 +39,8 @@ VERSION, STAGE, CONTENT, PART = (
 PARENT = "mlflow.parentRunId"
 UNREACHABLE = (MlflowException, RequestException, SQLAlchemyError, OSError)
 STATES = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
+SCORE = "valid_top1"  # by which trainings compare
 BATCH = 900  # metrics in one call; MLflow takes 1000 entries at most
-
-
-@dataclass(frozen=True)
-class Part:
-    """A child run of a stage: a trial of a search, an arm of a comparison."""
-
-    key: str  # among its siblings
-    name: str
-    params: Mapping[str, Any]  # the fields of Recipe and nothing else, so that any two runs compare
-    history: Sequence[Mapping[str, float]]  # a row an epoch, with `epoch`
-    tags: Mapping[str, str]
-    state: str = "COMPLETE"
-    started: float | None = None  # seconds since 1970; None: now
-    ended: float | None = None
-
-
-def trial_part(
-    row: Mapping[str, Any], recipe: Mapping[str, Any], history: Sequence[Mapping[str, float]]
-) -> Part:
-    """A row of trials.csv as a run, with the whole recipe so that it compares with arms and the training."""
-    params = {name: _as(value, row.get(name, "")) for name, value in recipe.items()} | {
-        "epochs": recipe["epochs"]
-    }
-    ending = {"PRUNED": f" · pruned at {row['epochs']}", "FAIL": " · failed"}.get(row["state"], "")
-    name = f"trial {int(row['number']):03d} · {params['activation']}{ending}"
-    tags = {"trial": str(row["number"]), "state": str(row["state"]), "rung": str(row["epochs"])}
-    return Part(str(row["number"]), name, params, history, tags, str(row["state"]))
-
-
-def _as(default: Any, value: Any) -> Any:
-    """A value that may come from a CSV file, as the recipe would have it; its own where a trial has none."""
-    if value == "":
-        return default
-    return float(value) if isinstance(default, float) else value
-
-
-def arm_part(
-    row: Mapping[str, Any], recipe: Mapping[str, Any], history: Sequence[Mapping[str, float]]
-) -> Part:
-    """A row of results.csv as a run."""
-    tags = {name: str(row[name]) for name in ("set", "arm", "seed")}
-    return Part(
-        "/".join(tags.values()), f"{tags['arm']} · seed {tags['seed']}", recipe, history, tags
-    )
 
 
 @dataclass(frozen=True)
@@ -142,7 +93,10 @@ class Store:
     def log_history(
         self, run: str, rows: Sequence[Mapping[str, float]], *, when: float | None = None
     ) -> None:
-        """Curves: each row's figures at the step that its `epoch` says; `when` in seconds since 1970 (default: now)."""
+        """Curves: each row's figures at the step that its `epoch` says.
+
+        when: in seconds since 1970 (default: now).
+        """
         metrics = [
             metric
             for row in rows
@@ -177,52 +131,6 @@ class Store:
         self.log_history(run, part.history, when=part.ended)
         self.end(run, STATES[part.state], ended=part.ended)
 
-    def register(
-        self,
-        name: str,
-        model: str,
-        path: Path,
-        *,
-        alias: str,
-        run: str | None = None,
-        description: str,
-    ) -> None:
-        """Points `alias` at the version whose file has the SHA-256 `model`, made if need be; UserError for another file."""
-        try:
-            versions = list(self.client.search_model_versions(f"name = '{name}'"))
-        except MlflowException:  # nothing is registered under this name yet
-            versions = []
-        known = [version.version for version in versions if version.tags.get(CONTENT) == model]
-        number = str(known[0] if known else self._log_model(run, name, model, path))
-        if not known:
-            self.client.update_model_version(name, number, description)
-        if str(self.client.get_registered_model(name).aliases.get(alias)) != number:
-            self.client.set_registered_model_alias(name, alias, number)
-
-    def _log_model(self, run: str | None, name: str, model: str, path: Path) -> str:
-        if not path.exists() or hashing.sha256(path) != model:
-            raise UserError(
-                f"{path} is not the model {model[:12]}, which MLflow lacks; run `dvc pull {path}`"
-            )
-        graph = onnx.load(path)
-        mlflow.set_experiment(experiment_id=self.experiment)
-        with mlflow.start_run(run_id=run) if run else nullcontext():
-            logged = mlflow.onnx.log_model(
-                graph,
-                name="model",
-                registered_model_name=name,
-                signature=_signature(graph),
-                save_as_external_data=False,
-                onnx_execution_providers=["CPUExecutionProvider"],
-                pip_requirements=[
-                    f"{package}=={installed(package)}"
-                    for package in ("numpy", "onnx", "onnxruntime")
-                ],
-            )
-        number = str(logged.registered_model_version)
-        self.client.set_model_version_tag(name, number, CONTENT, model)
-        return number
-
 
 def _metrics(values: Mapping[str, float], step: int, when: float | None) -> list[Metric]:
     milliseconds = int((when or time.time()) * 1000)
@@ -232,25 +140,13 @@ def _metrics(values: Mapping[str, float], step: int, when: float | None) -> list
 def _curve_points(row: Mapping[str, float]) -> dict[str, float]:
     """An epoch's figures by their names in MLflow, where `lr` is a param already.
 
-    The score comes first: of the metrics that runs share, MLflow's Compare page draws the one that was logged first.
+    Of the metrics that runs share, MLflow's Compare page draws the one that was logged first.
     """
-    points = {
-        "learning_rate" if name == "lr" else name: value
-        for name, value in row.items()
-        if name != "epoch"
-    }
-    return dict(sorted(points.items(), reverse=True))
-
-
-def _signature(model: onnx.ModelProto) -> ModelSignature:
-    def spec(value: onnx.ValueInfoProto, kind: type[np.generic]) -> TensorSpec:
-        shape = [dimension.dim_value for dimension in value.type.tensor_type.shape.dim][1:]
-        return TensorSpec(np.dtype(kind), (-1, *shape), value.name)
-
-    return ModelSignature(
-        inputs=Schema([spec(value, np.uint8) for value in model.graph.input]),
-        outputs=Schema([spec(value, np.float32) for value in model.graph.output]),
-    )
+    points = {SCORE: row[SCORE]}
+    for name, value in row.items():
+        if name != "epoch":
+            points["learning_rate" if name == "lr" else name] = value
+    return points
 
 
 def uri(root: Path) -> str:
@@ -261,17 +157,15 @@ def uri(root: Path) -> str:
 def open_store(root: Path, *, patience: int = 30, retries: int = 1) -> Store:
     """The experiment of this pipeline's data set, made if need be.
 
-    patience: seconds that a server has for an answer, where MLflow would wait 120, seven times over; the user's own
-    MLFLOW_HTTP_REQUEST_TIMEOUT and MLFLOW_HTTP_REQUEST_MAX_RETRIES go before.
+    patience: seconds that a server has for an answer, where MLflow would wait 120, seven times
+    over; the user's own MLFLOW_HTTP_REQUEST_TIMEOUT and MLFLOW_HTTP_REQUEST_MAX_RETRIES go before.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(patience))
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(retries))
     name, address = pipeline.dataset(root), uri(root)
     file = root.resolve() / "mlflow.db"
     if address == f"sqlite:///{file}" and not file.exists():
-        with replacing(
-            file
-        ) as temporary:  # MLflow migrates in place, and an interrupted migration cannot be repeated
+        with replacing(file) as temporary:  # an interrupted migration could not be repeated
             MlflowClient(f"sqlite:///{temporary}").search_experiments()
     mlflow.set_tracking_uri(address)
     client = MlflowClient(address)
@@ -285,13 +179,12 @@ def open_store(root: Path, *, patience: int = 30, retries: int = 1) -> Store:
 
 
 class Gauge:
-    """What MLflow calls system metrics: processors, memory, disk, network and, if there are any, GPUs."""
+    """What MLflow calls system metrics: processors, memory, disk, network and any GPUs."""
 
     def __init__(self) -> None:
         self._monitor: Any = SystemMetricsMonitor("")  # type: ignore[no-untyped-call]
-        self.interval: float = (
-            self._monitor.sampling_interval
-        )  # seconds, MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL
+        # seconds, MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL
+        self.interval: float = self._monitor.sampling_interval
 
     def read(self) -> dict[str, float]:
         self._monitor.collect_metrics()

@@ -10,35 +10,25 @@ from imagetrail.tracking.store import open_store, uri
 
 
 def serve(first: int) -> None:
-    """Replaces this process with MLflow's server on the first free port from `first` on, and prints its address."""
-    if os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http"):
-        raise UserError(
-            f"MLFLOW_TRACKING_URI is a server already: open {os.environ['MLFLOW_TRACKING_URI']}"
-        )
+    """Replaces this process with MLflow's server on the first free port from `first` on."""
+    address = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if address.startswith("http"):
+        raise UserError(f"MLFLOW_TRACKING_URI is a server already: open {address}")
     port = next((port for port in range(first, first + 20) if _free(port)), None)
     if port is None:
         raise UserError(f"no free port from {first} to {first + 19}; choose another with --port")
     runs = f"#/experiments/{open_store(Path()).experiment}/runs?workflowType=machine_learning"
     print(f"MLflow UI: http://127.0.0.1:{port}/{runs}  (Ctrl-C ends it)", flush=True)
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
-    server = [
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
-    store = [
-        "--backend-store-uri",
-        uri(Path()),
-        "--default-artifact-root",
-        f"file://{Path('mlartifacts').resolve()}",
-    ]
-    os.execv(sys.executable, [sys.executable, *server, *store])
+    options = {
+        "--host": "127.0.0.1",
+        "--port": str(port),
+        "--workers": "1",
+        "--backend-store-uri": uri(Path()),
+        "--default-artifact-root": f"file://{Path('mlartifacts').resolve()}",
+    }
+    server = [sys.executable, "-m", "mlflow", "server"]
+    os.execv(sys.executable, server + [word for option in options.items() for word in option])
 
 
 def _free(port: int) -> bool:

@@ -1,4 +1,4 @@
-"""How MLflow's UI shows runs: named views with the columns, order and charts that matter, to be chosen under `Views`.
+"""How MLflow's UI shows runs: named views, under `Views`, with the columns and charts that matter.
 
 A view is a tag of the experiment, as MLflow 3 keeps those that users save.
 """
@@ -8,7 +8,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-SCORES = ("valid_top1", "valid_loss", "train_loss")
+from imagetrail.tracking.store import SCORE
+
+CURVES = (SCORE, "valid_loss", "train_loss")
 NAME = "attributes.`Run Name`"
 COLOUR = "mlflow.runColor"  # tag of a run
 
@@ -34,16 +36,14 @@ def trials(search: str, fields: Iterable[str]) -> tuple[str, str]:
     """The trials of a search (the id of its run), best first, with what was searched."""
     names = list(fields)
     columns = ["tags.`rung`", *(f"params.`{name}`" for name in names)]
-    parallel = _chart(
-        "PARALLEL", selectedParams=names, selectedMetrics=["valid_top1"], showAllRuns=True
-    )
+    parallel = _chart("PARALLEL", selectedParams=names, selectedMetrics=[SCORE], showAllRuns=True)
     return _view("trials", "Trials of the search", search, columns, [parallel])
 
 
 def arms(comparison: str, name: str, number: int) -> tuple[str, str]:
-    """The arms of one set of a comparison (the id of its run), best first, the seeds of each in one group."""
+    """The arms of one set of a comparison (the id of its run), best first, seeds in groups."""
     group = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "arm"}]}
-    bars = _chart("BAR", metricKey="valid_top1")
+    bars = _chart("BAR", metricKey=SCORE)
     within = f" and tags.`set` = '{name}'"
     return _view(
         f"arms-{number}",
@@ -57,7 +57,7 @@ def arms(comparison: str, name: str, number: int) -> tuple[str, str]:
 
 
 def colour(number: int) -> str:
-    """The colour of an arm by its number: hues a golden section apart, which stay distinct however many there are."""
+    """The colour of an arm by its number: hues a golden section apart, distinct however many."""
     red, green, blue = colorsys.hls_to_rgb(0.6 + number * 0.618034, (0.42, 0.62)[number % 2], 0.7)
     return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
 
@@ -73,14 +73,14 @@ def _view(
     **more: Any,
 ) -> tuple[str, str]:
     lines = [
-        _chart("LINE", metricKey=score, scaleType="linear", xAxisKey="step", lineSmoothness=0)
-        for score in SCORES
+        _chart("LINE", metricKey=name, scaleType="linear", xAxisKey="step", lineSmoothness=0)
+        for name in CURVES
     ]
     state = {
         "searchFilter": f"tags.`mlflow.parentRunId` = '{parent}'{within}",
-        "orderByKey": f"metrics.`{SCORES[0]}`",
+        "orderByKey": f"metrics.`{SCORE}`",
         "orderByAsc": False,
-        "selectedColumns": [*(f"metrics.`{score}`" for score in SCORES[:2]), *columns],
+        "selectedColumns": [*(f"metrics.`{name}`" for name in CURVES[:2]), *columns],
         "compareRunCharts": [lines[0], *charts, *lines[1:]],
         "compareRunSections": [
             {"uuid": "scores", "name": "Scores", "display": True, "isReordered": False}
@@ -92,10 +92,9 @@ def _view(
 
 
 def _tag(key: str, name: str, state: Mapping[str, Any]) -> tuple[str, str]:
-    """An experiment's tag and its value: a name, and the state of the page in the UI's own words."""
-    return f"mlflow.sharedViewState.{key}", json.dumps(
-        {"name": name, "createdAt": 0, "state": json.dumps(state)}
-    )
+    """An experiment's tag and its value: a name, and the state of the page in the UI's terms."""
+    view = {"name": name, "createdAt": 0, "state": json.dumps(state)}
+    return f"mlflow.sharedViewState.{key}", json.dumps(view)
 
 
 def _chart(kind: str, **more: Any) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from imagetrail.compute import distributed
 from imagetrail.training.loop import Training
 
 STATE = Path(".imagetrail")
-KEPT = (
-    3  # states of a stage, the newest: one may go back and forth between params without losing work
-)
+TRAININGS = "trainings"  # folder beside those of the stages
+USED = "used"  # folder of a state, with an empty file for each training that it has asked for
+KEPT = 3  # states of a stage, the newest, so that params may go back and forth
 COST = 0.01  # share of the time that checkpoints within an epoch may take
+POSITION = ("epoch", "step", "loss", "images")  # of a training, beside its tensors
 
 
 def folder(stage: str, facts: Any) -> Path:
@@ -28,13 +29,28 @@ def folder(stage: str, facts: Any) -> Path:
     path = STATE / stage / digest(facts)
     path.mkdir(parents=True, exist_ok=True)
     path.touch()
-    if (
-        os.environ.get("LOCAL_RANK", "0") != "0"
-    ):  # of several processes that torchrun has started, the first one tidies
-        return path
-    for old in sorted(path.parent.iterdir(), key=lambda other: other.stat().st_mtime)[:-KEPT]:
-        remove(old)
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # of processes by torchrun the first one tidies
+        _tidy(path.parent)
     return path
+
+
+def _tidy(states: Path) -> None:
+    """Removes the older states of a stage, and trainings that no state of any stage has used."""
+    for old in sorted(states.iterdir(), key=lambda state: state.stat().st_mtime)[:-KEPT]:
+        remove(old)
+    trainings = list(STATE.glob(f"{TRAININGS}/*"))
+    used = {note.name for note in STATE.glob(f"*/*/{USED}/*")}
+    for training in trainings:
+        if training.name not in used:
+            remove(training)
+
+
+def use(state: Path, training: Path) -> None:
+    """Has the training kept for as long as this state is, and makes its folder."""
+    note = state / USED / training.name
+    note.parent.mkdir(exist_ok=True)
+    note.touch()
+    training.mkdir(parents=True, exist_ok=True)
 
 
 def digest(facts: Any) -> str:
@@ -56,47 +72,37 @@ class Keeper:
         self.cost = self.saved - before
 
     def save_if_due(self) -> None:
-        """Saves if so much time has passed that it takes no more than the share COST; the first time after a second."""
+        """Saves if that takes no more than the share COST; the first time after a second."""
         if time.monotonic() - self.saved > max(1.0, self.cost / COST):
             self.save()
 
 
 def save(path: Path, training: Training) -> None:
-    """Writes weights, averages, the optimisers' state and the position in the epoch, whole or not at all."""
+    """Writes weights, averages, the optimisers' state and the position, whole or not at all."""
     tensors = {f"model.{name}": tensor for name, tensor in training.model.state_dict().items()}
     if training.average:
-        tensors |= {
-            f"average.{name}": tensor for name, tensor in training.average.state_dict().items()
-        }
+        averages = training.average.state_dict()
+        tensors |= {f"average.{name}": tensor for name, tensor in averages.items()}
     for i, optimiser in enumerate(training.optimisers):
         for number, state in optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{i}.{number}.{name}": value for name, value in state.items()}
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    at = {
-        "epoch": training.epoch,
-        "step": training.step,
-        "loss": training.loss,
-        "images": training.images,
-    }
+    at = {name: getattr(training, name) for name in POSITION}
     with replacing(path) as temporary:
         temporary.write_bytes(safetensors.torch.save(whole, {"at": json.dumps(at)}))
 
 
 def restore(path: Path, training: Training) -> None:
-    """Brings `training`, freshly started, to the state saved in `path`, if there is one; a damaged file counts as none.
+    """Brings `training`, freshly started, to the state saved in `path`, if there is one.
 
-    Of several processes the first reads it, for all.
+    A damaged file counts as none. Of several processes the first reads it, for all.
     """
     read = distributed.shared(_read(path) if distributed.rank() == 0 else None)
     if read is None:
         return
     at, tensors = read
-    training.epoch, training.step, training.loss, training.images = (
-        at["epoch"],
-        at["step"],
-        at["loss"],
-        at["images"],
-    )
+    for name in POSITION:
+        setattr(training, name, at[name])
     training.model.load_state_dict(_below("model", tensors))
     if training.average:
         training.average.load_state_dict(_below("average", tensors))
@@ -109,9 +115,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
         return None
     try:
         with safe_open(path, "pt") as file:
-            return json.loads(file.metadata()["at"]), {
-                name: file.get_tensor(name) for name in file.keys()
-            }
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return json.loads(file.metadata()["at"]), tensors
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         print(f"{path} is damaged ({error}); starting anew")
         return None
@@ -135,5 +140,5 @@ def _restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tens
 
 
 def _laid_out(tensor: Tensor, parameter: Tensor) -> Tensor:
-    """The tensor in the memory layout of its parameter: fused optimisers walk through both side by side."""
+    """The tensor in its parameter's memory layout: fused optimisers walk through both at once."""
     return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor

@@ -12,17 +12,19 @@ from imagetrail.models.weights import load_weights
 from imagetrail.training import checkpoints, loop
 from imagetrail.training.batches import Mixture
 from imagetrail.training.loop import Epoch, Training
-from imagetrail.training.recipe import Recipe
+from imagetrail.training.recipe import SHARES, Recipe, check_shares, shares
+
+FOLDERS = (paths.TRAIN, paths.AUGMENTED, paths.SYNTHETIC, paths.RELATED, paths.VALID)
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """The images and weights that a training of this pipeline may use; the test split is not among them."""
+    """The images and weights that a training of this pipeline may use: never the test split."""
 
     train: Samples
     augmented: Samples
     synthetic: Samples
-    related: Samples  # its classes are ours, in our order, and then those that only related data sets have
+    related: Samples  # of our classes, in our order, then of those that only related data sets have
     valid: Samples
     pretrained: dict[str, Tensor]
 
@@ -35,10 +37,20 @@ class Experiment:
             checkpoints.restore(checkpoint, begun)
         return begun
 
+    def has(self, field: str) -> bool:
+        """Whether there are the images of our classes, or weights, that a recipe's field takes.
+
+        True of a field that takes none.
+        """
+        if field in SHARES:
+            return bool((getattr(self, field).labels < len(self.train.classes)).any())
+        return field != "pretrained" or bool(self.pretrained)
+
     def mixture(self, recipe: Recipe, *, images: int | None = None) -> Mixture:
-        return loop.mixture(
-            recipe, self.train, self.augmented, self.synthetic, self.related, limit=images
-        )
+        """The images of an epoch, by the shares in `recipe`; of `related`, those of our classes."""
+        check_shares(recipe, "recipe", prepared=self.has)
+        others = tuple((getattr(self, field), share) for field, share in shares(recipe).items())
+        return Mixture(self.train, others, images, recipe.repeat_to)
 
     def fit(
         self, begun: Training, *, images: int | None = None, until: int | None = None
@@ -47,12 +59,13 @@ class Experiment:
 
 
 def open_experiment(*, limited: bool = True) -> Experiment:
-    """Opens what the stages have made. limited: trainings may use a part of the images, which takes the ids of all."""
+    """Opens what the stages have made.
+
+    limited: trainings may use a part of the images, which takes the ids of all.
+    """
     columns = ["id", "label", "parent"] if limited else ["label"]
     train, augmented, synthetic, related, valid = (
-        samples.read(folder, columns=columns)
-        for folder in (paths.TRAIN, paths.AUGMENTED, paths.SYNTHETIC, paths.RELATED, paths.VALID)
+        samples.read(folder, columns=columns) for folder in FOLDERS
     )
-    return Experiment(
-        train, augmented, synthetic, related, valid, pretrained=load_weights(paths.PRETRAINED)
-    )
+    weights = load_weights(paths.PRETRAINED)
+    return Experiment(train, augmented, synthetic, related, valid, pretrained=weights)

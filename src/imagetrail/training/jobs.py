@@ -1,78 +1,87 @@
-"""A training as a job for a worker. It needs neither MLflow nor Optuna, so a worker starts in half the time."""
+"""A training as a job for a worker. It loads neither MLflow nor Optuna: a worker starts sooner.
 
-import os
-from contextlib import suppress
+A training lies in one folder, named after all that decides how it goes. So it is done once,
+whichever search or comparison asks for it, and however often.
+"""
+
+import fcntl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
+from imagetrail.base import paths
+from imagetrail.base.files import remove, write_csv
 from imagetrail.training import checkpoints
-from imagetrail.training.data import Experiment, open_experiment
-from imagetrail.training.history import as_row, begin, read_history, write_history
+from imagetrail.training.data import FOLDERS, Experiment, open_experiment
+from imagetrail.training.history import as_row, read_history
 from imagetrail.training.loop import Diverged
 from imagetrail.training.recipe import Recipe
+
+HISTORY, CHECKPOINT, BEGUN = "history.csv", "checkpoint.safetensors", "begun"
+
+# Data, weights, and the rooms of all code that `train` runs, which a test holds equal to its
+# imports. The code of tune and compare is not among them: it only chooses the trainings.
+ROOMS = ("base", "compute", "models", "training")
+DECISIVE = (
+    *(path.as_posix() for path in (*FOLDERS, paths.PRETRAINED)),
+    *(f"src/imagetrail/{room}" for room in ROOMS),
+)
+
+
+def decisive(inputs: Mapping[str, str]) -> dict[str, str]:
+    """Of the content that a stage depends on, by path, what decides how its trainings go."""
+    return {path: inputs[path] for path in DECISIVE}
 
 
 @dataclass(frozen=True)
 class Job:
     """A training up to an epoch; one that is to go on leaves a checkpoint beside its history."""
 
-    inputs: dict[str, str]  # the content of all that the stage depends on, by path
+    inputs: dict[str, str]  # content by path, as `decisive` gives it
     recipe: Recipe
     images: int | None  # train on so many; null: all
     seed: int
     until: int  # epochs
-    state: Path  # folder
-    label: str = ""  # tells twins apart, as two processes must not write one file
+    state: Path  # folder of the search or comparison that asks
 
     @property
-    def history(self) -> Path:
-        """Its name is made of all that decides how the training goes."""
-        decisive: Any = (self.inputs, self.recipe.model_dump(), self.images, self.seed)
-        return self.state / f"{self.label}{checkpoints.digest(decisive)}.csv"
+    def folder(self) -> Path:
+        facts = (self.inputs, self.recipe.model_dump(), self.images, self.seed)
+        return self.state.parents[1] / checkpoints.TRAININGS / checkpoints.digest(facts)
+
+    def times(self) -> tuple[float, float] | None:
+        """When it began and last ended an epoch, in seconds since 1970; None if it never did."""
+        begun, history = self.folder / BEGUN, self.folder / HISTORY
+        return (begun.stat().st_mtime, history.stat().st_mtime) if history.exists() else None
 
 
 def train(job: Job) -> list[dict[str, float]] | None:
-    """The history up to that epoch; None if the loss diverged. What was done before a crash is not done again."""
-    _adopt(job.history)
-    rows = read_history(job.history)
-    if len(rows) < job.until:
-        begin(job.history)
-        data, checkpoint = _opened(job.state), job.history.with_suffix(".safetensors")
-        training = data.start(job.recipe, seed=job.seed, checkpoint=checkpoint)
-        rows = rows[: training.epoch]
-        try:
-            rows += [
-                as_row(epoch) for epoch in data.fit(training, images=job.images, until=job.until)
-            ]
-        except Diverged:
-            return None
-        write_history(job.history, rows)
-        if job.until < job.recipe.epochs:
-            checkpoints.save(checkpoint, training)
-    return rows[: job.until]
+    """The history up to that epoch, or None if the loss diverged. What is done is not repeated."""
+    checkpoints.use(job.state, job.folder)
+    with (job.folder / BEGUN).open("a") as mark:  # its time is that of the first opening
+        fcntl.flock(mark, fcntl.LOCK_EX)  # another process may want the same; a kill frees it
+        rows = read_history(job.folder / HISTORY)
+        return rows[: job.until] if len(rows) >= job.until else _go_on(job, rows)
 
 
-def _adopt(history: Path) -> None:
-    """The same training in another state of the stage counts here too: other trials or arms are no reason to repeat it."""
-    if history.exists():
-        return
-    for other in history.parent.parent.glob(f"*/{history.name}"):
-        with suppress(
-            OSError
-        ):  # where there are no hard links, or it has just been tidied away, it is trained anew
-            for suffix in (
-                ".begun",
-                ".csv",
-                ".safetensors",
-            ):  # a checkpoint is never ahead of its history
-                if other.with_suffix(suffix).exists():
-                    os.link(other.with_suffix(suffix), history.with_suffix(suffix))
-        return
+def _go_on(job: Job, rows: list[dict[str, float]]) -> list[dict[str, float]] | None:
+    data, checkpoint = _opened(checkpoints.digest(job.inputs)), job.folder / CHECKPOINT
+    training = data.start(job.recipe, seed=job.seed, checkpoint=checkpoint)
+    rows = rows[: training.epoch]  # a checkpoint is never ahead of its history
+    try:
+        rows += [as_row(epoch) for epoch in data.fit(training, images=job.images, until=job.until)]
+    except Diverged:
+        return None
+    write_csv(job.folder / HISTORY, rows)
+    if job.until < job.recipe.epochs:
+        checkpoints.save(checkpoint, training)
+    else:
+        remove(checkpoint)
+    return rows
 
 
 @cache
-def _opened(state: Path) -> Experiment:  # noqa: ARG001  it stands for the very images
+def _opened(inputs: str) -> Experiment:  # noqa: ARG001  it stands for the very images
     """A worker opens the images once."""
     return open_experiment()

@@ -20,6 +20,7 @@ from imagetrail.models.weights import load_trunk
 from imagetrail.training import optimisers
 from imagetrail.training.batches import Mixture, channel_statistics
 from imagetrail.training.recipe import Recipe
+from imagetrail.training.transforms import Jitter
 
 
 @dataclass(frozen=True)
@@ -139,37 +140,6 @@ def start(
     return Training(recipe, spec, seed=seed, pretrained=pretrained)
 
 
-def mixture(
-    recipe: Recipe,
-    train: Samples,
-    augmented: Samples,
-    synthetic: Samples,
-    related: Samples,
-    *,
-    limit: int | None = None,
-) -> Mixture:
-    """The images of an epoch, by the shares in `recipe`. Of `related`, those with a class of `train` are taken."""
-    others = (
-        (augmented, recipe.augmented),
-        (synthetic, recipe.synthetic),
-        (related, recipe.related),
-    )
-    total = sum(share for _, share in others)
-    if total > 1 + 1e-9:
-        raise UserError(
-            f"recipe.augmented + recipe.synthetic + recipe.related is {total:g}; at most 1"
-        )
-    lacks = (
-        "from stage augment, which made no images",
-        "from stage synthesise, which made no images",
-        "of related images, but pretrain.related names no data set with classes called as ours",
-    )
-    for (samples, share), lack in zip(others, lacks, strict=True):
-        if share and not (samples.labels < len(train.classes)).any():
-            raise UserError(f"the recipe takes a share of {share:g} {lack}")
-    return Mixture(train, others, limit, recipe.repeat_to)
-
-
 def fit(
     training: Training, images: Mixture, valid: Samples, *, until: int | None = None
 ) -> Iterator[Epoch]:
@@ -257,7 +227,7 @@ def _step(
     recipe, machine = training.recipe, training.machine
     draw = derive(training.seed, "step", training.epoch + 1, training.step, distributed.rank())
     machine.seed(draw)  # dropout draws from torch's global stream
-    batch, targets = recipe.jitter(
+    batch, targets = Jitter.of(recipe)(
         batch, labels, classes=len(training.model.spec.classes), seed=draw
     )
     with machine.autocast():

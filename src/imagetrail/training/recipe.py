@@ -1,6 +1,6 @@
 """The recipe of a training."""
 
-from dataclasses import fields
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,78 +9,171 @@ from pydantic import Field
 from imagetrail.base import paths
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import one_of
-from imagetrail.base.params import Section, check, load, read_yaml
-from imagetrail.models.activations import ACTIVATIONS
-from imagetrail.models.classifier import INITIALISATIONS
-from imagetrail.models.networks import MODELS
-from imagetrail.training import optimisers
-from imagetrail.training.transforms import Jitter
+from imagetrail.base.params import Epochs, Section, check, load, read_yaml
+
+Model = Annotated[str, one_of("imagetrail.models.networks:MODELS", "model")]
+Activation = Annotated[str, one_of("imagetrail.models.activations:ACTIVATIONS", "activation")]
+Initialisation = Annotated[
+    str, one_of("imagetrail.models.classifier:INITIALISATIONS", "initialisation")
+]
+Optimiser = Annotated[str, one_of("imagetrail.training.optimisers:OPTIMISERS", "optimiser")]
+Schedule = Annotated[str, one_of("imagetrail.training.optimisers:SCHEDULES", "schedule")]
+
+# Field of the recipe: the params one of which has a stage prepare its images or weights.
+PREPARED_BY = {
+    "augmented": ("augment.copies",),
+    "synthetic": ("synthesise.per_class",),
+    "related": ("pretrain.related",),
+    "pretrained": ("pretrain.related", "pretrain.weights"),
+}
+SHARES = ("augmented", "synthetic", "related")  # of the images of an epoch
 
 
 class Recipe(Section):
     """How a model is built and trained: every hyper-parameter, once."""
 
-    model: Annotated[str, one_of(MODELS, "model")]
-    activation: Annotated[str, one_of(ACTIVATIONS, "activation")]
-    initialisation: Annotated[str, one_of(INITIALISATIONS, "initialisation")] = "gain"
-    width: float = Field(default=1.0, gt=0, le=16)  # factor on the number of channels
-    dropout: float = Field(default=0.0, ge=0, lt=1)  # before the last layer
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(default=256, ge=2)
-    optimiser: Annotated[str, one_of(optimisers.OPTIMISERS, "optimiser")] = "muon"
-    lr: float = Field(
-        gt=0
-    )  # its peak for batches of 256; another size scales it as the optimiser needs
-    schedule: Annotated[str, one_of(optimisers.SCHEDULES, "schedule")] = "one_cycle"
-    weight_decay: float = Field(
-        default=0.0, ge=0
-    )  # decoupled, times lr, for adamw and muon; L2 for sgd
-    ema: float = Field(
-        default=0.0, ge=0, lt=1
-    )  # decay a step of the averaged weights that become the model; 0: the last ones
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    flip: bool = (
-        False  # mirror half of the images; harms where left and right differ, as for digits
+    model: Model = Field(description="the network")
+    activation: Activation = Field(description="the activation function of its hidden layers")
+    initialisation: Initialisation = Field(
+        default="gain",
+        description="of the weights: scaled by the activation's gain, or as Keras has it",
     )
-    shift: int = Field(default=0, ge=0)  # pixels, each way
-    rotate: float = Field(default=0.0, ge=0, le=180)  # degrees, each way
-    zoom: float = Field(default=0.0, ge=0, lt=1)  # share by which an image grows or shrinks at most
-    shear: float = Field(default=0.0, ge=0, lt=90)  # degrees, each way
+    width: float = Field(default=1.0, gt=0, le=16, description="factor on the number of channels")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="share, before the last layer")
+    epochs: Epochs = Field(description="length of the training; each stage has its own")
+    batch_size: int = Field(default=256, ge=2, le=1_000_000, description="images a step")
+    optimiser: Optimiser = Field(default="muon", description="the rule of a step")
+    lr: float = Field(
+        gt=0,
+        description="learning rate: its peak for batches of 256; another size scales it as the "
+        "optimiser needs",
+    )
+    schedule: Schedule = Field(
+        default="one_cycle", description="course of the learning rate through the training"
+    )
+    weight_decay: float = Field(
+        default=0.0, ge=0, description="decoupled, times lr, for adamw and muon; L2 for sgd"
+    )
+    ema: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="decay a step of the averaged weights that become the model; 0: the last ones",
+    )
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="share of a label spread over all classes"
+    )
+    flip: bool = Field(
+        default=False,
+        description="mirror half of the images; harms where left and right differ, as for digits",
+    )
+    shift: int = Field(default=0, ge=0, le=224, description="pixels, each way")
+    rotate: float = Field(default=0.0, ge=0, le=180, description="degrees, each way")
+    zoom: float = Field(
+        default=0.0, ge=0, lt=1, description="share by which an image grows or shrinks at most"
+    )
+    shear: float = Field(default=0.0, ge=0, lt=90, description="degrees, each way")
     elastic: float = Field(
-        default=0.0, ge=0
-    )  # pixels by which a place moves, as a standard deviation
-    cutout: int = Field(default=0, ge=0)  # side of a square painted over, in pixels
-    mixup: float = Field(default=0.0, ge=0)  # Beta parameter of blending two images
+        default=0.0,
+        ge=0,
+        le=224,
+        description="pixels by which a place moves, as a standard deviation",
+    )
+    cutout: int = Field(
+        default=0, ge=0, le=224, description="side of a square painted over, in pixels"
+    )
+    mixup: float = Field(
+        default=0.0, ge=0, description="Beta parameter of blending two images; 0: none"
+    )
     cutmix: float = Field(
-        default=0.0, ge=0
-    )  # Beta parameter of the area that one image takes of another
+        default=0.0,
+        ge=0,
+        description="Beta parameter of the area that one image takes of another; 0: none",
+    )
     repeat_to: int = Field(
-        default=0, ge=0
-    )  # an epoch has at least so many images: a smaller set is repeated
-    augmented: float = Field(default=0.0, ge=0, le=1)  # share of an epoch taken from data/augmented
-    synthetic: float = Field(default=0.0, ge=0, le=1)  # share of an epoch taken from data/synthetic
+        default=0,
+        ge=0,
+        le=1_000_000_000,
+        description="an epoch has at least so many images: a smaller set is repeated",
+    )
+    augmented: float = Field(
+        default=0.0, ge=0, le=1, description="share of an epoch taken from data/augmented"
+    )
+    synthetic: float = Field(
+        default=0.0, ge=0, le=1, description="share of an epoch taken from data/synthetic"
+    )
     related: float = Field(
-        default=0.0, ge=0, le=1
-    )  # share taken from the images in data/split/related of our own classes
-    pretrained: bool = True  # begin with the weights in artifacts/pretrain, where there are any
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of an epoch taken from the images in data/split/related of our classes",
+    )
+    pretrained: bool = Field(
+        default=True,
+        description="begin with the weights in artifacts/pretrain, where there are any",
+    )
     probe: float = Field(
-        default=0.0, ge=0, le=1
-    )  # share of the training in which the last layer alone learns, if pretrained
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of the training in which the last layer alone learns, if pretrained",
+    )
     layer_decay: float = Field(
-        default=1.0, gt=0, le=1
-    )  # factor on a layer's lr for each layer after it, if pretrained
+        default=1.0,
+        gt=0,
+        le=1,
+        description="factor on a layer's lr for each layer after it, if pretrained",
+    )
 
-    @property
-    def jitter(self) -> Jitter:
-        return Jitter(**{field.name: getattr(self, field.name) for field in fields(Jitter)})
+    def check(self, path: Path) -> None:
+        check_shares(self, f"{path}: recipe", prepared=prepared_by(path))
+
+
+def shares(recipe: Recipe) -> dict[str, float]:
+    """The shares of an epoch that are not train's own images."""
+    return {field: getattr(recipe, field) for field in SHARES}
+
+
+def check_shares(
+    recipe: Recipe, where: str, *, prepared: Callable[[str], bool], base: Recipe | None = None
+) -> None:
+    """Raises UserError, beginning with `where`, for shares of over 1 or of what is not prepared.
+
+    base: a recipe that is checked by itself, so that its shares are no fault of this one.
+    """
+    taken, given = shares(recipe), shares(base) if base else {}
+    if sum(taken.values()) > 1 + 1e-9 and taken != given:
+        raise UserError(f"{where}: {' + '.join(taken)} is {sum(taken.values()):g}; at most 1")
+    for field, share in taken.items():
+        if share and share != given.get(field) and not prepared(field):
+            (key,) = PREPARED_BY[field]
+            raise UserError(
+                f"{where}: takes a share of {share:g} {field} images, but {key} makes none of "
+                "these classes"
+            )
+
+
+def prepared_by(path: Path) -> Callable[[str], bool]:
+    """Whether a params file has the images or weights prepared that a field of the recipe takes.
+
+    True of a field that takes none.
+    """
+    values = read_yaml(path)
+
+    def prepared(field: str) -> bool:
+        keys = [key.split(".") for key in PREPARED_BY.get(field, ())]
+        return not keys or any(values[section].get(key) for section, key in keys)
+
+    return prepared
 
 
 def default_recipe(*, epochs: int, path: Path = Path("params.yaml")) -> Recipe:
-    """The recipe of params.yaml, for a training of so many epochs: how long is each stage's own affair."""
+    """The recipe of params.yaml, for a training of so many epochs, which each stage has its own."""
     values = load(dict[str, Any], "recipe", path)
     if "epochs" in values:
         raise UserError(
-            f"{path}: recipe.epochs: each stage has its own: train.epochs, pretrain.epochs, tune.rungs, compare"
+            f"{path}: recipe.epochs: each stage has its own: train.epochs, pretrain.epochs, "
+            "tune.rungs, compare"
         )
     return check(Recipe, values | {"epochs": epochs}, f"{path}: recipe")
 
@@ -91,15 +184,19 @@ def best_recipe(*, epochs: int) -> Recipe:
 
 
 def proven_recipe(*, epochs: int) -> Recipe:
-    """That recipe with every remedy for scarce data that `compare` tried as it proved: at the value tried, or off."""
+    """That recipe with every remedy that `compare` tried as it proved: at the value, or off."""
     return override(best_recipe(epochs=epochs), read_yaml(paths.REMEDIES), str(paths.REMEDIES))
 
 
 def override(recipe: Recipe, values: dict[str, Any], where: str) -> Recipe:
-    """The recipe with some fields replaced; raises UserError, beginning with `where`, for a wrong field or value."""
+    """The recipe with some fields replaced.
+
+    Raises UserError, beginning with `where`, for a wrong field or value.
+    """
     unknown = [name for name in values if name not in Recipe.model_fields]
     if unknown:
         raise UserError(
-            f"{where}: recipe has no field {', '.join(unknown)}; choose from {', '.join(Recipe.model_fields)}"
+            f"{where}: recipe has no field {', '.join(unknown)}; "
+            f"choose from {', '.join(Recipe.model_fields)}"
         )
     return check(Recipe, recipe.model_dump() | values, where)

@@ -4,13 +4,14 @@ Images are n×H×W×C in 0 … 255, uint8 or float32; each image of a batch gets
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from imagetrail.base.rng import derive, generator
+from imagetrail.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class Jitter:
     cutout: int = 0  # side of a square that is painted over, in pixels
     mixup: float = 0.0  # parameter of the Beta distribution of how two images are blended
     cutmix: float = 0.0  # the same for the area that one image takes of another
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> "Jitter":
+        return cls(**{field.name: getattr(recipe, field.name) for field in fields(cls)})
 
     def __call__(
         self, images: Tensor, labels: Tensor, *, classes: int, seed: int

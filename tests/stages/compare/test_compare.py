@@ -2,9 +2,6 @@
 
 import json
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import yaml
+from project import Project
 
 from imagetrail.base import paths, samples
 from imagetrail.base.errors import UserError
@@ -21,7 +19,7 @@ from imagetrail.base.paths import BEST, PRETRAINED, REMEDIES
 from imagetrail.base.samples import Images, Samples
 from imagetrail.models.activations import ACTIVATIONS
 from imagetrail.stages.augment import stage as augment
-from imagetrail.stages.compare.arms import Contest, made_out
+from imagetrail.stages.compare.arms import Contest, resolve
 from imagetrail.stages.compare.params import Compare
 from imagetrail.stages.compare.stage import run
 from imagetrail.stages.fetch import stage as fetch
@@ -31,7 +29,6 @@ from imagetrail.training.data import Experiment
 from imagetrail.training.jobs import Job, train
 from imagetrail.training.recipe import Recipe, proven_recipe
 
-ROOT = Path(__file__).parents[3]
 RECIPE = {
     "model": "fast",
     "activation": "relu",
@@ -71,13 +68,15 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
-        params = yaml.safe_load((ROOT / "params.yaml").read_text())
-        params["data"] |= {"name": "digits", "image_size": 8}
-        params["split"] |= {"valid": 0.45}  # so many that a score is not all noise
-        params["augment"]["policy"] = [{"Affine": {"rotate": [-8, 8], "p": 1.0}}]
-        params |= {"recipe": RECIPE | {"repeat_to": 2000}, "compare": SECTION}
-        Path("params.yaml").write_text(yaml.safe_dump(params))
-        shutil.copy(ROOT / "dvc.yaml", root)
+        made = Project(root)
+        made.take("dvc.yaml")
+        made.set(
+            data={"name": "digits", "image_size": 8},
+            split={"valid": 0.45},  # so many that a score is not all noise
+            augment={"policy": [{"Affine": {"rotate": [-8, 8], "p": 1.0}}]},
+            recipe=Recipe(**RECIPE, epochs=1).model_dump(exclude={"epochs"}) | {"repeat_to": 2000},
+            compare=SECTION,
+        )
         for stage in (fetch, inspect, split, augment):
             stage.run()
         train = samples.read(paths.TRAIN)
@@ -176,29 +175,38 @@ def test_the_same_recipe_in_two_sets_is_trained_once() -> None:
         scores["activations", "relu", str(seed)] == scores["networks", "fast", str(seed)]
         for seed in range(6)
     )
-    (state,) = Path(".imagetrail/compare").iterdir()
-    assert len(list(state.glob("*.csv"))) == 6 * (4 + 3)
+    assert len(list(Path(".imagetrail/trainings").iterdir())) == 6 * (4 + 3)
 
 
 @pytest.mark.usefixtures("project")
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_can_be_an_arm(activation: str, tmp_path: Path) -> None:
     recipe = Recipe(**RECIPE | {"activation": activation, "epochs": 2, "repeat_to": 1000})
-    *_, row = train(Job({}, recipe, 500, 0, 2, tmp_path))
+    *_, row = train(Job({}, recipe, 500, 0, 2, state_in(tmp_path)))
     assert row["valid_top1"] > 0.4
+
+
+def state_in(root: Path) -> Path:
+    """A folder as a comparison in `root` has it."""
+    state = root / "compare" / "some"
+    state.mkdir(parents=True)
+    return state
 
 
 def compared_anew(
     project: Path, root: Path, *, recipe: dict[str, Any], section: dict[str, Any]
 ) -> list[dict[str, str]]:
     """The results of `imagetrail compare` in a copy of the project with some params changed."""
-    shutil.copytree(project, root)
-    params = yaml.safe_load((root / "params.yaml").read_text())
-    params["recipe"] |= recipe
-    params["compare"] |= section
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
-    subprocess.run([sys.executable, "-m", "imagetrail.cli", "compare"], cwd=root, check=True)
+    copy = Project(project).copy(root)
+    copy.set(recipe=recipe, compare=section)
+    copy.imagetrail("compare")
     return read_csv(root / "artifacts/compare/results.csv")
+
+
+def histories(root: Path) -> dict[str, int]:
+    """When each training has last written its history, which it does at the end."""
+    files = (root / ".imagetrail/trainings").glob("*/history.csv")
+    return {file.parent.name: file.stat().st_mtime_ns for file in files}
 
 
 def test_another_arm_costs_its_own_trainings_only(project: Path, tmp_path: Path) -> None:
@@ -209,13 +217,8 @@ def test_another_arm_costs_its_own_trainings_only(project: Path, tmp_path: Path)
     assert [row for row in rows if row["arm"] != "tanh"] == read_csv(
         project / "artifacts/compare/results.csv"
     )
-    (old,) = Path(project / ".imagetrail/compare").iterdir()
-    (new,) = (state for state in (root / ".imagetrail/compare").iterdir() if state.name != old.name)
-    kept = {path.name for path in old.glob("*.csv")}
-    assert len({path.name for path in new.glob("*.csv")} - kept) == 6
-    assert all(
-        (new / name).samefile(new.parent / old.name / name) for name in kept
-    )  # a training writes another file
+    before, after = histories(project), histories(root)
+    assert len(after) == len(before) + 6 and before.items() <= after.items()
 
 
 def test_a_training_that_diverges_counts_as_guessing(project: Path, tmp_path: Path) -> None:
@@ -244,7 +247,9 @@ def contests(
     section, recipe = Compare(**SECTION | changes), Recipe(**RECIPE | {"epochs": 1} | (base or {}))
     return {
         contest.name: contest
-        for contest in made_out(section, recipe, "params.yaml: compare", prepared=prepared)
+        for contest in resolve(
+            section.sets, section.remedies, recipe, "params.yaml: compare", prepared=prepared
+        )
     }
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import yaml
 from PIL import Image
+from project import Project
 
 from imagetrail.base import paths, samples
 from imagetrail.base.errors import UserError
@@ -28,7 +28,6 @@ from imagetrail.training import loop
 from imagetrail.training.batches import Mixture
 from imagetrail.training.recipe import Recipe
 
-ROOT = Path(__file__).parents[3]
 CLASSES = ("left", "middle", "right")
 RECIPE = Recipe(
     model="fast",
@@ -56,11 +55,10 @@ def draw_pictures(folder: Path, count: int = 900) -> None:
 
 
 def set_params(**changes: Any) -> None:
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
     small = {"bootstrap": 200, "corrupted": 100, "slices": ["origin"], "unknown": "digits"}
-    params["data"] |= {"name": "folder", "path": "pictures", "image_size": 9}
-    params["evaluate"] |= small | changes
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+    Project(Path()).set(
+        data={"name": "folder", "path": "pictures", "image_size": 9}, evaluate=small | changes
+    )
 
 
 @pytest.fixture(scope="module")

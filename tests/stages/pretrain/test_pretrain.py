@@ -13,20 +13,23 @@ import safetensors.torch
 import torch
 import yaml
 from PIL import Image
+from project import Project
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 from imagetrail.base import paths, samples
 from imagetrail.base.errors import UserError
 from imagetrail.base.samples import Samples, fingerprint
+from imagetrail.data import datasets
 from imagetrail.models import inference
 from imagetrail.models.classifier import Classifier
 from imagetrail.models.networks import Spec
 from imagetrail.models.weights import load_trunk, load_weights, save
-from imagetrail.stages.fetch import params as fetch
+from imagetrail.stages.fetch import stage as fetch
 from imagetrail.stages.inspect import stage as inspect
 from imagetrail.stages.pretrain import stage as pretrain
 from imagetrail.stages.pretrain import weights as pretrained
+from imagetrail.stages.pretrain.params import Pretrain
 from imagetrail.stages.split import stage as split
 from imagetrail.training import checkpoints, loop
 from imagetrail.training.batches import Mixture
@@ -35,7 +38,6 @@ from imagetrail.training.loop import Epoch, start, walk
 from imagetrail.training.optimisers import OPTIMISERS
 from imagetrail.training.recipe import Recipe
 
-ROOT = Path(__file__).parents[3]
 OURS = [*"012345678", "nine"]
 Make = Callable[..., Samples]
 needs_imagenet = pytest.mark.skipif(
@@ -87,11 +89,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = root / "own" / OURS[labels[number]] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(images[number, ..., 0]).save(path)
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["data"] = {"name": "folder", "path": "own", "image_size": 8, "channels": 1}
-    params["pretrain"] = {"related": ["digits"], "epochs": 2}
-    params["recipe"] |= {"width": 0.25, "repeat_to": 0, "flip": False}
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    Project(root).set(
+        data={"name": "folder", "path": "own", "image_size": 8, "channels": 1},
+        pretrain={"related": ["digits"], "epochs": 2},
+        recipe={"width": 0.25, "repeat_to": 0, "flip": False},
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         for stage in (fetch, inspect, split, pretrain):
@@ -192,7 +194,7 @@ def test_a_data_set_named_twice_is_refused() -> None:
     with pytest.raises(
         UserError, match=r"pretrain\.related: a data set is named twice in digits, mnist, digits"
     ):
-        fetch.check_others(["digits", "mnist", "digits"], "folder", "pretrain.related")
+        datasets.check_others(["digits", "mnist", "digits"], "folder", "pretrain.related")
 
 
 # ---- what it is worth ----
@@ -288,13 +290,14 @@ def test_weights_that_cannot_be_read_are_one_clear_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    own = Pretrain(related=[], weights="own", epochs=1)
     with pytest.raises(
         UserError, match=r"pretrain\.weights: 'own' is neither imagenet nor a file in data/weights"
     ):
-        pretrained.check("own", "fast")
+        own.check_weights("fast")
     paths.WEIGHTS.mkdir(parents=True)
     (paths.WEIGHTS / "own").write_bytes(b"nothing")
-    pretrained.check("own", "fast")
+    own.check_weights("fast")
     with pytest.raises(UserError, match="data/weights/own is damaged"):
         pretrained.read("own")
 
@@ -352,11 +355,12 @@ def _features(model: Classifier, part: Samples) -> np.ndarray:
 
 
 def test_imagenet_weights_are_for_one_model_only() -> None:
-    pretrained.check("imagenet", "efficientnet_lite0")
+    imagenet = Pretrain(related=[], weights="imagenet", epochs=1)
+    imagenet.check_weights("efficientnet_lite0")
     with pytest.raises(
         UserError, match=r"imagenet has weights for recipe\.model efficientnet_lite0 only, not fast"
     ):
-        pretrained.check("imagenet", "fast")
+        imagenet.check_weights("fast")
 
 
 # ---- fine-tuning ----

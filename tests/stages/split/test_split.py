@@ -10,6 +10,7 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 from PIL import Image
+from project import ROOT
 
 from imagetrail.base import paths, samples
 from imagetrail.base.errors import UserError
@@ -21,7 +22,6 @@ from imagetrail.stages.inspect import stage as inspect
 from imagetrail.stages.split import others
 from imagetrail.stages.split import stage as split
 
-ROOT = Path(__file__).parents[3]
 BROKEN = 7  # number of the picture of ours that cannot be read
 OURS, NEW = np.random.default_rng(0).integers(0, 256, (2, 60, 8, 8, 1), np.uint8)
 OURS[1::3] = OURS[::3]  # a third is there twice
@@ -32,7 +32,7 @@ Count = Counter[tuple[str, int]]  # how often a picture of a data set was decode
 def counting(name: str, pictures: Pictures, count: Count) -> Callable[[Path], Pictures]:
     def image(i: int) -> Image.Image:
         count[name, i] += 1
-        if (name, i) == ("ours", BROKEN):
+        if (name, i) == ("folder", BROKEN):
             raise Unreadable("damaged")
         return pictures.image(i)
 
@@ -47,20 +47,21 @@ def pictures(images: NDArray[np.uint8], classes: str, splits: list[str]) -> Pict
 
 @pytest.fixture
 def decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Count:
-    """The current folder is one in which inspect and split are to run on OURS.
+    """The current folder is one in which inspect has run on OURS, and split is to run.
 
-    Another data set, related and unknown at once, has OURS and NEW, a half each in its test set.
+    In place of digits there is a data set, related and unknown at once, that has OURS and NEW,
+    every other one in its test set.
     """
     monkeypatch.chdir(tmp_path)
     count: Count = Counter()
     ours = pictures(OURS, "cat dog", [""] * 60)
     other = pictures(np.concatenate([OURS, NEW]), "cat fox", ["train", "test"] * 60)
-    for name, found in (("ours", ours), ("other", other)):
+    for name, found in (("folder", ours), ("digits", other)):
         monkeypatch.setitem(DATASETS, name, Dataset(counting(name, found, count), "CC0"))
     for folder in (paths.RELATED_FILES, paths.UNKNOWN_FILES):
-        write_json(folder / "datasets.json", ["other"])
+        write_json(folder / "datasets.json", ["digits"])
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["data"] = {"name": "ours", "path": ".", "image_size": 8, "channels": 1}
+    params["data"] = {"name": "folder", "path": ".", "image_size": 8, "channels": 1}
     Path("params.yaml").write_text(yaml.safe_dump(params))
     inspect.run()
     return count
@@ -71,12 +72,12 @@ def parts(*names: str) -> list[Samples]:
 
 
 def test_each_stage_decodes_a_picture_once(decoded: Count) -> None:
-    assert decoded == {("ours", i): 1 for i in range(60)}
+    assert decoded == {("folder", i): 1 for i in range(60)}
     decoded.clear()
     split.run()
     assert decoded == {
-        **{("ours", i): 1 for i in range(60) if i != BROKEN},
-        **{("other", i): 1 for i in range(120)},  # half as related, half as unknown
+        **{("folder", i): 1 for i in range(60) if i != BROKEN},
+        **{("digits", i): 1 for i in range(120)},  # half as related, half as unknown
     }
 
 
@@ -103,12 +104,12 @@ def test_equal_pictures_are_on_one_side_and_a_related_one_is_not_in_valid_or_tes
 def test_related_pictures_are_of_train_shuffled_and_named_by_their_data_set() -> None:
     split.run()
     (related,) = parts("related")
-    assert related.classes == ("cat", "dog", "other/fox")
+    assert related.classes == ("cat", "dog", "digits/fox")
     numbers = [int(source.split("/")[1].split(".")[0]) for source in related.column("source")]
     assert numbers != sorted(numbers) and all(number % 2 == 0 for number in numbers)
     whole = np.concatenate([OURS, NEW])
     assert np.array_equal(related.images, whole[numbers])
-    assert related.column("id") == [f"other/{number}.png" for number in numbers]
+    assert related.column("id") == [f"digits/{number}.png" for number in numbers]
 
 
 def test_unknown_pictures_are_drawn_from_the_test_set_that_was_published(
@@ -120,7 +121,7 @@ def test_unknown_pictures_are_drawn_from_the_test_set_that_was_published(
     (unknown,) = parts("unknown")
     numbers = [int(source.split("/")[1].split(".")[0]) for source in unknown.column("source")]
     assert len(set(numbers)) == 10 and all(number % 2 == 1 for number in numbers)
-    assert sum(decoded["other", i] for i in range(1, 120, 2)) == 10
+    assert sum(decoded["digits", i] for i in range(1, 120, 2)) == 10
     assert np.array_equal(unknown.images, np.concatenate([OURS, NEW])[numbers])
 
 
@@ -145,7 +146,7 @@ def test_fingerprints_of_other_pictures_or_none_are_refused(
     decoded: Count, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fewer = pictures(OURS[:50], "cat dog", [""] * 50)
-    monkeypatch.setitem(DATASETS, "ours", Dataset(counting("ours", fewer, decoded), "CC0"))
+    monkeypatch.setitem(DATASETS, "folder", Dataset(counting("folder", fewer, decoded), "CC0"))
     with pytest.raises(UserError, match=f"{paths.FINGERPRINTS} is of other pictures; run `dvc"):
         split.run()
     paths.FINGERPRINTS.unlink()

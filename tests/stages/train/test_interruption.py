@@ -8,7 +8,7 @@ import pytest
 
 SCRIPT = """
 import signal, sys
-from imagetrail.interruption import deferred
+from imagetrail.stages.train.interruption import deferred
 signal.signal(signal.{name}, signal.{handler})
 with deferred() as interruption:
     signal.raise_signal(signal.{name})

@@ -9,7 +9,7 @@ import pytest
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.params import check
-from imagetrail.stages.tune.params import Tune, settled
+from imagetrail.stages.tune.params import Tune, resolve
 from imagetrail.stages.tune.search import Leg, Report, search
 from imagetrail.stages.tune.space import By, Range, Space, typed
 from imagetrail.stages.tune.study import PRUNERS, SAMPLERS, Trial
@@ -353,7 +353,7 @@ def test_whole_numbers_stay_whole_and_a_field_may_depend_on_another(tmp_path: Pa
     tune = Tune(
         trials=40, batch=4, rungs=[1, 3], images=None, space=space(**fields), known=[{"lr": 0.05}]
     )
-    tune = settled(tune, RECIPE, "tune")
+    tune = resolve(tune, RECIPE, "tune")
 
     def run(legs: Sequence[Leg]) -> list[Report]:
         return [Report(leg.until + leg.values.get("lr", 0)) for leg in legs]
@@ -440,7 +440,7 @@ def test_known_values_are_checked_against_the_space(known: dict[str, Any], line:
         known=[{}, known],
     )
     with pytest.raises(UserError) as caught:
-        settled(tune, RECIPE, "tune")
+        resolve(tune, RECIPE, "tune")
     assert str(caught.value).startswith(line)
 
 

@@ -4,19 +4,17 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna  # noqa: TID251  tests look at what users see
-import psutil
 import pytest
-from test_exact import SIGNALS, Project, ended, wait
+from mlflow_store import free_port
+from project import finished, wait_for
+from training_project import SIGNALS, TrainingProject
 
 from imagetrail.base.files import read_csv
 
@@ -39,8 +37,10 @@ TUNE = {
 }
 
 
-class Search(Project):
+class Search(TrainingProject):
     """A folder with all that `imagetrail tune` reads."""
+
+    stage = "tune"
 
     def build(self) -> None:
         super().build()
@@ -50,46 +50,20 @@ class Search(Project):
             tune=TUNE,
         )
 
-    def start(self, **environment: str) -> subprocess.Popen[str]:  # type: ignore[override]
-        env = {
-            key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")
-        } | environment
-        command = (sys.executable, "-m", "imagetrail.cli", "tune")
-        return subprocess.Popen(
-            command,
-            cwd=self.root,
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
     def tune(self, **environment: str) -> str:
-        code, said, told = ended(self.start(**environment))
-        assert code == 0, said + told
-        return said
-
-    def outs(self) -> dict[str, bytes]:  # type: ignore[override]
-        files = (self.root / "artifacts/tune").iterdir()
-        return {file.name: file.read_bytes() for file in files if file.name != "timing.json"}
+        return self.complete(**environment)
 
     def rows(self) -> list[dict[str, str]]:
         return read_csv(self.root / "artifacts/tune/trials.csv")
 
     def legs(self) -> int:
         """How many epochs of trials are done."""
-        return sum(len(read_csv(path)) for path in self.root.glob(".imagetrail/tune/*/trial-*.csv"))
+        return sum(map(len, map(read_csv, self.root.glob(".imagetrail/trainings/*/history.csv"))))
 
-    def forget(self) -> None:
-        for folder in (".imagetrail", "artifacts/tune"):
-            shutil.rmtree(self.root / folder, ignore_errors=True)
-
-
-def copied(search: Search, root: Path) -> Search:
-    shutil.copytree(search.root, root)
-    made = Search(root)
-    made.forget()
-    return made
+    def histories(self) -> dict[str, int]:
+        """When each training has last written its history."""
+        files = self.root.glob(".imagetrail/trainings/*/history.csv")
+        return {file.parent.name: file.stat().st_mtime_ns for file in files}
 
 
 @pytest.fixture(scope="module")
@@ -104,11 +78,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Search, str, 
 
 @pytest.fixture
 def project(undisturbed: tuple[Search, str, float], tmp_path: Path) -> Iterator[Search]:
-    made = copied(undisturbed[0], tmp_path / "project")
+    made = undisturbed[0].copy(tmp_path / "project")
+    made.forget()
     yield made
-    for process in made.running():
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
+    made.end()
 
 
 def test_trials_csv_has_the_state_the_epochs_the_score_and_every_searched_field(
@@ -134,6 +107,7 @@ def test_trials_csv_has_the_state_the_epochs_the_score_and_every_searched_field(
     assert list(front[0]) == ["number", "value", "flops_forward", "parameters"]
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_and_re_run_with_other_workers_the_outs_are_those_of_an_undisturbed_run(
     undisturbed: tuple[Search, str, float], project: Search
 ) -> None:
@@ -145,7 +119,7 @@ def test_killed_at_random_moments_and_re_run_with_other_workers_the_outs_are_tho
         before, code = project.legs(), process.poll()
         process.kill()
         process.communicate()
-        wait_for(lambda: not project.running())  # its workers end with it
+        wait_for(lambda: not project.processes())  # its workers end with it
         assert project.legs() >= before
         if code is None:
             kills += 1
@@ -171,62 +145,69 @@ def test_asked_to_stop_it_does_not_wait_for_trainings_under_way(
 ) -> None:
     project.set(tune={"rungs": [1_000_000]})  # which take hours
     process = project.start()
-    wait_for(lambda: any(project.root.glob(".imagetrail/tune/*/trial-*.begun")))
+    wait_for(lambda: any(project.root.glob(".imagetrail/trainings/*/begun")))
     process.send_signal(number)
-    code, _, told = ended(process)
+    code, _, told = finished(process)
     assert code == 128 + number and "Traceback" not in told
-    assert not project.running()
+    assert not project.processes()
 
 
-def wait_for(until: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not until():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
+@pytest.mark.slow
 def test_a_changed_space_begins_a_new_study_keeps_the_old_one_and_says_so(
     undisturbed: tuple[Search, str, float], tmp_path: Path
 ) -> None:
     search, *_ = undisturbed
-    shutil.copytree(search.root, tmp_path / "project")
-    project = Search(tmp_path / "project")
+    project = search.copy(tmp_path / "project")
     (old,) = project.root.glob(".imagetrail/tune/*")
-    kept = (old / "study.journal").read_bytes()
+    journal = (old / "study.journal").read_bytes()
     project.set(tune={"space": {"lr": [0.1, 0.2]}, "trials": 2})
     first, *_ = project.tune().splitlines()
+    kept = old.relative_to(project.root)
     assert first == (
-        f"tune.trials, tune.space changed: a new study begins; the last one is kept in {old.relative_to(project.root)}, "
-        "and its trainings count where they are the same"
+        "tune.trials, tune.space changed: a new study begins; "
+        f"the last one is kept in {kept}, and trainings that are the same are not repeated"
     )
-    assert (old / "study.journal").read_bytes() == kept
+    assert (old / "study.journal").read_bytes() == journal
     project.set(tune=TUNE)
     before = project.legs()
     assert "changed" not in project.tune() and project.legs() == before
     assert project.outs() == search.outs()
 
 
+@pytest.mark.slow
 def test_more_trials_repeat_no_training_and_end_as_if_they_had_been_asked_for_at_once(
     undisturbed: tuple[Search, str, float], project: Search, tmp_path: Path
 ) -> None:
     search, *_ = undisturbed
-    shutil.copytree(search.root, tmp_path / "longer")
-    longer = Search(tmp_path / "longer")
-    (old,) = longer.root.glob(".imagetrail/tune/*")
-    before = longer.rows()
+    longer = search.copy(tmp_path / "longer")
+    before, histories = longer.rows(), longer.histories()
     for each in (longer, project):
         each.set(tune={"trials": 8})
         each.tune()
     assert longer.outs() == project.outs() != search.outs()
-    (new,) = (state for state in old.parent.iterdir() if state != old)
-    same = [
-        row["number"]
-        for row, again in zip(before, longer.rows(), strict=False)
-        if row["epochs"] == again["epochs"]
-    ]
-    files = [path for number in same for path in old.glob(f"trial-{int(number):04d}-*")]
-    assert len(same) >= 4 and {path.suffix for path in files} == {".begun", ".csv", ".safetensors"}
-    assert all((new / path.name).samefile(path) for path in files)  # a training writes another file
+    pairs = zip(before, longer.rows(), strict=False)
+    went_on = sum(int(old["epochs"]) < int(new["epochs"]) for old, new in pairs)
+    written = histories.items() ^ longer.histories().items()
+    assert len({training for training, _ in written}) == went_on + 2
+
+
+def test_a_search_that_minimises_a_cost_has_its_front_in_the_order_of_the_first_one(
+    project: Search,
+) -> None:
+    project.set(tune={"minimise": "parameters", "space": {"width": [0.5, 1.0], "lr": [0.05, 0.1]}})
+    project.tune()
+    front = read_csv(project.root / "artifacts/tune/pareto.csv")
+    assert list(front[0])[2:] == ["parameters", "flops_forward"]
+    parameters = [int(float(row["parameters"])) for row in front]
+    assert parameters == sorted(parameters)
+
+
+def test_twins_are_trained_once(project: Search) -> None:
+    """Two trials may draw the same; both tell its score, whichever of two workers has trained it."""
+    project.set(tune={"trials": 4, "batch": 4, "rungs": [1], "space": {"activation": ["relu"]}})
+    project.tune(IMAGETRAIL_WORKERS="2")
+    assert len(project.histories()) == 1 and project.legs() == 1
+    assert len({row["value"] for row in project.rows()}) == 1
 
 
 @pytest.mark.parametrize(
@@ -242,7 +223,7 @@ def test_more_trials_repeat_no_training_and_end_as_if_they_had_been_asked_for_at
         ),
         (
             {"space": {"augmented": [0.5], "synthetic": [0.6]}},
-            "error: recipe.augmented + recipe.synthetic + recipe.related is 1.1; at most 1",
+            "error: recipe: augmented + synthetic + related is 1.1; at most 1",
         ),
     ],
     ids=["beyond", "failed", "shares"],
@@ -253,7 +234,7 @@ def test_a_search_that_finds_nothing_is_one_line(
     project.set(tune={"trials": 2, **changes})
     if "lr" in changes.get("space", {}):
         project.set(recipe={"optimiser": "sgd"})
-    code, _, told = ended(project.start())
+    code, _, told = finished(project.start())
     assert code == 1 and told.splitlines()[-1] == line and "Traceback" not in told
 
 
@@ -287,9 +268,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             stdout=subprocess.DEVNULL,
         )
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     data = str(folder / "data")
     run(str(binaries / "initdb"), "--auth=trust", "--username=ada", "--no-sync", data)
     options = f"-p {port} -h 127.0.0.1 -k '' -F"
@@ -310,6 +289,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         run(str(binaries / "pg_ctl"), "-D", data, "-m", "immediate", "stop")
 
 
+@pytest.mark.slow
 def test_a_study_in_postgresql_gives_the_same_outs_and_outlives_the_folder(
     undisturbed: tuple[Search, str, float], project: Search, postgresql: str
 ) -> None:
@@ -327,6 +307,7 @@ def test_a_study_in_postgresql_gives_the_same_outs_and_outlives_the_folder(
 # ---- Ray ----
 
 
+@pytest.mark.slow
 def test_on_a_ray_cluster_that_loses_a_node_nothing_is_lost(
     undisturbed: tuple[Search, str, float], project: Search, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -344,9 +325,9 @@ def test_on_a_ray_cluster_that_loses_a_node_nothing_is_lost(
     try:
         lost = cluster.add_node(num_cpus=1)
         process = project.start(IMAGETRAIL_BACKEND="ray", RAY_ADDRESS=cluster.address)
-        wait(process, lambda: project.legs() > 1)
+        wait_for(lambda: project.legs() > 1, process)
         cluster.remove_node(lost, allow_graceful=False)
-        code, said, told = ended(process)
+        code, said, told = finished(process)
     finally:
         cluster.shutdown()
     assert code == 0, said + told

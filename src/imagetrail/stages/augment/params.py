@@ -1,16 +1,27 @@
 """The section of params.yaml that is the augment stage's."""
 
+from pathlib import Path
+
 from pydantic import Field
 
-from imagetrail.base.params import Section
-from imagetrail.stages.augment.policy import Policy
+from imagetrail.base.params import Section, load
+from imagetrail.stages.augment.policy import Policy, build
 
 
 class Augment(Section):
     """The `augment` section."""
 
-    copies: int = Field(ge=0)  # new images for each training image
+    copies: int = Field(ge=0, le=1000, description="new images for each training image; 0: none")
     group: int = Field(
-        ge=1
-    )  # images that share a draw of the parameters; 1: each has its own, several times slower
-    policy: str | Policy  # a name in PRESETS, or transforms
+        ge=1,
+        description="images that share a draw, where there are 1,000 such groups; "
+        "1: a draw for each image, several times slower",
+    )
+    policy: str | Policy = Field(
+        description="a preset (digits, objects, photos), or a list of Albumentations transforms, "
+        "each a name with its arguments"
+    )
+
+    def check(self, path: Path) -> None:
+        size, channels = load(int, "data.image_size", path), load(int, "data.channels", path)
+        build(self.policy, (size, size, channels))

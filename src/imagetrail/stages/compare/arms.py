@@ -1,17 +1,66 @@
-"""What `compare` compares: sets of arms, each a recipe, made out from params.yaml."""
+"""What `compare` compares: sets of arms in params.yaml, and the recipes that they stand for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, model_validator
 
 from imagetrail.base.errors import UserError
-from imagetrail.stages.compare.params import ALL, REAL, REMEDIES, Compare, Remedies, Set
+from imagetrail.base.params import Epochs, Section
 from imagetrail.training.recipe import Recipe, override
+
+# The set that judges remedies, and its arms beside one for each: +<remedy>.
+REMEDIES, REAL, ALL = "remedies", "real", "all"
+
+
+def _named(name: str) -> str:
+    if not name.strip():
+        raise ValueError(f"a set or an arm needs a name, got {name!r}")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_named)]
+
+
+class Length(Section):
+    """How much each training of a set takes."""
+
+    epochs: Epochs = Field(description="epochs of each training")
+    images: int | None = Field(
+        ge=2, description="train on so many, drawn anew for each seed; null: all"
+    )
+
+
+class Remedies(Length):
+    """What may help where data are scarce."""
+
+    tried: dict[str, bool | int | float] = Field(
+        description="field of the recipe that can be off, at 0 or false: the value to try where "
+        "search and recipe have it off"
+    )
+
+
+class Set(Length):
+    """Arms to compare with one another."""
+
+    reference: str = Field(description="the arm that the others are compared to")
+    arms: dict[Name, dict[str, Any]] = Field(
+        min_length=2, description="name: fields of the recipe that differ from the reference's"
+    )
+
+    @model_validator(mode="after")
+    def _reference_is_an_arm(self) -> "Set":
+        if self.reference not in self.arms:
+            raise ValueError(
+                f"reference must be one of the arms {', '.join(self.arms)}, got {self.reference!r}"
+            )
+        return self
 
 
 @dataclass(frozen=True)
 class Contest:
-    """A set whose recipes are made out."""
+    """A set with its recipes."""
 
     name: str
     reference: str
@@ -20,28 +69,32 @@ class Contest:
     images: int | None
 
 
-def made_out(
-    compare: Compare, base: Recipe, where: str, *, prepared: Callable[[str], bool]
+def resolve(
+    sets: Mapping[str, Set],
+    remedies: Remedies,
+    base: Recipe,
+    where: str,
+    *,
+    prepared: Callable[[str], bool],
 ) -> list[Contest]:
-    """Every set with its recipes. Raises UserError, beginning with `where`, for a wrong field or value.
+    """Every set with its recipes. Raises UserError, beginning with `where`, for a wrong field.
 
-    prepared: whether the images or weights that a remedy needs are there; remedies without are left out.
+    prepared: whether there are the images or weights that a remedy needs; else it is left out.
     """
-    sets = {f"sets.{name}": arms for name, arms in compare.sets.items()}
-    tried = {remedy: value for remedy, value in compare.remedies.tried.items() if prepared(remedy)}
+    named = {f"sets.{name}": arms for name, arms in sets.items()}
+    tried = {remedy: value for remedy, value in remedies.tried.items() if prepared(remedy)}
     if tried:
-        sets = {
-            REMEDIES: _remedies(compare.remedies, tried, base, f"{where}.{REMEDIES}.tried")
-        } | sets
-    return [_contest(key, arms, base, where) for key, arms in sets.items()]
+        named = {REMEDIES: _remedies(remedies, tried, base, f"{where}.{REMEDIES}.tried")} | named
+    return [_contest(key, arms, base, where) for key, arms in named.items()]
 
 
 def _remedies(remedies: Remedies, tried: dict[str, Any], base: Recipe, where: str) -> Set:
     checked = override(base, tried, where)
     for remedy in tried:
-        if not getattr(checked, remedy) or isinstance(getattr(checked, remedy), str):
+        value = getattr(checked, remedy)
+        if not value or isinstance(value, str):
             raise UserError(
-                f"{where}.{remedy}: a remedy is a number above 0 or true, not {getattr(checked, remedy)!r}"
+                f"{where}.{remedy}: a remedy is a number above 0 or true, not {value!r}"
             )
     on = {remedy: getattr(base, remedy) or getattr(checked, remedy) for remedy in tried}
     arms = {REAL: {remedy: type(value)(0) for remedy, value in on.items()}}
@@ -56,8 +109,7 @@ def _contest(key: str, arms: Set, base: Recipe, where: str) -> Contest:
 
     # few images, to be quick, are not to become many again by repetition
     repeat_to = min(base.repeat_to, arms.images or base.repeat_to)
-    reference = recipe(
-        base.model_copy(update={"epochs": arms.epochs, "repeat_to": repeat_to}), arms.reference
-    )
+    length = {"epochs": arms.epochs, "repeat_to": repeat_to}
+    reference = recipe(base.model_copy(update=length), arms.reference)
     recipes = {arm: recipe(reference, arm) for arm in arms.arms}
     return Contest(key.removeprefix("sets."), arms.reference, recipes, arms.epochs, arms.images)

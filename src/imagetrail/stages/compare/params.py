@@ -1,54 +1,13 @@
 """The section of params.yaml that is the compare stage's."""
 
-from typing import Annotated, Any, ClassVar
+from pathlib import Path
+from typing import ClassVar
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from imagetrail.base.params import Section
-
-# The set that judges remedies, and its arms beside one for each: +<remedy>.
-REMEDIES, REAL, ALL = "remedies", "real", "all"
-
-
-def _named(name: str) -> str:
-    if not name.strip():
-        raise ValueError(f"a set or an arm needs a name, got {name!r}")
-    return name
-
-
-Name = Annotated[str, AfterValidator(_named)]
-
-
-class Length(Section):
-    """How much each training of a set takes."""
-
-    epochs: int = Field(ge=1)
-    images: int | None = Field(ge=2)  # train on so many, drawn anew for each seed; null: all
-
-
-class Remedies(Length):
-    """What may help where data are scarce: fields of the recipe that can be off, at 0 or false."""
-
-    tried: dict[
-        str, bool | int | float
-    ]  # field: the value to try where search and recipe have it off
-
-
-class Set(Length):
-    """Arms to compare with one another."""
-
-    reference: str  # the arm that the others are compared to
-    arms: dict[Name, dict[str, Any]] = Field(
-        min_length=2
-    )  # name: fields of the recipe that differ from the reference's
-
-    @model_validator(mode="after")
-    def _reference_is_an_arm(self) -> "Set":
-        if self.reference not in self.arms:
-            raise ValueError(
-                f"reference must be one of the arms {', '.join(self.arms)}, got {self.reference!r}"
-            )
-        return self
+from imagetrail.stages.compare.arms import REMEDIES, Name, Remedies, Set, resolve
+from imagetrail.training.recipe import check_shares, default_recipe, prepared_by
 
 
 class Compare(Section):
@@ -56,14 +15,25 @@ class Compare(Section):
 
     renamed: ClassVar = {"cures": "remedies"}
 
-    seeds: int = Field(ge=3)  # trainings an arm
-    remedies: Remedies
-    sets: dict[Name, Set] = Field(min_length=1)
+    seeds: int = Field(ge=3, le=1000, description="trainings an arm, each with its own seed")
+    remedies: Remedies = Field(
+        description="what is judged on valid before it enters the final training"
+    )
+    sets: dict[Name, Set] = Field(min_length=1, description="name: arms to compare")
 
     @model_validator(mode="after")
     def _sets_have_names_of_their_own(self) -> "Compare":
         if REMEDIES in self.sets:
             raise ValueError(
-                f"sets: {REMEDIES!r} is the set that compare.{REMEDIES} makes; got another of that name"
+                f"sets: {REMEDIES!r} is the set that compare.{REMEDIES} makes; "
+                "got another of that name"
             )
         return self
+
+    def check(self, path: Path) -> None:
+        base, prepared = default_recipe(epochs=1, path=path), prepared_by(path)
+        where = f"{path}: compare"
+        for contest in resolve(self.sets, self.remedies, base, where, prepared=prepared):
+            for arm, recipe in contest.arms.items():
+                place = f"{where}, set {contest.name}, arm {arm}"
+                check_shares(recipe, place, prepared=prepared, base=base)

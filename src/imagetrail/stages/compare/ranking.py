@@ -1,7 +1,8 @@
-"""What repeated trainings of several arms say about one another: intervals, paired tests, verdicts. No torch, no files.
+"""What repeated trainings of several arms say about one another: intervals, tests, verdicts.
 
-Seeds are the unit: an arm has one score a seed, and the arms of a set share their seeds, so that what a seed brings to
-all of them (its images, its order) cancels in the difference to the reference.
+Seeds are the unit: an arm has one score a seed, and the arms of a set share their seeds, so that
+what a seed brings to all of them (its images, its order) cancels in the difference to the
+reference. No torch, no files.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ HELPS = EFFECTS[0]
 
 @dataclass(frozen=True)
 class Standing:
-    """How an arm stands to the reference of its set. Scores are fractions; a difference above 0 favours the arm."""
+    """How an arm stands to the reference of its set, in fractions; above 0 favours the arm."""
 
     arm: str
     mean: float
@@ -32,9 +33,7 @@ class Standing:
     difference: float  # mean over seeds of the arm's score less that of the reference
     difference_low: float  # its 95 % interval
     difference_high: float
-    detectable: (
-        float  # the difference that so many seeds, as noisy as these, would have shown 4 times in 5
-    )
+    detectable: float  # difference that so many seeds, as noisy as these, show 4 times in 5
     p: float  # paired t-test, two-sided, corrected within the set (Holm)
     verdict: str  # "reference" or one of three words
 
@@ -49,8 +48,8 @@ def rank(
     """Every arm's standing, best mean first.
 
     scores: of each arm, a score a seed, the seeds in the same order.
-    resolution: the step in which scores come, 1 / images judged. Differences are never taken to be less noisy than
-    rounding to it makes them, so that a few equal differences on few images are no proof.
+    resolution: the step in which scores come, 1 / images judged. Differences are never taken to be
+    less noisy than rounding to it makes them: a few equal ones on few images are no proof.
     """
     others = [arm for arm in scores if arm != reference]
     differences = {arm: scores[arm] - scores[reference] for arm in others}
@@ -108,12 +107,12 @@ def _standing(
 
 
 def _error(difference: Floats, resolution: float) -> float:
-    """Standard error of a mean difference; two rounded scores alone make a variance of resolution² / 6."""
+    """Standard error of a mean difference; rounding two scores gives a variance resolution² / 6."""
     return float(np.sqrt(max(difference.var(ddof=1), resolution**2 / 6) / len(difference)))
 
 
 def paired_p(difference: Floats, resolution: float = 0.0) -> float:
-    """Two-sided p of a paired t-test on differences, one a seed; 1 where there are none or fewer than two seeds."""
+    """Two-sided p of a paired t-test on differences, one a seed; 1 if all are 0 or it is one."""
     if len(difference) < 2 or not difference.any():
         return 1.0
     from scipy import stats
@@ -133,7 +132,7 @@ def _critical(runs: int, alpha: float) -> float:
 
 @cache
 def _detectable(runs: int, alpha: float) -> float:
-    """In standard errors: the true difference that a paired t-test at `alpha` finds with the probability POWER."""
+    """The true difference, in standard errors, that a paired t-test at `alpha` finds by POWER."""
     from scipy import optimize, stats
 
     critical, freedom = _critical(runs, alpha), runs - 1
@@ -147,39 +146,41 @@ def _detectable(runs: int, alpha: float) -> float:
 def sentence(standings: Sequence[Standing], seeds: int) -> str:
     """The outcome of a set, to be quoted."""
     best, reference = standings[0], _reference(standings)
-    phrases = zip(
-        OUTCOMES,
-        (f"better than {reference}", f"not told apart from {reference}", "worse"),
-        strict=True,
-    )
-    groups = {
-        phrase: [standing.arm for standing in standings if standing.verdict == verdict]
-        for verdict, phrase in phrases
-    }
-    told = [f"{phrase}: {', '.join(arms)}" for phrase, arms in groups.items() if arms]
-    return f"Best on average is {best.arm} with {best.mean:.2%} ± {best.sd:.2%}; {'; '.join(told)}; {_shown(standings, seeds)}."
+    phrases = (f"better than {reference}", f"not told apart from {reference}", "worse")
+    parts = [f"Best on average is {best.arm} with {best.mean:.2%} ± {best.sd:.2%}"]
+    for verdict, phrase in zip(OUTCOMES, phrases, strict=True):
+        arms = [standing.arm for standing in standings if standing.verdict == verdict]
+        if arms:
+            parts.append(f"{phrase}: {', '.join(arms)}")
+    return f"{'; '.join([*parts, _shown(standings, seeds)])}."
 
 
 def remedies_sentence(
     standings: Sequence[Standing], proven: Mapping[str, object], seeds: int
 ) -> str:
-    """Which remedies help, and what the final training makes of that. proven: each remedy's value there, 0 or false if off."""
-    told = [
-        f"{standing.arm} {standing.verdict.replace('no effect', 'has no shown effect')} ({points(standing)})"
-        for standing in standings
-        if standing.verdict != "reference"
-    ]
+    """Which remedies help, and what the final training makes of that.
+
+    proven: each remedy's value there, 0 or false if off.
+    """
+    effects = []
+    for standing in standings:
+        if standing.verdict != "reference":
+            verdict = standing.verdict.replace("no effect", "has no shown effect")
+            effects.append(f"{standing.arm} {verdict} ({points(standing)})")
     used = [
         remedy if value is True else f"{remedy} {value:g}"
         for remedy, value in proven.items()
         if value
     ]
     dropped = [remedy for remedy, value in proven.items() if not value]
-    ends = [f"takes {', '.join(used)}"] * bool(used) + [
-        f"goes without {', '.join(dropped)}"
-    ] * bool(dropped)
+    ends = []
+    if used:
+        ends.append(f"takes {', '.join(used)}")
+    if dropped:
+        ends.append(f"goes without {', '.join(dropped)}")
+    found = f"Against {_reference(standings)} images alone {', '.join(effects)}"
     final = f"so the final training {' and '.join(ends)}"
-    return f"Against {_reference(standings)} images alone {', '.join(told)}, {final}; {_shown(standings, seeds)}."
+    return f"{found}, {final}; {_shown(standings, seeds)}."
 
 
 def points(standing: Standing) -> str:

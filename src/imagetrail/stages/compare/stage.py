@@ -1,16 +1,18 @@
-"""Which way is better, and which remedy for scarce data helps? Reads split, augmented, synthetic, best.yaml, writes compare.
+"""Which arm, which remedy for scarce data? Reads what tune reads and best.yaml, writes compare.
 
-Every arm of a set is trained with the same seeds, on the same images in the same order, and judged on valid; the test
-split stays untouched.
+Every arm of a set is trained with the same seeds, on the same images in the same order, and judged
+on valid; the test split stays untouched.
 
-How a remedy comes into the final training, or not: the search says how much, the comparison says whether. `tune` may
-search the shares of augmented, synthetic and related images. Here each remedy is tried alone against real images alone,
-with the value that search or recipe gave it, or where that is off, with the one in `compare.remedies.tried`. cures.yaml
-has every remedy that was tried: its value if it helps, else 0 or false. `train` follows best.yaml, and over it cures.yaml.
-A remedy that is not listed, or that no stage has prepared, is not tried and stays as it is.
+How a remedy comes into the final training, or not: the search says how much, the comparison says
+whether. `tune` may search the shares of augmented, synthetic and related images. Here each remedy
+is tried alone against real images alone, with the value that search or recipe gave it, or where
+that is off, with the one in `compare.remedies.tried`. cures.yaml has every remedy that was tried:
+its value if it helps, else 0 or false. `train` follows best.yaml, and over it cures.yaml. A remedy
+that is not listed, or that no stage has prepared, is not tried and stays as it is.
 
-A training on a part of the images gets the augmented versions of just these. Synthetic images were drawn by a model of
-all images, which favours them there; with `images: null`, or a set no larger than `images`, nothing is favoured.
+A training on a part of the images gets the augmented versions of just these. Synthetic images were
+drawn by a model of all images, which favours them there; with `images: null`, or a set no larger
+than `images`, nothing is favoured.
 """
 
 import math
@@ -27,8 +29,8 @@ from imagetrail.base.files import replacing, write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.compute import parallel
 from imagetrail.metrics.scores import Floats
-from imagetrail.stages.compare.arms import Contest, made_out
-from imagetrail.stages.compare.params import ALL, REAL, REMEDIES, Compare
+from imagetrail.stages.compare.arms import ALL, REAL, REMEDIES, Contest, resolve
+from imagetrail.stages.compare.params import Compare
 from imagetrail.stages.compare.ranking import (
     EFFECTS,
     HELPS,
@@ -38,11 +40,12 @@ from imagetrail.stages.compare.ranking import (
     remedies_sentence,
     sentence,
 )
-from imagetrail.tracking import live, store
+from imagetrail.tracking import live
+from imagetrail.tracking.parts import arm_part
 from imagetrail.training import checkpoints
-from imagetrail.training.data import Experiment, open_experiment
-from imagetrail.training.history import as_row, times
-from imagetrail.training.jobs import Job, train
+from imagetrail.training.data import open_experiment
+from imagetrail.training.history import as_row
+from imagetrail.training.jobs import Job, decisive, train
 from imagetrail.training.loop import Epoch
 from imagetrail.training.recipe import Recipe, best_recipe
 
@@ -52,19 +55,13 @@ Rows = list[dict[str, Any]]
 def run() -> dict[str, float]:
     compare, seed = load(Compare, "compare"), load(int, "seed")
     base, data = best_recipe(epochs=1), open_experiment()
-    contests = made_out(
-        compare, base, "params.yaml: compare", prepared=lambda remedy: _prepared(data, remedy)
+    contests = resolve(
+        compare.sets, compare.remedies, base, "params.yaml: compare", prepared=data.has
     )
     inputs = pipeline.inputs("compare")
-    facts = {
-        "inputs": inputs,
-        "compare": compare.model_dump(),
-        "base": base.model_dump(),
-        "seed": seed,
-    }
-    jobs = _jobs(
-        contests, range(seed, seed + compare.seeds), inputs, checkpoints.folder("compare", facts)
-    )
+    settings = {"compare": compare.model_dump(), "base": base.model_dump(), "seed": seed}
+    state = checkpoints.folder("compare", {"inputs": inputs, **settings})
+    jobs = _jobs(contests, range(seed, seed + compare.seeds), decisive(inputs), state)
     rows: Rows = []
     curves: Rows = []
     with live.running("compare", {"seeds": compare.seeds}) as log:
@@ -76,27 +73,13 @@ def run() -> dict[str, float]:
                     which | {score: history[-1][score] for score in ("valid_top1", "valid_loss")}
                 )
                 curves += [which | epoch for epoch in history]
-                log.part(
-                    store.arm_part(rows[-1], job.recipe.model_dump(), history), times(job.history)
-                )
-                print(
-                    f"{contest.name}: {arm}, seed {job.seed}: {rows[-1]['valid_top1']:.2%}",
-                    flush=True,
-                )
+                log.part(arm_part(rows[-1], job.recipe.model_dump(), history), job.times())
+                score = f"{rows[-1]['valid_top1']:.2%}"
+                print(f"{contest.name}: {arm}, seed {job.seed}: {score}", flush=True)
         ranking = judged(rows, contests, images=len(data.valid))
         _write(rows, curves, contests, ranking)
     print("\n".join(f"{row['set']}: {row['verdict']}" for row in ranking["sets"]))
     return {"trainings": len(jobs)}
-
-
-def _prepared(data: Experiment, remedy: str) -> bool:
-    there = {
-        "augmented": len(data.augmented) > 0,
-        "synthetic": len(data.synthetic) > 0,
-        "related": bool((data.related.labels < len(data.train.classes)).any()),
-        "pretrained": bool(data.pretrained),
-    }
-    return there.get(remedy, True)
 
 
 def _jobs(
@@ -129,7 +112,7 @@ def _guessing(recipe: Recipe, classes: int) -> list[dict[str, float]]:
 
 
 def judged(rows: Rows, contests: Sequence[Contest], *, images: int) -> dict[str, Any]:
-    """ranking.json: a sentence a set, how each arm stands, and each remedy as it goes into the final training.
+    """ranking.json: a sentence a set, each arm's standing, each remedy in the final training.
 
     images: how many a score is a share of.
     """
@@ -138,34 +121,20 @@ def judged(rows: Rows, contests: Sequence[Contest], *, images: int) -> dict[str,
     proven: dict[str, Any] = {}
     for contest in contests:
         scores = {arm: _scores(rows, contest.name, arm) for arm in contest.arms}
-        seeds, length = (
-            len(scores[contest.reference]),
-            {"epochs": contest.epochs, "images": contest.images},
-        )
+        seeds = len(scores[contest.reference])
         words = EFFECTS if contest.name == REMEDIES else OUTCOMES
         standings = rank(scores, contest.reference, resolution=1 / images, words=words)
         verdict = sentence(standings, seeds)
         if contest.name == REMEDIES:
             proven = _proven(contest, standings)
             verdict = remedies_sentence(standings, proven, seeds)
-        sets.append(
-            {
-                "set": contest.name,
-                "reference": contest.reference,
-                "verdict": verdict,
-                "seeds": seeds,
-                **length,
-            }
-        )
+        facts = {"set": contest.name, "reference": contest.reference, "verdict": verdict}
+        length = {"seeds": seeds, "epochs": contest.epochs, "images": contest.images}
+        sets.append(facts | length)
         arms += [{"set": contest.name} | asdict(standing) for standing in standings]
     verdict = " ".join(row["verdict"] for row in sets)
-    return {
-        "metric": "valid_top1",
-        "verdict": verdict,
-        "proven": proven,
-        "sets": sets,
-        "arms": arms,
-    }
+    found = {"metric": "valid_top1", "verdict": verdict, "proven": proven}
+    return {**found, "sets": sets, "arms": arms}
 
 
 def _scores(rows: Rows, name: str, arm: str) -> Floats:

@@ -1,17 +1,27 @@
 """The section of params.yaml that is the evaluate stage's."""
 
+from typing import Annotated
+
 from pydantic import Field
 
+from imagetrail.base.lookup import one_of
 from imagetrail.base.params import Section
 
 
 class Evaluate(Section):
     """The `evaluate` section."""
 
-    bootstrap: int = Field(ge=100)  # draws for an interval
-    mirrored: bool  # also judge the mean of the answers to a picture and to its mirror image
-    corrupted: int = Field(ge=1)  # test images that the corruptions are tried on, at most
-    slices: list[
-        str
-    ]  # columns of the test set's index whose values are judged apart, as class and source are
-    unknown: str | None  # a data set to be told from test; null: none
+    bootstrap: int = Field(ge=100, le=1_000_000, description="draws for a 95 % interval")
+    mirrored: bool = Field(
+        description="also judge the mean of the answers to a picture and to its mirror image"
+    )
+    corrupted: int = Field(
+        ge=1, description="test images that noise, blur and other corruptions are tried on, at most"
+    )
+    slices: list[str] = Field(
+        description="columns of data/split/test/index.parquet that are judged value by value, "
+        "as class and source are"
+    )
+    unknown: Annotated[str, one_of("imagetrail.data.datasets:DATASETS", "data set")] | None = Field(
+        description="another data set, whose pictures the model should be less sure of; null: none"
+    )

@@ -8,5 +8,5 @@ from imagetrail.base.params import Section
 class Explain(Section):
     """The `explain` section."""
 
-    per_class: int = Field(ge=1)  # test pictures explained for each class
-    share: float = Field(gt=0, lt=1)  # of the pixels erased in the check
+    per_class: int = Field(ge=1, le=10_000, description="test pictures explained for each class")
+    share: float = Field(gt=0, lt=1, description="share of the pixels erased in the check")

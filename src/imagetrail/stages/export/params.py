@@ -2,30 +2,35 @@
 
 from pydantic import Field
 
-from imagetrail.base.params import Section
+from imagetrail.base.params import Epochs, Section
 
 
 class Student(Section):
-    """The `export.student` section: the same kind of network, narrower, taught by the model's answers."""
+    """The same kind of network, narrower, taught by the model's answers."""
 
-    width: float = Field(gt=0, lt=16)
-    epochs: int = Field(ge=1)
+    width: float = Field(gt=0, le=16, description="factor on the number of channels")
+    epochs: Epochs = Field(description="epochs of its training")
 
 
 class Budget(Section):
-    """The `export.budget` section: what the shipped file may take; null is no bound."""
+    """What the shipped file may take; null is no bound."""
 
-    max_ms: float | None  # median of a single picture on one thread: what a clock says decides
-    max_mb: float | None  # 10⁶ bytes
-    max_loss: (
-        float | None
-    )  # share of the validation images, net, that float32 gets right and the file does not
+    max_ms: float | None = Field(
+        gt=0,
+        description="milliseconds a picture, the median on one thread; with it, a clock decides",
+    )
+    max_mb: float | None = Field(gt=0, description="size in 10⁶ bytes")
+    max_loss: float | None = Field(
+        ge=0, le=1, description="share of the valid images, net, that it may lose against float32"
+    )
 
 
 class Export(Section):
     """The `export` section."""
 
-    tolerance: float = Field(gt=0)  # largest difference in probability between ONNX and torch
-    calibration: int = Field(ge=1)  # training images that set the ranges of int8
-    student: Student | None
-    budget: Budget
+    tolerance: float = Field(
+        gt=0, lt=1, description="largest difference in probability between ONNX and torch"
+    )
+    calibration: int = Field(ge=1, description="training images that set the ranges of int8")
+    student: Student | None = Field(description="also ship a slimmer network; null: none")
+    budget: Budget = Field(description="the smallest file within it is shipped")

@@ -11,7 +11,7 @@ from imagetrail.base import paths
 from imagetrail.base.files import replacing, write_json
 from imagetrail.base.params import load
 from imagetrail.data import datasets
-from imagetrail.stages.fetch.params import check_others
+from imagetrail.data.datasets import check_others
 
 NAME_OR_NULL: Any = str | None  # mypy takes no union where a type is wanted
 
@@ -20,8 +20,8 @@ def run() -> None:
     dataset, own = load(str, "data.name"), load(Path, "data.path")
     related, unknown = load(list[str], "pretrain.related"), load(NAME_OR_NULL, "evaluate.unknown")
     unknowns = [unknown] if unknown else []
-    check_others(related, dataset, "pretrain.related")
-    check_others(unknowns, dataset, "evaluate.unknown")
+    check_others(related, dataset, "params.yaml: pretrain.related")
+    check_others(unknowns, dataset, "params.yaml: evaluate.unknown")
     source = _fetch(dataset, own, paths.RAW / dataset / "files")
     source["related"] = _fetch_others(related, own, paths.RELATED_FILES)
     source["unknown"] = _fetch_others(unknowns, own, paths.UNKNOWN_FILES)

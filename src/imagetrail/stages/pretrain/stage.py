@@ -7,7 +7,7 @@ from imagetrail.base.files import replacing, write_json
 from imagetrail.base.params import load
 from imagetrail.base.samples import Samples
 from imagetrail.stages.pretrain.params import Pretrain
-from imagetrail.stages.pretrain.weights import check, read
+from imagetrail.stages.pretrain.weights import read
 from imagetrail.training import loop
 from imagetrail.training.batches import Mixture
 from imagetrail.training.recipe import default_recipe
@@ -18,8 +18,7 @@ VALID = 0.05  # share of the related pictures that training is watched on
 def run() -> None:
     params, seed = load(Pretrain, "pretrain"), load(int, "seed")
     recipe = default_recipe(epochs=params.epochs)
-    if params.weights:
-        check(params.weights, recipe.model)
+    params.check_weights(recipe.model)
     weights = read(params.weights) if params.weights else {}
     facts: dict[str, object] = {"related": params.related, "weights": params.weights}
     related = samples.read(paths.RELATED, columns=["label"])

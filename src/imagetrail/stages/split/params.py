@@ -8,8 +8,10 @@ from imagetrail.base.params import Section
 class Split(Section):
     """The `split` section: shares of the pictures."""
 
-    valid: float = Field(gt=0, lt=0.5)  # of the pictures that are not in test
-    test: float = Field(gt=0, lt=0.5)  # where no test set is published
+    valid: float = Field(gt=0, lt=0.5, description="share of the pictures that are not in test")
+    test: float = Field(
+        gt=0, lt=0.5, description="share of the pictures where no test set is published"
+    )
     per_class: int | None = Field(
-        default=None, ge=1
-    )  # keep at most so many training images a class; null: all
+        default=None, ge=1, description="training images kept of each class, at most; null: all"
+    )

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from imagetrail.base.params import Section
+from imagetrail.base.params import Epochs, Section
 
 
 class Train(Section):
     """The `train` section."""
 
-    epochs: int = Field(ge=1)
+    epochs: Epochs = Field(description="epochs of the final training")

@@ -1,4 +1,4 @@
-"""What a network costs to keep and to run: by COSTS a search bounds it, or weighs it against accuracy."""
+"""What a network costs to keep and to run: a search may bound it, or weigh it against accuracy."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ def model_bytes(model: Classifier) -> float:
 
 @torch.no_grad()
 def latency_ms(model: Classifier, *, repeats: int = 20) -> float:
-    """Milliseconds a picture, alone, on one thread of this machine: what a clock says, so never twice the same."""
+    """Milliseconds a picture, alone, on one thread, by the clock: never twice the same."""
     spec, threads = model.spec, torch.get_num_threads()
     picture = torch.zeros(1, spec.image_size, spec.image_size, spec.channels, dtype=torch.uint8)
     model = model.cpu().eval()

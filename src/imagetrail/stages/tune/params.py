@@ -1,47 +1,61 @@
 """The section of params.yaml that is the tune stage's."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from imagetrail.base.lookup import one_of
-from imagetrail.base.params import Section
-from imagetrail.stages.tune.costs import COSTS
-from imagetrail.stages.tune.space import Space, completed, typed
-from imagetrail.stages.tune.study import PRUNERS, SAMPLERS
-from imagetrail.training.recipe import Recipe
+from imagetrail.base.params import Epochs, Section
+from imagetrail.stages.tune.space import Space, completed, ends, typed
+from imagetrail.training.recipe import SHARES, Recipe, check_shares, default_recipe, prepared_by
 
-Cost = Annotated[str, one_of(COSTS, "cost")]
+Cost = Annotated[str, one_of("imagetrail.stages.tune.costs:COSTS", "cost")]
+Sampler = Annotated[str, one_of("imagetrail.stages.tune.study:SAMPLERS", "sampler")]
+Pruner = Annotated[str, one_of("imagetrail.stages.tune.study:PRUNERS", "pruner")]
 
 
 class Tune(Section):
     """The `tune` section: how long to search, how, and where."""
 
-    trials: int = Field(ge=1)
-    batch: int = Field(ge=1)  # trials begun together
-    rungs: list[int] = Field(
-        min_length=1
-    )  # epochs at which the weaker are pruned; the last is a trial's full length
-    epochs: int | None = Field(
-        default=None, ge=1
-    )  # no batch begins once so many are spent; null: no bound
-    images: int | None = Field(ge=1)  # train on so many images; null: all
-    sampler: Annotated[str, one_of(SAMPLERS, "sampler")] = "tpe"
-    pruner: Annotated[str, one_of(PRUNERS, "pruner")] = "successive_halving"
-    known: list[dict[str, Any]] = Field(
-        default_factory=list
-    )  # good values of searched fields, tried first
-    limits: dict[Cost, float] = Field(
-        default_factory=dict
-    )  # cost: its bound; what is beyond is not trained
-    minimise: Cost | None = (
-        None  # a second objective; then nothing is pruned, as the accurate would oust the cheap
+    trials: int = Field(ge=1, le=100_000, description="trials to begin, at most")
+    batch: int = Field(
+        ge=1, le=10_000, description="trials begun together; workers beyond 2 want more"
     )
-    space: Space = Field(min_length=1)
+    rungs: list[Epochs] = Field(
+        min_length=1,
+        description="epochs after which the weaker trials stop; the last is a whole trial",
+    )
+    epochs: int | None = Field(
+        default=None,
+        ge=1,
+        description="begin no more trials once so many epochs are spent; null: no bound",
+    )
+    images: int | None = Field(ge=1, description="train on so many images; null: all")
+    sampler: Sampler = Field(default="tpe", description="how values are drawn")
+    pruner: Pruner = Field(
+        default="successive_halving", description="how it is decided which trials are the weaker"
+    )
+    known: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="good values of searched fields, tried first, after those of the recipe",
+    )
+    limits: dict[Cost, float] = Field(
+        default_factory=dict, description="cost: its bound; what is beyond is not trained"
+    )
+    minimise: Cost | None = Field(
+        default=None,
+        description="a cost as second objective; then no trial is pruned, as the accurate would "
+        "oust the cheap",
+    )
+    space: Space = Field(
+        min_length=1,
+        description="field of the recipe: a list of choices, a range, or cases by another field",
+    )
 
     @model_validator(mode="after")
     def _rungs_rise(self) -> "Tune":
-        if self.rungs != sorted(set(self.rungs)) or self.rungs[0] < 1:
+        if self.rungs != sorted(set(self.rungs)):
             raise ValueError(f"rungs must be rising numbers of epochs, got {self.rungs}")
         return self
 
@@ -54,10 +68,25 @@ class Tune(Section):
         """The costs that it must know of each trial."""
         return sorted({*self.limits, *([self.minimise] if self.minimise else [])})
 
+    def check(self, path: Path) -> None:
+        recipe = default_recipe(epochs=self.rungs[-1], path=path)
+        space = resolve(self, recipe, f"{path}: tune").space
+        largest = with_largest_shares(recipe, space)
+        check_shares(largest, f"{path}: tune.space", prepared=prepared_by(path), base=recipe)
 
-def settled(tune: Tune, recipe: Recipe, where: str) -> Tune:
-    """The search with its space and the known-good values as the recipe types them; raises UserError for any fault."""
+
+def resolve(tune: Tune, recipe: Recipe, where: str) -> Tune:
+    """The search with its space and known-good values typed as the recipe has them.
+
+    Raises UserError, beginning with `where`, for any fault.
+    """
     space = typed(tune.space, recipe, f"{where}.space")
     return tune.model_copy(
         update={"space": space, "known": completed(tune.known, space, recipe, f"{where}.known")}
     )
+
+
+def with_largest_shares(recipe: Recipe, space: Space) -> Recipe:
+    """The recipe that takes of each kind of images the largest share that is searched."""
+    largest = {field: max(ends(space[field])) for field in SHARES if field in space}
+    return recipe.model_copy(update=largest)

@@ -1,17 +1,18 @@
 """Search for a good recipe: trials train in rungs, and only the promising go on.
 
-Trials come in rounds. In a round a batch of new trials and what goes on of the earlier ones each train a leg, wherever a
-worker is free: to their next rung, or on the way there, as a leg is at most twice as long as those of the new trials
-together, lest all workers wait for one. Who has come to a rung reports, and the pruner decides, in order of number: it
-goes on, ends, or waits until enough others are there to compare it with. So neither how many workers there are nor how
-fast they are can change the outcome. A search that was stopped begins again and repeats its own decisions: what is
+Trials come in rounds. In a round a batch of new trials and what goes on of the earlier ones each
+train a leg, wherever a worker is free: to their next rung, or on the way there, as a leg is at most
+twice as long as those of the new trials together, lest all workers wait for one. Who has come to a
+rung reports, and the pruner decides, in order of number: it goes on, ends, or waits until enough
+others are there to compare it with. So neither how many workers there are nor how fast they are can
+change the outcome. A search that was stopped begins again and repeats its own decisions: what is
 finished comes from the study, the legs of the others from whoever keeps their checkpoints.
 """
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -34,10 +35,10 @@ class Leg:
 
 @dataclass(frozen=True)
 class Report:
-    """What a leg reached: a score to maximise, or None where the trial failed; and the trial's course, a row an epoch."""
+    """What a leg reached."""
 
-    score: float | None
-    history: Sequence[Mapping[str, float]] = ()
+    score: float | None  # to maximise; None where the trial failed
+    history: Sequence[Mapping[str, float]] = ()  # of the trial so far, a row an epoch
 
 
 Runner = Callable[[Sequence[Leg]], Iterable[Report]]
@@ -71,12 +72,12 @@ class _Search:
         self.longest = 2 * tune.batch * self.rungs[0]  # epochs of a leg
         self.pruner = PRUNERS[tune.pruner](self.rungs, tune.batch)
         self.trials: list[Trial] = []
-        self.told = 0
+        self.returned = 0  # of them, by `round`
 
     def round(self) -> list[Trial]:
-        """Begins a batch, trains what is under way to its next rung, prunes; returns what has ended, in order.
+        """Begins a batch, trains what is under way to its next rung, prunes.
 
-        An empty list is the end of the search.
+        Returns what has ended, in order; an empty list is the end of the search.
         """
         while True:
             self._begin()
@@ -84,20 +85,18 @@ class _Search:
             moving = [trial for trial in live if not trial.waiting]
             self._train(moving)
             self._prune(live, last=not moving)
-            first = self.told
-            while self.told < len(self.trials) and self.trials[self.told].state != "RUNNING":
-                self.told += 1
-            if self.told > first or not live:
-                return self.trials[first : self.told]
+            left = self.trials[self.returned :]
+            ended = list(takewhile(lambda trial: trial.state != "RUNNING", left))
+            self.returned += len(ended)
+            if ended or not live:
+                return ended
 
     def _begin(self) -> None:
         tune, spent = self.tune, sum(trial.trained for trial in self.trials)
         if tune.epochs is not None and spent >= tune.epochs:
             return
         scores = self._expected()
-        worst = min(
-            scores.values(), default=0.0
-        )  # what failed is as bad, and so is what was beyond a limit
+        worst = min(scores.values(), default=0.0)  # what failed or was beyond a limit is as bad
         past = [trial.frozen("COMPLETE", scores.get(trial.number, worst)) for trial in self.trials]
         study = in_memory(past, objectives=tune.objectives)
         for number in range(len(self.trials), min(len(self.trials) + tune.batch, tune.trials)):
@@ -105,11 +104,8 @@ class _Search:
             seed = derive(self.seed, "sampler", number) % 2**32
             drawn = ask(study, tune.sampler, seed=seed, given=self._given(number))
             values = draw(drawn, tune.space)
-            costs = (
-                self.known[number].user_attrs["costs"]
-                if number < len(self.known)
-                else self.costs(values)
-            )
+            is_known = number < len(self.known)
+            costs = self.known[number].user_attrs["costs"] if is_known else self.costs(values)
             excess = {cost: costs[cost] - limit for cost, limit in tune.limits.items()}
             minimised = costs[tune.minimise] if tune.minimise else None
             trial = Trial(
@@ -119,7 +115,7 @@ class _Search:
             self.trials.append(trial)
 
     def _given(self, number: int) -> Mapping[str, Any]:
-        """What an earlier call has drawn, else what is known to be good, as far as it lies in the space."""
+        """What an earlier call has drawn, else what is known to be good and in the space."""
         if number < len(self.known):
             return self.known[number].params
         if number >= len(self.tune.known):
@@ -132,20 +128,21 @@ class _Search:
         }
 
     def _expected(self) -> dict[int, float]:
-        """What each trial would score at the last rung, by number: its score and what others gained from there on.
+        """What each trial would score at the last rung, by number: its score and others' gains.
 
-        So a pruned trial teaches the sampler as much as its rung tells, and one under way is not taken for a bad one.
+        So a pruned trial teaches the sampler what its rung has shown, and one under way is not
+        taken for a bad one.
         """
         gain, gains = 0.0, {self.rungs[-1]: 0.0}
         for rung, following in reversed(list(pairwise(self.rungs))):
             known = [trial.scores for trial in self.trials if following in trial.scores]
             gain += median(scores[following] - scores[rung] for scores in known) if known else 0.0
             gains[rung] = gain
-        told = [trial for trial in self.trials if trial.scores and trial.state != "FAIL"]
-        return {trial.number: trial.scores[trial.epochs] + gains[trial.epochs] for trial in told}
+        scored = [trial for trial in self.trials if trial.scores and trial.state != "FAIL"]
+        return {trial.number: trial.scores[trial.epochs] + gains[trial.epochs] for trial in scored}
 
     def _train(self, moving: list[Trial]) -> None:
-        """Each a leg on. A rung is where it tells how it did, also that it failed: before that, nobody asks."""
+        """Each a leg on. A score counts at a rung only, and so does a failure on the way there."""
         legs = [
             Leg(trial.number, trial.values, trial.trained, self._next(trial)) for trial in moving
         ]
@@ -168,7 +165,7 @@ class _Search:
         return min(rung, trial.trained + self.longest)
 
     def _reported(self, leg: Leg) -> Report:
-        """What an earlier call was told."""
+        """What an earlier call has reported."""
         trial = self.known[leg.number]
         return Report(trial.intermediate_values.get(leg.until), trial.user_attrs["history"])
 

@@ -1,9 +1,16 @@
-"""The search space: fields of the recipe, each with its choices, checked against the typed recipe before any training."""
+"""The search space: fields of the recipe, each with its choices, checked before any training."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    PlainValidator,
+    SerializeAsAny,
+    TypeAdapter,
+    model_validator,
+)
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import alternatives
@@ -14,86 +21,87 @@ from imagetrail.training.recipe import Recipe, override
 class Range(Section):
     """A searched range of numbers: of whole ones where the field is."""
 
-    low: float
-    high: float
-    log: bool = False
+    low: float = Field(description="smallest value")
+    high: float = Field(description="largest value")
+    log: bool = Field(default=False, description="draw evenly on a logarithmic scale")
 
     @model_validator(mode="after")
     def _ordered(self) -> "Range":
         if self.low >= self.high or (self.log and self.low <= 0):
-            raise ValueError(
-                f"low must be below high, and above 0 if log, got low {self.low:g} and high {self.high:g}"
-            )
+            found = f"got low {self.low:g} and high {self.high:g}"
+            raise ValueError(f"low must be below high, and above 0 if log, {found}")
         return self
 
     def __contains__(self, value: Any) -> bool:
         return bool(self.low <= value <= self.high)
 
 
-def _form(value: Any) -> str:
-    if isinstance(value, dict):
-        return "(by)" if "by" in value else "(range)"
-    return "(by)" if isinstance(value, By) else "(range)" if isinstance(value, Range) else "(list)"
+Listed = Annotated[list[Any], Field(min_length=1)]
 
 
-# A tag in brackets is not shown to the user: it is not in the file.
-Listed = Annotated[list[Any], Field(min_length=1), Tag("(list)")]
-Plain = Annotated[Listed | Annotated[Range, Tag("(range)")], Discriminator(_form)]
+def _plain(value: Any) -> Any:
+    """The form decides the type, where a union of them would put its own tags into each message."""
+    kind: Any = Range if isinstance(value, dict | Range) else Listed
+    return TypeAdapter(kind).validate_python(value)
+
+
+Plain = Annotated[list[Any] | Range, PlainValidator(_plain), SerializeAsAny()]
 
 
 class By(Section):
-    """Choices that depend on another field: a key for each of its values; with any other value the field is not searched."""
+    """Choices by the value of another field; with a value not named, the field is not searched."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Plain] = Field(init=False)
 
-    by: str
+    by: str = Field(description="the other field, searched as a list")
 
     @model_validator(mode="before")
     @classmethod
     def _named(cls, values: Any) -> Any:
-        return (
-            {str(key): value for key, value in values.items()}
-            if isinstance(values, dict)
-            else values
-        )  # YAML's `true`
+        if not isinstance(values, dict):
+            return values
+        return {str(key): value for key, value in values.items()}  # YAML's `true`
 
     @property
     def cases(self) -> dict[str, Any]:
         return self.__pydantic_extra__
 
 
-Choices = Annotated[
-    Listed | Annotated[Range, Tag("(range)")] | Annotated[By, Tag("(by)")], Discriminator(_form)
-]
+def _choices(value: Any) -> Any:
+    has_cases = isinstance(value, By) or (isinstance(value, dict) and "by" in value)
+    return By.model_validate(value) if has_cases else _plain(value)
+
+
+Choices = Annotated[list[Any] | Range | By, PlainValidator(_choices), SerializeAsAny()]
 Space = dict[str, Choices]
 
 
 def typed(space: Space, recipe: Recipe, where: str) -> Space:
-    """The space with every value as the recipe types it; raises UserError, beginning with `where`, for an impossible one."""
+    """The space with every value as the recipe types it.
+
+    Raises UserError, beginning with `where`, for an impossible one.
+    """
     if "epochs" in space:
         raise UserError(
             f"{where}.epochs: how long a trial lasts is not searched; it is the last of tune.rungs"
         )
     for field in space:
         if field not in Recipe.model_fields:
-            raise UserError(
-                f"{where}.{field}: recipe has no such field; {alternatives(field, Recipe.model_fields)}"
-            )
+            choices = alternatives(field, Recipe.model_fields)
+            raise UserError(f"{where}.{field}: recipe has no such field; {choices}")
     return {field: _typed(field, choices, space, recipe, where) for field, choices in space.items()}
 
 
 def _typed(field: str, choices: Any, space: Space, recipe: Recipe, where: str) -> Any:
     if not isinstance(choices, By):
-        return _plain(field, choices, recipe, {}, where)
-    where = f"{where}.{field}"
-    values = space.get(choices.by)
+        return _typed_plain(field, choices, recipe, {}, where)
+    where, values = f"{where}.{field}", space.get(choices.by)
     if not isinstance(values, list):
-        listed = (
-            ", ".join(name for name, others in space.items() if isinstance(others, list)) or "none"
-        )
+        listed = [name for name, others in space.items() if isinstance(others, list)]
         raise UserError(
-            f"{where}.by: {choices.by} is not searched as a list; fields that are: {listed}"
+            f"{where}.by: {choices.by} is not searched as a list; "
+            f"fields that are: {', '.join(listed) or 'none'}"
         )
     by_name = {str(value): value for value in values}
     if unknown := [case for case in choices.cases if case not in by_name]:
@@ -101,13 +109,15 @@ def _typed(field: str, choices: Any, space: Space, recipe: Recipe, where: str) -
             f"{where}: {choices.by} is never {', '.join(unknown)}; choose from {', '.join(by_name)}"
         )
     cases = {
-        case: _plain(field, plain, recipe, {choices.by: by_name[case]}, f"{where}.{case}")
+        case: _typed_plain(field, plain, recipe, {choices.by: by_name[case]}, f"{where}.{case}")
         for case, plain in choices.cases.items()
     }
     return By(by=choices.by, **cases).model_copy(update=cases)
 
 
-def _plain(field: str, choices: Any, recipe: Recipe, given: dict[str, Any], where: str) -> Any:
+def _typed_plain(
+    field: str, choices: Any, recipe: Recipe, given: dict[str, Any], where: str
+) -> Any:
     """A list or a range; numbers of whole-numbered fields become int."""
 
     def of(value: Any) -> Any:
@@ -124,7 +134,10 @@ def _plain(field: str, choices: Any, recipe: Recipe, given: dict[str, Any], wher
 def completed(
     known: list[dict[str, Any]], space: Space, recipe: Recipe, where: str
 ) -> list[dict[str, Any]]:
-    """Known-good values of every searched field: the recipe's, then those of `known` over them; checked as the space is."""
+    """Known-good values of every searched field: the recipe's, then those of `known` over them.
+
+    They are checked as the space is.
+    """
     complete = [{field: getattr(recipe, field) for field in space}]
     for number, values in enumerate(known):
         place = f"{where}.{number}"
@@ -148,8 +161,9 @@ def ends(choices: Any) -> list[Any]:
 
 
 def searched(space: Space, values: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Yields what is searched: the name of the choice, its field, and the plain choices, lists and ranges before cases.
+    """Yields what is searched: the name of the choice, its field, and its list or range.
 
+    Fields without cases come first.
     values: those chosen so far, read again at every step, as a case depends on them.
     """
     for field, choices in space.items():

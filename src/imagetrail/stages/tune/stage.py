@@ -13,52 +13,38 @@ from imagetrail.base.files import read_json, replacing, write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.compute import parallel
 from imagetrail.stages.tune.costs import costs
-from imagetrail.stages.tune.params import Tune, settled
+from imagetrail.stages.tune.params import Tune, resolve, with_largest_shares
 from imagetrail.stages.tune.search import Leg, Report, search
-from imagetrail.stages.tune.space import By, ends
+from imagetrail.stages.tune.space import By
 from imagetrail.stages.tune.study import Trial
-from imagetrail.tracking import live, store
+from imagetrail.tracking import live
+from imagetrail.tracking.parts import trial_part
 from imagetrail.training import checkpoints
 from imagetrail.training.data import Experiment, open_experiment
-from imagetrail.training.history import times
-from imagetrail.training.jobs import Job, train
+from imagetrail.training.jobs import Job, decisive, train
 from imagetrail.training.recipe import Recipe, default_recipe
 
-SETTLED = ("model", "width")  # by pretrained weights
-SHARES = ("augmented", "synthetic", "related")  # of an epoch
-SHAPE = (
-    "model",
-    "activation",
-    "initialisation",
-    "width",
-    "dropout",
-)  # of a network, whose costs it decides
-FRONT = ("flops_forward", "parameters")
+FIXED = ("model", "width")  # where there are pretrained weights
+SHAPE = ("model", "activation", "initialisation", "width", "dropout")  # decide a network's costs
+SHOWN = ("flops_forward", "parameters")  # costs in pareto.csv, whatever the search minimises
+
+Price = Callable[[dict[str, Any], Sequence[str]], dict[str, float]]
 
 
 def run() -> dict[str, float]:
     section, seed = load(Tune, "tune"), load(int, "seed")
     recipe = default_recipe(epochs=section.rungs[-1])
-    data = open_experiment()
+    data, inputs = open_experiment(), pipeline.inputs("tune")
     tune = _searchable(section, recipe, data)
-    inputs = pipeline.inputs("tune")
-    facts = {
-        "inputs": inputs,
-        "tune": section.model_dump(),
-        "recipe": recipe.model_dump(),
-        "seed": seed,
-    }
-    state = checkpoints.folder("tune", facts)
-    _say_what_changed(state, facts)
+    settings = {"tune": section.model_dump(), "recipe": recipe.model_dump(), "seed": seed}
+    state = _state({"inputs": inputs, **settings})
+    content = decisive(inputs)
 
-    def job(number: int, values: dict[str, Any], until: int) -> Job:
-        label = f"trial-{number:04d}-"
-        return Job(
-            inputs, _recipe(recipe, values), tune.images, seed, until, state.absolute(), label
-        )
+    def job(values: dict[str, Any], until: int) -> Job:
+        return Job(content, _recipe(recipe, values), tune.images, seed, until, state)
 
     def run_legs(legs: Sequence[Leg]) -> Iterator[Report]:
-        for rows in parallel.map(train, [job(leg.number, leg.values, leg.until) for leg in legs]):
+        for rows in parallel.map(train, [job(leg.values, leg.until) for leg in legs]):
             yield Report(rows[-1]["valid_top1"], rows) if rows else Report(None)
 
     price = _prices(data, recipe)
@@ -69,8 +55,8 @@ def run() -> dict[str, float]:
         ):
             trials.append(trial)
             row = _row(trial, tune, recipe)
-            history = job(trial.number, trial.values, trial.trained).history
-            log.part(store.trial_part(row, recipe.model_dump(), trial.history), times(history))
+            times = job(trial.values, trial.trained).times()
+            log.part(trial_part(row, recipe.model_dump(), trial.history), times)
             print(_line(row), flush=True)
         _write(trials, tune, recipe)
         _write_front(trials, tune, price)
@@ -78,28 +64,26 @@ def run() -> dict[str, float]:
 
 
 def _searchable(tune: Tune, recipe: Recipe, data: Experiment) -> Tune:
-    """The search with every choice checked, and without what earlier stages have settled."""
-    tune = settled(tune, recipe, "params.yaml: tune")
-    fixed = [name for name in SETTLED if name in tune.space and data.pretrained]
+    """The search with every choice checked, and without what pretrained weights fix."""
+    tune = resolve(tune, recipe, "params.yaml: tune")
+    fixed = [name for name in FIXED if name in tune.space and data.pretrained]
     if fixed:
-        print(f"not searched, as the pretrained weights have settled it: {', '.join(fixed)}")
+        print(f"not searched, as the pretrained weights fix it: {', '.join(fixed)}")
     space = {
         name: choices
         for name, choices in tune.space.items()
         if name not in fixed and not (isinstance(choices, By) and choices.by in fixed)
     }
-    highest: dict[str, Any] = {name: max(ends(space[name])) for name in SHARES if name in space}
-    data.mixture(
-        recipe.model_copy(update=highest)
-    )  # raises UserError where there are not the images for it
+    data.mixture(with_largest_shares(recipe, space))  # raises UserError where images lack
     return tune.model_copy(update={"space": space})
 
 
-def _say_what_changed(state: Path, facts: dict[str, Any]) -> None:
-    """A search of other inputs or params than the last one is another study; that is not to go unnoticed."""
-    path, facts = state / "facts.json", json.loads(json.dumps(facts))
+def _state(facts: dict[str, Any]) -> Path:
+    """The folder of the study of these facts; tells what they change, if it is a new one."""
+    state, facts = checkpoints.folder("tune", facts), json.loads(json.dumps(facts))
+    path = state / "facts.json"
     if path.exists():
-        return
+        return state
     others = sorted(state.parent.glob("*/facts.json"), key=lambda other: other.stat().st_mtime)
     if others:
         old = read_json(others[-1])
@@ -107,18 +91,18 @@ def _say_what_changed(state: Path, facts: dict[str, Any]) -> None:
             f"tune.{name}" for name in facts["tune"] if facts["tune"][name] != old["tune"].get(name)
         ]
         changed += [name for name in ("inputs", "recipe", "seed") if facts[name] != old[name]]
-        kept = f"the last one is kept in {others[-1].parent}, and its trainings count where they are the same"
-        print(f"{', '.join(changed)} changed: a new study begins; {kept}", flush=True)
+        kept = f"the last one is kept in {others[-1].parent}"
+        again = "trainings that are the same are not repeated"
+        print(f"{', '.join(changed)} changed: a new study begins; {kept}, and {again}", flush=True)
     write_json(path, facts)
+    return state
 
 
 def _recipe(recipe: Recipe, values: dict[str, Any]) -> Recipe:
     return recipe.model_copy(update=values)  # typed before
 
 
-def _prices(
-    data: Experiment, recipe: Recipe
-) -> Callable[[dict[str, Any], Sequence[str]], dict[str, float]]:
+def _prices(data: Experiment, recipe: Recipe) -> Price:
     """What a trial's network costs; one of each shape is built, and none is trained."""
     known: dict[tuple[Any, ...], dict[str, float]] = {}
 
@@ -136,7 +120,7 @@ def _prices(
 
 
 def _row(trial: Trial, tune: Tune, recipe: Recipe) -> dict[str, Any]:
-    """A row of trials.csv. A field that the case left out has the recipe's value, with which it trained."""
+    """A row of trials.csv. A field that the case left out has the recipe's value, as trained."""
     return {
         "number": trial.number,
         "state": trial.state,
@@ -147,12 +131,15 @@ def _row(trial: Trial, tune: Tune, recipe: Recipe) -> dict[str, Any]:
 
 
 def _line(row: dict[str, Any]) -> str:
-    values = ", ".join(
+    score = f"{row['value']:.2%}" if row["value"] != "" else "no score"
+    state, epochs = row["state"].lower(), row["epochs"]
+    fields = [
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in list(row.items())[4:]
+    ]
+    return (
+        f"trial {row['number']:3d}  {score}  {state:8s} after {epochs} epochs  {', '.join(fields)}"
     )
-    score = f"{row['value']:.2%}" if row["value"] != "" else "no score"
-    return f"trial {row['number']:3d}  {score}  {row['state'].lower():8s} after {row['epochs']} epochs  {values}"
 
 
 def _write(trials: list[Trial], tune: Tune, recipe: Recipe) -> None:
@@ -176,29 +163,28 @@ def _write(trials: list[Trial], tune: Tune, recipe: Recipe) -> None:
 def _why_none(trials: list[Trial], tune: Tune) -> str:
     failed = sum(trial.state == "FAIL" for trial in trials)
     beyond = sum(trial.state == "PRUNED" and not trial.scores for trial in trials)
-    said = (
-        [f"{failed} of {len(trials)} failed: narrow tune.space, for example to lower lr"]
-        if failed
-        else []
-    )
+    reasons = []
+    if failed:
+        reasons.append(
+            f"{failed} of {len(trials)} failed: narrow tune.space, for example to lower lr"
+        )
     if beyond:
         least = {cost: min(trial.costs[cost] for trial in trials) for cost in tune.limits}
         bounds = [
             f"{cost} {limit:g} (the least was {least[cost]:g})"
             for cost, limit in tune.limits.items()
         ]
-        said.append(f"{beyond} of {len(trials)} were beyond tune.limits: {', '.join(bounds)}")
-    return f"no trial finished; {'; '.join(said)}"
+        reasons.append(f"{beyond} of {len(trials)} were beyond tune.limits: {', '.join(bounds)}")
+    return f"no trial finished; {'; '.join(reasons)}"
 
 
-def _write_front(
-    trials: list[Trial],
-    tune: Tune,
-    price: Callable[[dict[str, Any], Sequence[str]], dict[str, float]],
-) -> None:
-    """The finished trials than which none is both better and cheaper, the cheapest first."""
-    cost = tune.minimise or FRONT[0]
-    shown = list(dict.fromkeys([*FRONT, cost]))
+def _write_front(trials: list[Trial], tune: Tune, price: Price) -> None:
+    """The finished trials than which none is both better and cheaper, the cheapest first.
+
+    Of the costs the first column is the one that they are compared by.
+    """
+    cost = tune.minimise or SHOWN[0]
+    shown = list(dict.fromkeys([cost, *SHOWN]))
     rows = [
         {"number": trial.number, "value": trial.scores[trial.epochs], **price(trial.values, shown)}
         for trial in trials

@@ -1,4 +1,4 @@
-"""Optuna's part of the search: samplers and pruners by name, and where a study is kept. Sole optuna import."""
+"""Samplers and pruners by name, and where a study is kept: the only module with Optuna."""
 
 import os
 import warnings
@@ -70,18 +70,20 @@ class Trial:
         )
 
 
-# Is the trial, which has come to a rung, pruned? None: it waits there for others, unless it is told that none will come.
+# Is the trial, which has come to a rung, pruned? Its last argument says that no other will come;
+# until then None is an answer, too: it waits for others to be compared with.
 Pruner = Callable[[optuna.Study, FrozenTrial, bool], bool | None]
 
 
 class Halving:
-    """Successive halving (arXiv:1502.07943): of all that reached a rung, a third goes on if the next is 3 times as far.
+    """Successive halving (arXiv:1502.07943): a third goes on to a rung that is 3 times as far.
 
-    A trial waits until there are enough for one to go on, lest the first ones go far by being first, as with Optuna's own.
+    A trial waits until there are enough for one to go on, lest the first ones go far by being
+    first, as with Optuna's own.
     """
 
     def __init__(self, rungs: Sequence[int], *, batch: int = 0) -> None:
-        """With `batch`, Hyperband (arXiv:1603.06560): a batch is pruned from the first rung on, the next from the second."""
+        """With `batch`, Hyperband (arXiv:1603.06560): each batch is pruned from a later rung on."""
         self.rungs, self.batch = rungs, batch
 
     def __call__(self, study: optuna.Study, trial: FrozenTrial, last: bool) -> bool | None:
@@ -102,14 +104,12 @@ def _of_optuna(pruner: BasePruner) -> Pruner:
     return lambda study, trial, _: pruner.prune(study, trial)
 
 
-SAMPLERS: dict[
-    str, Callable[[int], BaseSampler]
-] = {  # of a seed; those that learn do so from the tenth trial on
+# Of a seed. Those that learn do so from the tenth trial on; tpe in groups, as fields may depend on
+# others.
+SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "gp": lambda seed: GPSampler(seed=seed),
     "random": lambda seed: RandomSampler(seed=seed),
-    "tpe": lambda seed: TPESampler(
-        seed=seed, multivariate=True, group=True
-    ),  # in groups: some fields depend on others
+    "tpe": lambda seed: TPESampler(seed=seed, multivariate=True, group=True),
 }
 # Of the rungs and the size of a batch; none may keep state beyond what trials have reported.
 PRUNERS: dict[str, Callable[[Sequence[int], int], Pruner]] = {
@@ -151,13 +151,13 @@ def _suggested(trial: optuna.Trial, name: str, choices: list[Any] | Range) -> An
 
 
 class Kept:
-    """A study on disk or in a database: each trial once it has ended, in order, so that none is ever left running.
+    """A study on disk or in a database: each trial once it has ended, in order; none is running.
 
     Raises UserError, in one line, if the storage cannot be reached or is damaged.
     """
 
     def __init__(self, folder: Path, *, objectives: int) -> None:
-        """In `folder`, or in the Optuna storage that IMAGETRAIL_OPTUNA_STORAGE has, under the name of the folder."""
+        """In `folder`, or under its name in the storage that IMAGETRAIL_OPTUNA_STORAGE names."""
         self.where = STORAGE if os.environ.get(STORAGE) else str(folder / "study.journal")
         with self._reached():
             self.study = optuna.create_study(
@@ -179,16 +179,15 @@ class Kept:
         try:
             yield
         except (ImportError, OSError, SQLAlchemyError, StorageInternalError, ValueError) as error:
-            reason = str(error.__cause__ or error).splitlines()[
-                0
-            ]  # without the address, which may hold a password
+            # of the text's first line only, as the others give the address, and with it a password
+            reason = str(error.__cause__ or error).splitlines()[0]
             raise UserError(
                 f"{self.where}: the study cannot be read or written: {reason}"
             ) from None
 
 
 def _journal(path: Path) -> JournalStorage:
-    """The study in a file; what a kill or a power cut has left of a last line goes, and so does a lock."""
+    """The study in a file, without what a kill or a power cut has left: half a line, a lock."""
     remove(Path(f"{path}.lock"))
     if path.exists():
         whole = path.read_bytes()

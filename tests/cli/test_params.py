@@ -1,0 +1,192 @@
+"""`imagetrail params`: every mistake of the file at once, without what only training needs."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from project import ROOT, Project
+from pydantic.fields import FieldInfo
+
+from imagetrail.base.errors import UserError
+from imagetrail.base.params import Section
+from imagetrail.cli.params import SECTIONS, check_all
+
+
+def write(tmp_path: Path, **changes: Any) -> Path:
+    """params.yaml with other values in some sections; None leaves a section out."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for section, change in changes.items():
+        if isinstance(change, dict) and section in values:
+            values[section] |= change
+        else:
+            values[section] = change
+    path = tmp_path / "params.yaml"
+    path.write_text(
+        yaml.safe_dump({key: value for key, value in values.items() if value is not None})
+    )
+    return path
+
+
+def faults(path: Path) -> list[str]:
+    with pytest.raises(UserError) as caught:
+        check_all(path)
+    return [line.removeprefix(f"{path}: ") for line in str(caught.value).splitlines()]
+
+
+def test_the_command_says_in_one_line_that_all_is_valid_and_loads_no_torch(tmp_path: Path) -> None:
+    write(tmp_path)
+    code = (
+        "import sys; from imagetrail.cli.main import app; app(['params'], standalone_mode=False); "
+        "sys.exit(bool({'torch', 'mlflow', 'optuna'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"params.yaml: all {len(SECTIONS)} sections are valid\n"
+
+
+def test_a_misspelt_section_is_unknown_and_not_missing_as_well(tmp_path: Path) -> None:
+    (line,) = faults(write(tmp_path, gate=None, gates={}))
+    assert line.startswith("unknown section 'gates'; did you mean 'gate'? choose from augment, ")
+
+
+def test_a_section_left_out_is_missing(tmp_path: Path) -> None:
+    assert faults(write(tmp_path, gate=None)) == ["gate is missing"]
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_a_seed_that_no_generator_takes_is_refused(tmp_path: Path, seed: int) -> None:
+    (line,) = faults(write(tmp_path, seed=seed))
+    assert line.startswith("seed: input should be ")
+
+
+def test_mistakes_between_sections_are_all_found_at_once(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        data={"name": "folder", "path": "/nowhere"},
+        augment={"policy": "digit"},
+        pretrain={"weights": "imagenet"},
+        synthesise={"per_class": 0},
+    )
+    places = ("data.path", "augment.policy", "pretrain.weights", "tune.space")
+    found = faults(path)
+    assert len(found) == len(places)
+    assert all(place in line for place, line in zip(places, found, strict=True))
+
+
+def test_a_share_that_nobody_makes_is_one_line_where_it_stands(tmp_path: Path) -> None:
+    none = {"remedies": {"epochs": 1, "images": None, "tried": {}}}
+    path = write(tmp_path, recipe={"related": 0.2}, compare=none)
+    assert faults(path) == [
+        "recipe: takes a share of 0.2 related images, but pretrain.related makes none of these "
+        "classes"
+    ]
+
+
+def fields(kind: Any) -> dict[str, FieldInfo]:
+    return dict(kind.model_fields) if issubclass(kind, Section) else {}
+
+
+@pytest.mark.parametrize("name", [name for name in SECTIONS if name != "seed"])
+def test_every_field_is_described(name: str) -> None:
+    assert fields(SECTIONS[name])
+    for key, field in fields(SECTIONS[name]).items():
+        assert field.description, f"{name}.{key}"
+
+
+def test_a_wrong_param_is_one_line_for_each_and_no_traceback(tmp_path: Path) -> None:
+    made = Project(tmp_path)
+    made.set(data={"name": "cifar"}, gate={"alpha": 2})
+    said = made.imagetrail("params", ok=False).splitlines()
+    assert len(said) == 2 and said[0].startswith(
+        "error: params.yaml: data.name: unknown data set 'cifar'"
+    )
+    assert said[1].startswith("error: params.yaml: gate.alpha: input should be less than")
+
+
+REMEDIES = {"epochs": 1, "images": None}
+
+
+def contest(reference: str, name: str = "x", **arms: dict[str, Any]) -> dict[str, Any]:
+    """A change of params: one set of arms to compare."""
+    return {
+        "compare": {
+            "sets": {name: {"epochs": 1, "images": None, "reference": reference, "arms": arms}}
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"recipe": {"activation": "rleu"}},
+            ["recipe.activation: unknown activation 'rleu'; did you mean 'relu'?"],
+        ),
+        ({"recipe": {"epochs": 3}}, ["recipe.epochs", "train.epochs"]),
+        (
+            {"split": {"vaild": 0.1}},
+            ["split.vaild: unknown key; did you mean 'valid'? choose from per_class, test, valid"],
+        ),
+        (
+            contest("gelu", relu={}, tanh={}),
+            ["compare.sets.x: reference must be one of the arms relu, tanh, got 'gelu'"],
+        ),
+        (
+            contest("a", a={}, b={"synthetic": 0.1}) | {"synthesise": {"per_class": 0}},
+            ["arm b", "synthesise.per_class"],
+        ),
+        (
+            contest("a", a={}, b={"augmented": 0.6, "synthetic": 0.6}),
+            ["set x, arm b", "is 1.2; at most 1"],
+        ),
+        (contest("a", a={}, b={}, name=" "), ["compare.sets", "an arm needs a name, got ' '"]),
+        (contest("a", a={}, b={}, name="remedies"), ["compare.remedies makes"]),
+        (
+            {"compare": {"remedies": REMEDIES | {"tried": {"augmentd": 0.1}}}},
+            ["compare.remedies.tried", "no field augmentd"],
+        ),
+        (
+            {"compare": {"remedies": REMEDIES | {"tried": {"flip": False}}}},
+            ["compare.remedies.tried.flip"],
+        ),
+        ({"tune": {"rungs": [3, 1]}}, ["rungs must be rising"]),
+        ({"tune": {"space": {"widht": [1.0]}}}, ["tune.space.widht", "width"]),
+        ({"tune": {"space": {"augmented": [0, 1.4]}}}, ["tune.space.augmented"]),
+        (
+            contest("relu", relu={}, s={"activation": "sigmoide"}),
+            ["compare.sets.x.arms.s", "did you mean 'sigmoid'?"],
+        ),
+        ({"pretrain": {"related": ["mnits"]}}, ["did you mean 'mnist'?"]),
+        (
+            {"evaluate": {"unknown": "mnits"}},
+            ["evaluate.unknown: unknown data set 'mnits'; did you mean 'mnist'?"],
+        ),
+        (
+            {"evaluate": {"unknown": "fashion-mnist"}},
+            ["evaluate.unknown", "a published data set other than"],
+        ),
+        ({"evaluate": {"corrupted": 0}}, ["evaluate.corrupted"]),
+        ({"data": {"name": "folder", "path": "/nowhere"}}, ["data.path: /nowhere does not exist"]),
+        (
+            {"augment": {"policy": [{"HorizontalFlop": {}}]}},
+            ["unknown transform", "did you mean 'HorizontalFlip'?"],
+        ),
+        ({"augment": {"policy": [{"HorizontalFlip": {"prob": 1}}]}}, ["HorizontalFlip", "prob"]),
+        (
+            {"augment": {"policy": [{"ChannelDropout": {}}]}},
+            ["augment.policy", "ChannelDropout needs 3 channels"],
+        ),
+    ],
+)
+def test_a_wrong_param_is_told_before_anything_runs(
+    tmp_path: Path, changes: dict[str, Any], words: list[str]
+) -> None:
+    Project(tmp_path).set(**changes)
+    with pytest.raises(UserError) as caught:
+        check_all(tmp_path / "params.yaml")
+    assert all(word in str(caught.value) for word in words)
