@@ -31,11 +31,14 @@ def test_a_damaged_json_file_is_one_line_that_names_it_and_the_way_out(
     assert "\n" not in message
 
 
-def test_a_missing_json_file_is_one_line_that_names_it_and_the_way_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("read", [files.read_json, files.read_csv])
+def test_a_missing_file_is_one_line_that_names_it_and_the_way_out(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
     with pytest.raises(UserError) as caught:
-        files.read_json(tmp_path / "a.json")
-    assert str(caught.value) == str(missing(tmp_path / "a.json"))
-    assert str(caught.value).startswith(f"{tmp_path / 'a.json'} is missing; run `dvc repro`")
+        read(tmp_path / "a")
+    assert str(caught.value) == str(missing(tmp_path / "a"))
+    assert str(caught.value).startswith(f"{tmp_path / 'a'} is missing; run `dvc repro`")
 
 
 @pytest.mark.parametrize(

@@ -66,5 +66,9 @@ def write_csv(
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    """The rows of a CSV file by its header; raises UserError if it is missing."""
+    try:
+        with path.open(newline="") as file:
+            return list(csv.DictReader(file))
+    except FileNotFoundError:
+        raise missing(path) from None

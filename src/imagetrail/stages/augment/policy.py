@@ -26,7 +26,7 @@ from imagetrail.base.rng import derive, generator
 from imagetrail.base.samples import Images
 
 Policy = list[dict[str, dict[str, Any]]]  # one transform a line: its name, and its arguments
-HERE = "params.yaml: augment.policy:"
+WHERE = "params.yaml: augment.policy:"
 
 PRESETS: dict[str, Policy] = {
     "digits": [  # what is written: nothing may be mirrored
@@ -102,7 +102,7 @@ REFUSALS = (ValueError, TypeError, RuntimeError, KeyError, ArithmeticError, cv2.
 
 def resolve(policy: str | Policy) -> Policy:
     """The policy itself where it is a preset's name; raises UserError for a name there is not."""
-    return choose(PRESETS, policy, f"preset in {HERE}") if isinstance(policy, str) else policy
+    return choose(PRESETS, policy, f"preset in {WHERE}") if isinstance(policy, str) else policy
 
 
 def build(policy: str | Policy, shape: tuple[int, ...]) -> A.Compose:
@@ -135,7 +135,7 @@ def _listed(name: str, arguments: dict[str, Any]) -> Policy:
     inside = arguments.get("transforms")
     if not isinstance(inside, list) or not inside or not all(_is_line(line) for line in inside):
         wanted = "transforms must be a list of transforms, each a name with its arguments"
-        raise UserError(f"{HERE} {name}: {wanted}")
+        raise UserError(f"{WHERE} {name}: {wanted}")
     return inside
 
 
@@ -144,13 +144,13 @@ def _is_line(line: object) -> bool:
 
 
 def _transform(name: str, arguments: dict[str, Any]) -> A.BasicTransform | A.BaseCompose:
-    kind = choose(TRANSFORMS | COMBINATIONS, name, f"transform in {HERE}")
+    kind = choose(TRANSFORMS | COMBINATIONS, name, f"transform in {WHERE}")
     fields = signature(kind).parameters if name in COMBINATIONS else kind.InitSchema.model_fields
     valid = {*fields, "p"}
     for argument in arguments:
         if argument not in valid:
             choices = alternatives(argument, valid)
-            raise UserError(f"{HERE} {name}: unknown argument {argument!r}; {choices}")
+            raise UserError(f"{WHERE} {name}: unknown argument {argument!r}; {choices}")
     if name in COMBINATIONS:
         inside = [_transform(*item) for line in _listed(name, arguments) for item in line.items()]
         arguments = arguments | {"transforms": inside}
@@ -159,7 +159,7 @@ def _transform(name: str, arguments: dict[str, Any]) -> A.BasicTransform | A.Bas
         try:
             return kind(**arguments)
         except (UserWarning, *REFUSALS) as error:
-            raise UserError(f"{HERE} {name}: {_one_line(error)}") from None
+            raise UserError(f"{WHERE} {name}: {_one_line(error)}") from None
 
 
 def _try(line: Policy, shape: tuple[int, ...]) -> None:
@@ -172,8 +172,8 @@ def _try(line: Policy, shape: tuple[int, ...]) -> None:
             fault = "needs 3 channels, and the images have 1 (data.channels)"
         else:
             fault = f"cannot be applied to images of {_sides(shape)}: {_one_line(error)}"
-        raise UserError(f"{HERE} {name} {fault}") from None
-    _check(f"{HERE} {name}", new, shape)
+        raise UserError(f"{WHERE} {name} {fault}") from None
+    _check(f"{WHERE} {name}", new, shape)
 
 
 def _suits(transform: A.BasicTransform, shape: tuple[int, ...]) -> bool:
@@ -218,6 +218,6 @@ def draw(
             random.Random(derive(seed, "augment-py", copy, number)),
         )
         new = transform(images=images[start : start + group])["images"]
-        _check(HERE, new[0], images.shape[1:])
+        _check(WHERE, new[0], images.shape[1:])
         made[start : start + group] = new
     return made

@@ -84,7 +84,7 @@ def make(
             blank += more
             if blank > MOST_BLANK * copies * len(train):
                 raise UserError(
-                    f"{augment.HERE} leaves nothing to see of over {MOST_BLANK:.0%} of the images"
+                    f"{augment.WHERE} leaves nothing to see of over {MOST_BLANK:.0%} of the images"
                 )
     return orders, blank
 
