@@ -64,6 +64,14 @@ def test_the_pipeline_names_few_rooms_and_no_file_of_code() -> None:
     assert len(rooms) <= 70 and all((ROOT / room).is_dir() for room in rooms)
 
 
+def test_only_fetch_inspect_and_split_know_where_pictures_are_from() -> None:
+    """So a changed mirror address, or a mended decoder, repeats nothing if the pictures stay."""
+    stages = pipeline.stages(ROOT).items()
+    raw = ("src/imagetrail/data", "data/raw", "data/related", "data/unknown")
+    readers = {name for name, stage in stages if any(dep.startswith(raw) for dep in stage.deps)}
+    assert readers == {"fetch", "inspect", "split"}
+
+
 def test_package_files_hold_no_code() -> None:
     """They are in no closure, so an edit would repeat nothing."""
     files = [file for file in (ROOT / SOURCE).rglob("__init__.py") if file.parent != ROOT / SOURCE]
