@@ -13,7 +13,7 @@ import time
 from statistics import mean, median
 
 import numpy as np
-from harness import accuracy, arrays, keras, load, said_by, write
+from harness import accuracy, arrays, keras, load, printed_by, write
 
 from imagetrail.base.samples import Samples
 
@@ -86,7 +86,7 @@ def main(chosen: list[str]) -> None:
         budget = times * median(run["seconds"] for run in peers[name])
         ours = []
         for seed in range(int(fewer or seeds)):
-            ours.append(said_by([sys.executable, __file__, "--one", label, str(seed)]))
+            ours.append(printed_by([sys.executable, __file__, "--one", label, str(seed)]))
             top1, seconds = ours[-1]["top1"], ours[-1]["seconds"]
             print(f"{label} seed {seed}: {top1:.2%} in {seconds:.0f} of {budget:.0f} s", flush=True)
         figures[label] = accuracy(

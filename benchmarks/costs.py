@@ -19,8 +19,9 @@ from imagetrail.training import loop
 from imagetrail.training.batches import Mixture
 from imagetrail.training.checkpoints import Keeper
 from imagetrail.training.history import as_row
-from imagetrail.training.loop import Epoch, Step, Training
+from imagetrail.training.loop import Epoch, Step
 from imagetrail.training.recipe import Recipe
+from imagetrail.training.state import Training
 
 REPEATS = 5
 EPOCHS = 3

@@ -235,12 +235,10 @@ def keep_features(name: str, part: int, mirror: bool, rehearsal: bool) -> str:
 
 @torch.no_grad()
 def features(images: np.ndarray) -> np.ndarray:
-    """N×D float32: what the last layer of EfficientNet-Lite0 sees."""
-    model, seen = trunk(), []
-    for at in range(0, len(images), 100):
-        normal = (torch.from_numpy(images[at : at + 100].copy()).float() - model.mean) / model.std
-        seen.append(model.network[:-1](normal.permute(0, 3, 1, 2)).numpy())
-    return np.concatenate(seen)
+    """N×D float32: what the head of EfficientNet-Lite0 sees."""
+    model = trunk()
+    chunks = (torch.from_numpy(images[at : at + 100].copy()) for at in range(0, len(images), 100))
+    return np.concatenate([model.features(chunk).numpy() for chunk in chunks])
 
 
 @cache

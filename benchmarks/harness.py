@@ -65,21 +65,21 @@ def arrays(name: str) -> Path:
 
 
 def keras(script: str, *arguments: str) -> dict[str, float]:
-    """What a script says that runs with TensorFlow: its JSON, and the seconds it took in all."""
+    """What a script prints that runs with TensorFlow: its JSON, and the seconds it took in all."""
     python = CACHE / "tensorflow" / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", python.parents[1]], check=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", *KERAS], check=True)
-    return said_by([str(python), str(HERE / script), *arguments])
+    return printed_by([str(python), str(HERE / script), *arguments])
 
 
-def said_by(command: Sequence[str]) -> dict[str, float]:
+def printed_by(command: Sequence[str]) -> dict[str, float]:
     """What a process prints last, as JSON, and how many seconds it took from start to end."""
     before = time.perf_counter()
     quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(list(command), check=True, stdout=subprocess.PIPE, text=True, env=quiet)
-    said: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return said | {"process_seconds": time.perf_counter() - before}
+    printed: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return printed | {"process_seconds": time.perf_counter() - before}
 
 
 def figure(

@@ -20,6 +20,7 @@ from imagetrail.training import loop
 from imagetrail.training.batches import Mixture
 from imagetrail.training.loop import Diverged
 from imagetrail.training.recipe import Recipe
+from imagetrail.training.state import Training
 
 RUNGS = [1, 3, 9, 27]
 EPOCHS = RUNGS[-1]  # of a trial
@@ -71,7 +72,7 @@ class Trainings:
     """Trains recipes, each on from where it stands; notes the best score after each epoch spent."""
 
     def __init__(self, seed: int) -> None:
-        self.seed, self.begun, self.best = seed, dict[int, loop.Training](), list[float]()
+        self.seed, self.begun, self.best = seed, dict[int, Training](), list[float]()
 
     def advance(self, number: int, values: dict[str, Any], until: int) -> Iterator[float]:
         train, valid = data("fashion-mnist")

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from harness import CACHE, figure, said_by, write
+from harness import CACHE, figure, printed_by, write
 
 IMAGES = 52_000  # of the 1× set; as many are trained on, whatever the set
 TIMES = (1, 4, 16)
@@ -66,7 +66,7 @@ def main() -> None:
         runs = {times: [] for times in TIMES}  # type: ignore[var-annotated]
         for _ in range(REPEATS):
             for times, folder in folders.items():
-                runs[times].append(said_by([sys.executable, __file__, str(folder)]))
+                runs[times].append(printed_by([sys.executable, __file__, str(folder)]))
     finally:
         for folder in folders.values():
             shutil.rmtree(folder, ignore_errors=True)

@@ -10,7 +10,7 @@ import sys
 import time
 from statistics import mean
 
-from harness import arrays, figure, keras, load, said_by, write
+from harness import arrays, figure, keras, load, printed_by, write
 
 from imagetrail.base.samples import Samples
 
@@ -72,7 +72,7 @@ def article(seed: int) -> dict[str, float]:
 
 def one(*arguments: str) -> dict[str, float]:
     """A training in a process of its own, as the other side has it."""
-    return said_by([sys.executable, __file__, *arguments])
+    return printed_by([sys.executable, __file__, *arguments])
 
 
 def main() -> None:
@@ -96,7 +96,7 @@ def main() -> None:
         print(f"Keras {mean(facts['target']):.2%}")
         if name == "fashion-mnist":
             same = [one("article", str(seed))["images_per_second"] for seed in range(3)]
-            plain = said_by(
+            plain = printed_by(
                 [
                     sys.executable,
                     str((arrays(name).parents[1]) / "article_torch.py"),

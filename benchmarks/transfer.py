@@ -20,7 +20,6 @@ from statistics import mean, stdev
 
 import matplotlib.pyplot as plt
 import numpy as np
-import safetensors.torch
 import torch
 from harness import CACHE, HERE, accuracy, load, write
 from PIL import Image
@@ -31,7 +30,7 @@ from imagetrail.base.samples import Samples, make_index
 from imagetrail.compute import parallel
 from imagetrail.data import datasets, pictures
 from imagetrail.models import classifier, inference
-from imagetrail.models.weights import load_weights
+from imagetrail.models.weights import load_weights, save_weights, trunk_weights
 from imagetrail.stages.pretrain.weights import IMAGENET, PACKAGE, read
 from imagetrail.training import loop
 from imagetrail.training.batches import Mixture
@@ -111,9 +110,7 @@ def pretrain(job: tuple[str, Path]) -> None:
     begun = loop.start(PRETRAINING, train, seed=0)
     for _ in loop.fit(begun, Mixture(train, limit=20_000, repeat_to=20_000), _few(test)):
         pass
-    safetensors.torch.save_file(
-        {key: value.contiguous() for key, value in begun.outcome.network.state_dict().items()}, path
-    )
+    save_weights(trunk_weights(begun.outcome), path)
 
 
 def _few(samples: Samples) -> Samples:
@@ -162,11 +159,8 @@ def probe(job: tuple[str, int]) -> dict[int, list[float]]:
 @torch.no_grad()
 def features(model: classifier.Classifier, samples: Samples) -> np.ndarray:
     """What the head of the network sees."""
-    parts = []
-    for chunk in samples.chunks(100):
-        normal = (torch.from_numpy(chunk.copy()).float() - model.mean) / model.std
-        parts.append(model.network[:-1](normal.permute(0, 3, 1, 2)).numpy())
-    return np.concatenate(parts)
+    chunks = (torch.from_numpy(chunk.copy()) for chunk in samples.chunks(100))
+    return np.concatenate([model.features(chunk).numpy() for chunk in chunks])
 
 
 def main(draws: int, *names: str) -> None:

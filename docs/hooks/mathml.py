@@ -10,6 +10,7 @@ from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+BLOCK = "overflow-x: auto; overflow-y: hidden; padding: 0.5em 0"  # a narrow page scrolls it
 
 
 def on_config(config: MkDocsConfig) -> None:
@@ -33,4 +34,4 @@ def _mathml(found: re.Match[str]) -> str:
     unknown = re.search(r"<mi>(\\\w+|&)</mi>", mathml)  # which latex2mathml lets through
     if unknown:
         raise PluginError(f"cannot read {unknown[1]} in the formula {latex}")
-    return mathml if inline else f'<div style="overflow-x: auto">{mathml}</div>'
+    return mathml if inline else f'<div style="{BLOCK}">{mathml}</div>'

@@ -1,10 +1,13 @@
 """What a stage depends on, as its resume key has it: data, params and code."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from imagetrail.base import hashing, pipeline
+from imagetrail.base import pipeline
 from imagetrail.training import checkpoints
 
 DVC_YAML = """
@@ -54,8 +57,20 @@ def test_compiled_files_and_notes_leave_the_resume_key(project: Path) -> None:
     assert resume_key(project) == before
 
 
-def test_a_room_is_hashed_as_dvc_hashes_it(project: Path) -> None:
-    assert pipeline.inputs("train", project)["src/room"] == hashing.md5(project / "src/room")
+def test_what_a_stage_depends_on_is_hashed_as_dvc_hashes_it(project: Path) -> None:
+    """By DVC's own word: what it notes in dvc.lock when it runs the stage."""
+    for file in ("__pycache__/code.cpython-311.pyc", "README.md", "inner/more.txt"):
+        (project / "src/room" / file).parent.mkdir(exist_ok=True)
+        (project / "src/room" / file).write_text(file)
+    (project / "dvc.lock").unlink()
+    (project / "dvc.yaml").write_text(
+        "stages:\n  train: {cmd: echo 1 > model, deps: [src/room, setup.txt], outs: [model]}\n"
+    )
+    for command in (["init", "--no-scm", "--quiet"], ["repro", "--quiet"]):
+        env = os.environ | {"DVC_NO_ANALYTICS": "1"}
+        subprocess.run([sys.executable, "-m", "dvc", *command], cwd=project, env=env, check=True)
+    noted = {dep["path"]: dep["md5"] for dep in pipeline.lock(project)["train"]["deps"]}
+    assert noted == pipeline.inputs("train", project) and noted["src/room"].endswith(".dir")
 
 
 def test_what_a_stage_made_is_known_by_the_lock_and_what_is_missing_by_nothing(

@@ -1,23 +1,23 @@
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
-from imagetrail.base import files, samples
+from imagetrail.base import samples
 from imagetrail.base.errors import UserError
 from imagetrail.base.samples import Images, Samples
 
-IMAGES = np.random.default_rng(0).integers(
-    0, 256, (5, 4, 6, 3), np.uint8
-)  # height and width differ on purpose
+# height and width differ on purpose
+IMAGES = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 3), np.uint8)
 INDEX = samples.make_index(
     ids=list("abcde"),
     labels=[1, 0, 1, 1, 0],
     origin="augmented",
     parents=["p", None, "q", None, "p"],
     sources=list("vwxyz"),
+    fingerprints=[samples.fingerprint(image) for image in IMAGES],
 )
 
 
@@ -34,6 +34,7 @@ def test_samples_come_back_as_written_in_whatever_chunks(tmp_path: Path) -> None
         "abcde"
     )
     assert back.column("origin") == ["augmented"] * 5 and back.column("source") == list("vwxyz")
+    assert back.column("fingerprint") == [samples.fingerprint(image) for image in back.images]
     assert back.classes == ("été", "冬")
     assert [len(chunk) for chunk in back.chunks(2)] == [2, 2, 1]
     assert np.array_equal(np.concatenate(list(back.chunks(2))), IMAGES)
@@ -91,6 +92,36 @@ def test_a_folder_whose_images_and_index_disagree_is_not_opened(tmp_path: Path) 
         samples.read(tmp_path / "s")
 
 
+@pytest.mark.parametrize("name", ["images.npy", "index.parquet", "classes.json"])
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [(Path.unlink, "is missing"), (lambda file: file.write_bytes(b"PAR1"), "is damaged")],
+    ids=["missing", "damaged"],
+)
+def test_a_folder_with_a_missing_or_damaged_file_is_one_line_that_names_the_file(
+    tmp_path: Path, name: str, damage: Callable[[Path], object], words: str
+) -> None:
+    write(tmp_path / "s", [IMAGES])
+    damage(tmp_path / "s" / name)
+    with pytest.raises(UserError, match=f"^{tmp_path / 's' / name} {words}") as caught:
+        samples.read(tmp_path / "s")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_index_of_old_that_lacks_a_column_is_told_from_a_whole_one(tmp_path: Path) -> None:
+    write(tmp_path / "s", [IMAGES])
+    pq.write_table(INDEX.drop_columns("fingerprint"), tmp_path / "s" / "index.parquet")
+    with pytest.raises(UserError, match=r"is damaged \(its index has no fingerprint\)"):
+        samples.read(tmp_path / "s")
+    assert samples.read(tmp_path / "s", columns=["label"]).labels.tolist() == [1, 0, 1, 1, 0]
+
+
+def test_a_fingerprint_is_equal_for_equal_pixels_only() -> None:
+    image = IMAGES[0]
+    assert samples.fingerprint(image) == samples.fingerprint(image.copy(order="F"))
+    assert samples.fingerprint(image) != samples.fingerprint(image ^ np.uint8(1))
+
+
 def test_rewriting_a_folder_leaves_no_file_of_the_old_one(tmp_path: Path) -> None:
     write(tmp_path / "s", [IMAGES])
     (tmp_path / "s" / "old.txt").touch()
@@ -100,35 +131,3 @@ def test_rewriting_a_folder_leaves_no_file_of_the_old_one(tmp_path: Path) -> Non
         "index.parquet",
         "classes.json",
     }
-
-
-def test_a_json_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "metrics.json"
-    files.write_json(path, {"top1": 0.5})
-    with pytest.raises(ValueError, match="JSON compliant"):
-        files.write_json(path, {"top1": float("nan")})
-    assert json.loads(path.read_text()) == {"top1": 0.5}
-    assert list(path.parent.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("make", [Path.touch, Path.mkdir], ids=["file", "folder"])
-def test_what_a_crash_left_behind_does_not_stop_the_next_write(
-    tmp_path: Path, make: Callable[[Path], None]
-) -> None:
-    make(tmp_path / ".a.json.partial")
-    files.write_json(tmp_path / "a.json", 1)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
-
-
-def test_csv_rows_come_back_whatever_is_in_them(tmp_path: Path) -> None:
-    rows = [{"name": 'a,"b"', "note": "two\nlines"}, {"name": "ç", "note": ""}]
-    files.write_csv(tmp_path / "a.csv", rows)
-    assert files.read_csv(tmp_path / "a.csv") == rows
-
-
-def test_removing_a_link_spares_the_folder_it_points_to(tmp_path: Path) -> None:
-    (tmp_path / "real").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "real")
-    files.remove(tmp_path / "link")
-    files.remove(tmp_path / "not there")
-    assert [path.name for path in tmp_path.iterdir()] == ["real"]

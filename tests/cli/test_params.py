@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import yaml
 from project import ROOT, Project
-from pydantic.fields import FieldInfo
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.params import Section
@@ -87,15 +86,14 @@ def test_a_share_that_nobody_makes_is_one_line_where_it_stands(tmp_path: Path) -
     ]
 
 
-def fields(kind: Any) -> dict[str, FieldInfo]:
-    return dict(kind.model_fields) if issubclass(kind, Section) else {}
+def sections(kind: type[Section] = Section) -> list[type[Section]]:
+    """Every section, those within others too."""
+    return [inner for each in kind.__subclasses__() for inner in (each, *sections(each))]
 
 
-@pytest.mark.parametrize("name", [name for name in SECTIONS if name != "seed"])
-def test_every_field_is_described(name: str) -> None:
-    assert fields(SECTIONS[name])
-    for key, field in fields(SECTIONS[name]).items():
-        assert field.description, f"{name}.{key}"
+@pytest.mark.parametrize("kind", sections(), ids=lambda kind: kind.__name__)
+def test_every_field_of_every_section_is_described(kind: type[Section]) -> None:
+    assert [key for key, field in kind.model_fields.items() if not field.description] == []
 
 
 def test_a_wrong_param_is_one_line_for_each_and_no_traceback(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from imagetrail.base.errors import UserError
 from imagetrail.compute import parallel
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 
 
 def product(seed: int) -> list[float]:
@@ -106,11 +106,12 @@ def cluster() -> Iterator[None]:
     ray = pytest.importorskip("ray", reason="needs the extra ray")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IMAGETRAIL_BACKEND", "ray")
-        patch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
+        patch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
         yield
     ray.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize("workers", ["", "1"])
 def test_a_cluster_gives_the_same_bits_in_the_same_order(
@@ -122,6 +123,7 @@ def test_a_cluster_gives_the_same_bits_in_the_same_order(
     assert found == (1, "1", str(Path.cwd()))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_what_a_worker_of_a_cluster_refuses_is_one_line() -> None:
     results = parallel.map(refuse, range(3))

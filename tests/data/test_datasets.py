@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 from sklearn.datasets import load_digits
 
 from imagetrail.base.errors import UserError
@@ -64,9 +64,27 @@ def test_a_transparent_palette_colour_is_laid_on_white(tmp_path: Path) -> None:
     assert pixel(decode(tmp_path / "a.png")) == (255, 255, 255)
 
 
-def test_a_photo_is_turned_upright(tmp_path: Path) -> None:
+@pytest.mark.parametrize("orientation", range(10))
+def test_a_photo_is_turned_upright_as_pillow_turns_it(tmp_path: Path, orientation: int) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # orientation: turn clockwise
+    exif[ExifTags.Base.Orientation] = orientation
+    noise = np.random.default_rng(0).integers(0, 256, (10, 20, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    assert np.array_equal(np.asarray(decode(tmp_path / "a.png")), expected)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [(0x11A, 2, 4, b"abc\0"), (0x100, 9, 1, b"\xfb\xff\xff\xff"), (0x100, 2, 4, b"xyz\0")],
+    ids=["words for a resolution", "a negative width", "words for a width"],
+)
+def test_an_odd_exif_tag_does_not_keep_a_photo_from_being_turned(
+    tmp_path: Path, odd: tuple[int, int, int, bytes]
+) -> None:
+    tags = [struct.pack("<HHI4s", *tag) for tag in (odd, (0x112, 3, 1, b"\6\0\0\0"))]
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x02\0" + b"".join(tags) + bytes(4)
     Image.new("RGB", (20, 10)).save(tmp_path / "a.jpg", exif=exif)
     assert decode(tmp_path / "a.jpg").size == (10, 20)
 

@@ -41,7 +41,7 @@ def test_formulas_become_mathml_and_code_stays_as_it_is(build_site: Build) -> No
     page = (build_site("mathml", index=markdown) / "index.html").read_text()
     assert page.count("<math ") == 2
     assert "<mi>x</mi><mi>i</mi></msub><mo>&#x0003C;</mo><mi>y</mi>" in page
-    assert '<div style="overflow-x: auto"><math' in page and "<munder>" in page
+    assert '<div style="overflow-x: auto' in page and "<munder>" in page
     for text in ("<code>$PWD</code>", "for $5 and $6", "$HOME$PATH\n$$x$$", "<code>$y$"):
         assert text in page
 

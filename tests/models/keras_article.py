@@ -1,4 +1,4 @@
-"""Writes keras_article.npz: the article's network as Keras built it, with its answers to a few images.
+"""Writes keras_article.npz: the article's network as Keras built it, with some of its answers.
 
 Run once, with tensorflow-cpu 2.21 (Keras 3.15); the tests need only what it wrote.
 """

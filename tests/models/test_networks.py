@@ -30,7 +30,7 @@ def test_the_article_network_answers_as_keras_does() -> None:
     model = Classifier(SPEC).eval()
     assert classifier.card(model)["parameters"] == 121_930
     with torch.no_grad():
-        for number, weight in enumerate(model.network.parameters()):
+        for number, weight in enumerate(model.parameters()):
             keras = torch.from_numpy(kept[f"weight_{number}"]).float()
             weight.copy_(
                 keras.permute(*{1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}[keras.ndim])
@@ -42,14 +42,13 @@ def test_the_article_network_answers_as_keras_does() -> None:
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_the_article_network_pools_what_the_activation_gives(name: str) -> None:
-    """The cheaper order, pooling first, is taken only where it is the same function; what it drops is left out."""
+    """Pooling comes first, which is cheaper, only where it is the same function."""
     model = Classifier(replace(SPEC, activation=name)).eval()
-    conv, activation, pool = model.network[1], activations.build(name), nn.MaxPool2d(2)
+    conv, activation, pool = model.trunk[1], activations.build(name), nn.MaxPool2d(2)
     images = 10 * torch.randn(4, 1, 28, 28)
     with torch.no_grad():
-        assert torch.allclose(
-            model.network[:4](images), pool(activation(conv(images)))[:, :, :12, :12], atol=1e-6
-        )
+        pooled = pool(activation(conv(images)))[:, :, :12, :12]
+        assert torch.allclose(model.trunk[:4](images), pooled, atol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -89,7 +88,7 @@ def test_a_saved_model_is_rebuilt_with_the_same_answers(name: str, tmp_path: Pat
 def test_keras_initialisation_is_uniform_by_both_fans_with_zero_biases() -> None:
     assert set(INITIALISATIONS) == {"gain", "glorot"}
     model = Classifier(replace(SPEC, initialisation="glorot"))
-    second = [layer for layer in model.network if isinstance(layer, nn.Conv2d)][1]
+    second = [layer for layer in model.trunk if isinstance(layer, nn.Conv2d)][1]
     limit = (6 / (9 * 32 + 9 * 64)) ** 0.5
     assert second.weight.abs().max().item() == pytest.approx(limit, rel=1e-3)
     assert second.weight.std().item() == pytest.approx(limit / 3**0.5, rel=0.02)

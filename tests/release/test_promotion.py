@@ -340,7 +340,7 @@ def test_a_champion_that_the_cache_lost_is_not_rolled_back_to(workshop: Workshop
         (lambda lines: [lines[0], "", lines[1]], "line 2 is not JSON"),
         (lambda lines: [lines[0], "\udcff"], "line 2 is not JSON"),
         (lambda lines: [lines[0], "[]"], "line 2: input should be"),
-        (lambda lines: [lines[0], lines[1].replace('"who"', '"whom"')], "line 2.who: missing"),
+        (lambda lines: [lines[0], lines[1].replace('"who"', '"whom"')], "line 2.whom: unknown key"),
         (lambda lines: [lines[0], lines[1].replace('"promote"', '"demote"')], "line 2.action"),
     ],
 )

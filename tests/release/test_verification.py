@@ -100,10 +100,9 @@ def test_an_entry_of_the_run_cache_with_other_content_is_found(promoted: Worksho
         flips = [changed(content, int(place)) for place in rng.integers(len(content), size=5)]
         for damaged in cut + flips:
             keeping_times(file, damaged)
-            assert without_sizes(damaged) == without_sizes(content) or [
-                f"{name_of(promoted.root, file)} is no run that DVC has noted" in line
-                for line in verify(promoted.root)
-            ] == [True]
+            if without_sizes(damaged) != without_sizes(content):
+                (line,) = verify(promoted.root)
+                assert f"{name_of(promoted.root, file)} is no run that DVC has noted" in line
         keeping_times(file, content)
 
 

@@ -138,8 +138,8 @@ def test_whitened_features_vary_alike_and_do_not_correlate(monkeypatch: pytest.M
     features = (
         rng.normal(size=(500, 6)) * [9, 7, 5, 3, 1, 0] @ rng.normal(size=(6, 6)) + 40
     ).astype(np.float32)
-    monkeypatch.setattr(drift, "DAMPING", 0)
-    monkeypatch.setattr(drift, "COMPONENTS", 4)
+    monkeypatch.setattr(two_sample, "DAMPING", 0)
+    monkeypatch.setattr(two_sample, "COMPONENTS", 4)
     assert np.cov(two_sample.whitening(features)(features).T) == pytest.approx(np.eye(4), abs=0.01)
     assert not two_sample.whitening(np.ones((9, 6), np.float32))(np.ones((9, 6), np.float32)).any()
 

@@ -17,7 +17,13 @@ def write(
     classes: Sequence[str] = ("left", "right"),
 ) -> Samples:
     ids = [f"{name}{i}" for i in range(len(images))]
-    index = samples.make_index(ids=ids, labels=labels, origin="real", sources=ids)
+    index = samples.make_index(
+        ids=ids,
+        labels=labels,
+        origin="real",
+        sources=ids,
+        fingerprints=[samples.fingerprint(image) for image in images],
+    )
     samples.write(root / name, [images], index, classes=classes, shape=images.shape[1:])
     return samples.read(root / name)
 

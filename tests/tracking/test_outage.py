@@ -1,4 +1,4 @@
-"""MLflow is down, hung, broken, or dies: every stage gives the same results, warns once, and `publish` catches up."""
+"""MLflow is down, hung, broken, or dies: stages give the same results, and `publish` catches up."""
 
 import socket
 import sys
@@ -110,7 +110,7 @@ def test_a_server_that_is_killed_amid_a_training_costs_a_warning_and_publish_add
 
 
 def test_what_waits_for_a_hung_server_is_bounded_and_the_training_goes_on(studio: Studio) -> None:
-    """Ten thousand epochs are through before the server, which answers nothing until then, has lost its patience."""
+    """Ten thousand epochs are through before patience with a server that never answers is lost."""
     script = """
 from imagetrail.tracking import live
 with live.running("train", {}) as log:

@@ -46,7 +46,7 @@ def flat(numbers: list[list[int]]) -> list[int]:
 
 @pytest.fixture
 def path(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Sets of more than 32 images are streamed, in blocks of 4; or, with the path of most sets, none is."""
+    """Sets of more than 32 images are streamed, in blocks of 4; or none is, as is usual."""
     if getattr(request, "param", "streamed") == "streamed":
         monkeypatch.setattr(batches, "WINDOW", WINDOW * 4 + 3)  # bytes: no whole number of images
         monkeypatch.setattr(batches, "BLOCK", BLOCK * 4)
@@ -147,7 +147,10 @@ def test_a_limit_picks_one_subset_of_a_stream_for_all_epochs(real: Samples) -> N
 
 @pytest.fixture
 def gathered(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """The numbers of the images in each window that is read; fails if one is read while another is still held."""
+    """The numbers of the images in each window that is read.
+
+    Fails if one is read while another is still held.
+    """
     windows: list[list[int]] = []
     held: list[ref[Images]] = []
     gather = Samples.gather
@@ -191,8 +194,9 @@ def test_each_process_reads_its_own_share_only(real: Samples, gathered: list[lis
     assert len(order) == 40 and sorted(flat(gathered)) == sorted(order)
 
 
+@pytest.mark.usefixtures("path")
 def test_what_fits_into_a_window_is_not_gathered(
-    make_samples: Make, path: None, gathered: list[list[int]]
+    make_samples: Make, gathered: list[list[int]]
 ) -> None:
     drawn(Mixture(numbered(make_samples, "small", WINDOW)))
     assert gathered == []

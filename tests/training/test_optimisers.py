@@ -12,9 +12,10 @@ from imagetrail.base.samples import Samples
 from imagetrail.models.inference import predict
 from imagetrail.training import batches, checkpoints
 from imagetrail.training.batches import Mixture
-from imagetrail.training.loop import Epoch, Step, Training, start, walk
+from imagetrail.training.loop import Epoch, Step, start, walk
 from imagetrail.training.optimisers import OPTIMISERS, SCHEDULES, Muon
 from imagetrail.training.recipe import Recipe
+from imagetrail.training.state import Training
 
 Toy = Callable[..., Samples]
 
@@ -32,7 +33,7 @@ def recipe(**changes: Any) -> Recipe:
 
 
 def weights(training: Training) -> list[Tensor]:
-    return [weight.detach().clone() for weight in training.weights]
+    return [weight.detach().clone() for weight in training.model.parameters()]
 
 
 # ---- optimisers ----
@@ -77,7 +78,9 @@ def test_muon_moves_each_hidden_layer_in_a_training(toy: Toy) -> None:
     before = weights(begun)
     next(walk(begun, Mixture(train), train))
     hidden = [
-        weight - old for weight, old in zip(begun.weights, before, strict=True) if weight.ndim == 4
+        weight - old
+        for weight, old in zip(begun.model.parameters(), before, strict=True)
+        if weight.ndim == 4
     ]
     assert len(hidden) == 3 and isinstance(begun.optimisers[0], Muon)
     lr = begun.optimisers[0].param_groups[0]["lr"]
@@ -107,8 +110,9 @@ def test_every_parameter_is_in_exactly_one_optimiser_and_decays_if_it_is_a_weigh
     taken = {
         weight.data_ptr(): group["weight_decay"] for group in groups for weight in group["params"]
     }
-    assert taken == {weight.data_ptr(): 0.1 if weight.ndim > 1 else 0.0 for weight in begun.weights}
-    assert sum(len(group["params"]) for group in groups) == len(begun.weights)
+    learned = list(begun.model.parameters())
+    assert taken == {weight.data_ptr(): 0.1 if weight.ndim > 1 else 0.0 for weight in learned}
+    assert sum(len(group["params"]) for group in groups) == len(learned)
 
 
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
@@ -117,12 +121,10 @@ def test_every_parameter_learns(toy: Toy, optimiser: str) -> None:
     begun = start(recipe(optimiser=optimiser), train, seed=1)
     before = weights(begun)
     next(walk(begun, Mixture(train), train))
-    assert not any(
-        torch.equal(old, weight) for old, weight in zip(before, begun.weights, strict=True)
-    )
+    assert not any(map(torch.equal, before, begun.model.parameters()))
 
 
-def test_muon_leaves_the_last_layer_to_adamw_at_a_tenth_of_the_learning_rate(toy: Toy) -> None:
+def test_muon_leaves_the_head_to_adamw_at_a_tenth_of_the_learning_rate(toy: Toy) -> None:
     moved, rest = start(recipe(optimiser="muon", batch_size=64), toy(), seed=1).optimisers
     assert isinstance(rest, torch.optim.AdamW)
     assert [group["lr"] for group in (*moved.param_groups, *rest.param_groups)] == pytest.approx(
@@ -233,7 +235,7 @@ def test_averaging_does_not_change_the_training_itself(toy: Toy) -> None:
         for t in (one, other)
     ]
     assert losses[0] == losses[1]
-    assert all(torch.equal(a, b) for a, b in zip(one.weights, other.weights, strict=True))
+    assert all(map(torch.equal, weights(one), weights(other)))
 
 
 # ---- going on in the middle of an epoch ----

@@ -64,7 +64,7 @@ def twice_as_large(drawn: float) -> dict[str, float]:
 
 
 def forced(image: Tensor, number: int, limits: Callable[[float], dict[str, float]]) -> Tensor:
-    """`image` changed by exactly so much: the limits are set to what makes it of the number that is drawn."""
+    """`image` changed by exactly so much: the limits are what makes that of the number drawn."""
     drawn = 2 * torch.rand((3, 1), generator=rng(5)) - 1
     return affine(image[None], rng(5), **limits(drawn[number].item()))[0]
 
@@ -79,7 +79,7 @@ def disc(
 
 
 def centres(images: Tensor) -> tuple[Tensor, Tensor]:
-    """How far down and right of the picture's middle the brightness of each image has its centre."""
+    """How far down and right of the picture's middle each image's brightness has its centre."""
     weight = images[..., 0] / images.sum((1, 2, 3))[:, None, None]
     height, width = weight.shape[1:]
     down = (weight.sum(2) * (torch.arange(height) + 0.5 - height / 2)).sum(1)
@@ -163,7 +163,7 @@ def test_a_shear_moves_rows_sideways_by_their_distance_from_the_middle(
 
 
 def bent(pixels: float, count: int = 400) -> tuple[Tensor, Tensor]:
-    """How far right and down each place of a picture of 29×57 is read from, for that many pictures."""
+    """How far right and down each place of so many pictures of 29×57 is read from."""
     height, width = 29, 57
     down, right = torch.meshgrid(
         torch.arange(height) * 1.0, torch.arange(width) * 1.0, indexing="ij"
@@ -193,7 +193,10 @@ def test_elastic_is_smooth_and_moves_far_places_independently() -> None:
 
 
 def boxes(changed: Tensor) -> Tensor:
-    """n×H×W changed pixels as the n sizes (height, width) of the box that they fill; fails if they fill none."""
+    """n×H×W changed pixels as the n sizes (height, width) of the box that they fill.
+
+    Fails if they fill none.
+    """
     rows, columns = changed.any(2), changed.any(1)
     assert torch.equal(changed, rows[:, :, None] & columns[:, None, :])
     for line in (rows, columns):

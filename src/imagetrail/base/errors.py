@@ -1,8 +1,8 @@
-"""The one exception that means "the user can mend this": the command line prints its text and no traceback."""
+"""The one exception the user can mend: the command line prints its text and no traceback."""
 
 
 class UserError(ValueError):
-    """A wrong param, file or picture. Its text says what is wrong, where, and what would be right."""
+    """A wrong param, file or picture: its text says what, where, and what would be right."""
 
 
 def missing(path: object) -> UserError:
@@ -11,7 +11,7 @@ def missing(path: object) -> UserError:
 
 
 def damaged(path: object, why: object) -> UserError:
-    """For one that cannot be read; `why` is told by its first line."""
+    """For one that cannot be read; of `why` the first line is shown."""
     reason = str(why).splitlines()[0] if str(why) else type(why).__name__
     return UserError(
         f"{path} is damaged ({reason}); remove it and run `dvc checkout` or `dvc repro`"

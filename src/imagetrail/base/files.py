@@ -13,20 +13,16 @@ from imagetrail.base.errors import damaged, missing
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; a good end renames it to `path`, a bad one removes it."""
-    temporary, old = (
-        path.with_name(f".{path.name}.partial"),
-        path.with_name(f".{path.name}.old.partial"),
-    )
+    """Yields a path beside `path`, which a good end renames to `path` and a bad one removes."""
+    temporary = path.with_name(f".{path.name}.partial")
+    old = path.with_name(f".{path.name}.old.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     remove(temporary)
     remove(old)
     try:
         yield temporary
-        if path.is_dir():
-            path.replace(
-                old
-            )  # a rename does not overwrite a folder, and a removal is not done at once
+        if path.is_dir():  # a rename does not overwrite it, and a removal is not done at once
+            path.replace(old)
         temporary.replace(path)
     except OSError as error:  # that the disk is full comes without a name
         error.filename = error.filename or str(path)
@@ -70,5 +66,9 @@ def write_csv(
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    """The rows of a CSV file by its header; raises UserError if it is missing."""
+    try:
+        with path.open(newline="") as file:
+            return list(csv.DictReader(file))
+    except FileNotFoundError:
+        raise missing(path) from None

@@ -5,20 +5,21 @@ from pathlib import Path
 from imagetrail.base.errors import UserError
 
 RAW = Path("data/raw")  # <dataset>/files/, <dataset>/SOURCE.json
-RELATED_FILES = Path(
-    "data/related"
-)  # <dataset>/, the files of the data sets named in pretrain.related
-UNKNOWN = Path("data/unknown")  # <dataset>/, the files of the data set named in evaluate.unknown
+RELATED_FILES = Path("data/related")  # <dataset>/, of the data sets named in pretrain.related
+UNKNOWN_FILES = Path("data/unknown")  # <dataset>/, of the data set named in evaluate.unknown
 WEIGHTS = Path("data/weights")  # safetensors files of the user's, for pretrain.weights
 SPLIT = Path("data/split")
 TRAIN, VALID, TEST = SPLIT / "train", SPLIT / "valid", SPLIT / "test"
-RELATED = SPLIT / "related"  # the pictures of RELATED_FILES, none of which is in valid or test
+RELATED = SPLIT / "related"  # pictures of RELATED_FILES, none of which is in valid or test
+UNKNOWN = SPLIT / "unknown"  # pictures of UNKNOWN_FILES, to be told from those of test
 AUGMENTED = Path("data/augmented")
 SYNTHETIC = Path("data/synthetic")
 ARTIFACTS = Path("artifacts")  # <stage>/
 BEST = ARTIFACTS / "tune" / "best.yaml"  # what the search found
 REMEDIES = ARTIFACTS / "compare" / "cures.yaml"  # what of it goes into the final training
 PRETRAINED = ARTIFACTS / "pretrain" / "weights.safetensors"
+INSPECTION = ARTIFACTS / "inspect" / "report.json"
+FINGERPRINTS = ARTIFACTS / "inspect" / "fingerprints.parquet"
 CHAMPION = Path("champion")
 LEDGER = CHAMPION / "ledger.jsonl"
 CHAMPION_FOLDER = CHAMPION / "model"  # DVC keeps it, the next file points at it
@@ -34,7 +35,7 @@ def artifacts(stage: str) -> Path:
 
 
 def champion_present(root: Path = Path()) -> bool:
-    """Whether there is a champion. Raises UserError if git names one that DVC has not brought here yet."""
+    """Whether there is a champion; raises UserError if DVC has yet to bring the one git names."""
     if (root / CHAMPION_POINTER).exists() and not (root / CHAMPION_MODEL).exists():
         wanted = (
             f"which {CHAMPION_POINTER} names; run `dvc pull {CHAMPION_POINTER}`, then this again"

@@ -14,10 +14,7 @@ from imagetrail.base.errors import UserError
 from imagetrail.base.files import read_json
 from imagetrail.base.params import read_yaml
 
-OBSERVATIONS = (
-    "timing.json",
-    "SOURCE.json",
-)  # outs that describe a run, not its result: they differ each time
+OBSERVATIONS = ("timing.json", "SOURCE.json")  # outs that describe a run: they differ each time
 
 
 @dataclass(frozen=True)
@@ -40,12 +37,13 @@ def stages(root: Path = Path()) -> dict[str, Stage]:
 
 def _stage(name: str, entry: dict[str, Any]) -> Stage:
     outs = [_out(out) for kind in ("outs", "metrics", "plots") for out in entry.get(kind, ())]
-    params = [
-        param if isinstance(param, str) else next(iter(param)) for param in entry.get("params", ())
-    ]
-    uncached = frozenset(path for path, cached in outs if not cached)
+    params = [key if isinstance(key, str) else next(iter(key)) for key in entry.get("params", ())]
     return Stage(
-        name, tuple(entry.get("deps", ())), tuple(params), tuple(path for path, _ in outs), uncached
+        name,
+        deps=tuple(entry.get("deps", ())),
+        params=tuple(params),
+        outs=tuple(path for path, _ in outs),
+        uncached=frozenset(path for path, cached in outs if not cached),
     )
 
 
@@ -73,7 +71,7 @@ def lock(root: Path = Path()) -> dict[str, Any]:
 
 
 def results(entry: dict[str, Any]) -> dict[str, str]:
-    """Path and content hash of each out of a stage's entry in dvc.lock, but for mere observations."""
+    """Path and content hash of each out in a stage's entry of dvc.lock, without observations."""
     return {
         out["path"]: out["md5"]
         for out in entry.get("outs", ())
@@ -82,7 +80,7 @@ def results(entry: dict[str, Any]) -> dict[str, str]:
 
 
 def version(locked: dict[str, Any]) -> str:
-    """The identity of a pipeline's results: a hash of dvc.lock that leaves out observations such as timings."""
+    """The identity of a pipeline's results: a hash of dvc.lock without observations."""
     facts = {
         name: {"outs": results(entry), "params": entry.get("params", {})}
         for name, entry in locked.items()
@@ -108,7 +106,7 @@ def inputs(stage: str, root: Path = Path()) -> dict[str, str]:
 
 
 def data_version(root: Path = Path()) -> str:
-    """The content hash of the training images, as dvc.lock has it; empty if it does not know them."""
+    """The content hash of the training images in dvc.lock; empty if it does not know them."""
     return results(lock(root).get("split", {})).get("data/split/train", "")
 
 
@@ -123,7 +121,6 @@ def challenger(root: Path = Path()) -> Path:
     rows = read_json(folder / "export.json") if (folder / "export.json").exists() else []
     chosen = [row["file"] for row in rows if row.get("chosen")]
     if len(chosen) != 1:
-        raise UserError(
-            f"{folder / 'export.json'} names no model that was chosen to ship; run `dvc repro export`"
-        )
+        fault = "names no model that was chosen to ship; run `dvc repro export`"
+        raise UserError(f"{folder / 'export.json'} {fault}")
     return folder / str(chosen[0])

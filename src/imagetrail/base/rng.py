@@ -6,7 +6,10 @@ import numpy as np
 
 
 def derive(seed: int, *purpose: str | int) -> int:
-    """A 63-bit seed for one purpose, e.g. `derive(seed, "order", epoch)`; equal arguments give equal seeds."""
+    """A 63-bit seed for one purpose, e.g. `derive(seed, "order", epoch)`.
+
+    Equal arguments give equal seeds.
+    """
     digest = hashlib.blake2b(repr((seed, *purpose)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from imagetrail.base.errors import UserError, damaged, missing
+from imagetrail.base.errors import damaged, missing
 from imagetrail.base.files import read_json, replacing
 
 Images = NDArray[np.uint8]  # N×H×W×C, C = 1 or 3
@@ -23,9 +23,10 @@ INDEX = pa.schema(
     [
         ("id", pa.string()),
         ("label", pa.int64()),  # position in classes.json
-        ("origin", pa.string()),  # real, augmented, synthetic or related
+        ("origin", pa.string()),  # real, augmented, synthetic, related or unknown
         ("parent", pa.string()),  # id of the image it was made from, or null
         ("source", pa.string()),  # file or package path it came from
+        ("fingerprint", pa.string()),  # of its pixels; null for what was made from other images
     ]
 )
 
@@ -51,11 +52,9 @@ class Samples:
         return values
 
     def gather(self, numbers: NDArray[np.int64]) -> Images:
-        """Copies of these images. A mapping of its own lets go of the pages of the file afterwards."""
+        """Copies of these images. A mapping of its own lets go of the file's pages afterwards."""
         images = self.images
-        if isinstance(images, np.memmap) and isinstance(
-            images.base, mmap
-        ):  # the file as a whole, no part of it
+        if isinstance(images, np.memmap) and isinstance(images.base, mmap):  # no part of a file
             images = np.memmap(images.filename, images.dtype, "r", images.offset, images.shape)
         return np.asarray(images[numbers])
 
@@ -69,19 +68,29 @@ def read(folder: Path, *, columns: Sequence[str] | None = None) -> Samples:
 
     columns: the only ones of the index that are read; the ids of millions of images take memory.
     """
+    file = folder / "images.npy"
     try:
-        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-        index = pq.read_table(folder / "index.parquet", columns=columns)
-        classes = tuple(read_json(folder / "classes.json"))
-    except FileNotFoundError as error:
-        raise missing(error.filename or folder) from None
-    except UserError:  # of classes.json
-        raise
-    except (EOFError, ValueError, pa.ArrowException) as error:
-        raise damaged(folder, error) from None
+        images = np.load(file, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise missing(file) from None
+    except (EOFError, ValueError) as error:
+        raise damaged(file, error) from None
+    index = read_table(folder / "index.parquet", columns=columns)
+    if absent := set(columns or INDEX.names) - set(index.column_names):
+        raise damaged(folder, f"its index has no {', '.join(sorted(absent))}")
     if len(images) != len(index):
         raise damaged(folder, f"{len(images)} images but {len(index)} in its index")
-    return Samples(images, index, classes)
+    return Samples(images, index, tuple(read_json(folder / "classes.json")))
+
+
+def read_table(path: Path, *, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table in a Parquet file; raises UserError if it is missing or damaged."""
+    try:
+        return pq.read_table(path, columns=columns)
+    except FileNotFoundError:
+        raise missing(path) from None
+    except (OSError, pa.ArrowException) as error:
+        raise damaged(path, error) from None
 
 
 def fingerprint(image: Images) -> str:
@@ -96,6 +105,7 @@ def make_index(
     origin: str,
     parents: Sequence[str | None] | None = None,
     sources: Sequence[str],
+    fingerprints: Sequence[str | None] | None = None,
 ) -> pa.Table:
     count = len(ids)
     columns = [
@@ -104,6 +114,7 @@ def make_index(
         [origin] * count,
         parents or [None] * count,
         list(sources),
+        fingerprints or [None] * count,
     ]
     return pa.table(
         [pa.array(column, field.type) for column, field in zip(columns, INDEX, strict=True)],
@@ -121,7 +132,7 @@ def write(
 ) -> None:
     """Writes a Samples folder, whole or not at all.
 
-    images: chunks of n×H×W×C uint8, in the order of `index`; only one chunk is in memory at a time.
+    images: chunks of n×H×W×C uint8, in the order of `index`; one at a time is in memory.
     shape: H, W, C.
     """
     start = 0
@@ -136,7 +147,7 @@ def write(
 def filling(
     folder: Path, index: pa.Table, *, classes: Sequence[str], shape: tuple[int, int, int]
 ) -> Iterator[Path]:
-    """Yields the future images.npy, into which any process may `store`; a good end makes it a Samples folder."""
+    """Yields the future images.npy, for any process to `store` in; a good end makes it Samples."""
     with replacing(folder) as temporary:
         temporary.mkdir(parents=True)
         path = temporary / "images.npy"
@@ -159,8 +170,7 @@ def store(path: Path, start: int, images: Images) -> None:
     assert start + len(images) <= len(whole), (
         f"{start + len(images)} images written, {len(whole)} indexed"
     )
-    with path.open(
-        "r+b"
-    ) as file:  # not through the map: on a full disk a write raises, where a map kills with SIGBUS
+    # not through the map: on a full disk a write raises, where a map kills with SIGBUS
+    with path.open("r+b") as file:
         file.seek(whole.offset + start * math.prod(whole.shape[1:]))
         file.write(np.ascontiguousarray(images).data)

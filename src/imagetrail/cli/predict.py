@@ -39,11 +39,8 @@ def predict(
     from imagetrail.serving import inputs, onnx_model, prediction
 
     warnings.filterwarnings("ignore", module="PIL")
-    # Names of files as they are, UTF-8 or not.
-    sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
-    sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    files = inputs.find(images)
-    path = prediction.model_in_use(model)
+    _print_any_name()
+    files, path = inputs.find(images), prediction.model_in_use(model)
     opened = onnx_model.load(path)
     print(f"model: {path} ({opened.sha256[:12]})", file=sys.stderr)
     failed: list[str] = []
@@ -57,6 +54,12 @@ def predict(
         print(line)
     if failed:
         raise typer.Exit(1)
+
+
+def _print_any_name() -> None:
+    """Names of files are printed as they are, UTF-8 or not."""
+    sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+    sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def _read(files: Sequence[str], model: "Model", failed: list[str]) -> "Iterator[Batch]":

@@ -21,7 +21,10 @@ class Machine:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def seed(self, seed: int) -> None:
-        """Seeds torch's global stream. torch.manual_seed also notes a call for each device that is not there: 0.3 ms."""
+        """Seeds torch's global stream.
+
+        torch.manual_seed also notes a call for each device that is not there: 0.3 ms.
+        """
         torch.default_generator.manual_seed(seed)
         if self.device.type != "cpu":
             getattr(torch, self.device.type).manual_seed(seed)
@@ -42,17 +45,16 @@ def this_machine() -> Machine:
     """
     torch.set_flush_denormal(True)
     _keep_freed_memory()
-    best = (
-        "cuda"
-        if torch.cuda.is_available()
-        else "mps"
-        if torch.backends.mps.is_available()
-        else "cpu"
-    )
-    device = _device(os.environ.get("IMAGETRAIL_DEVICE") or best)
+    device = _device(os.environ.get("IMAGETRAIL_DEVICE") or _best())
     if os.environ.get("IMAGETRAIL_PRECISION") == "float32" or not _has_bfloat16(device):
         return Machine(device, torch.float32)
     return Machine(device, torch.bfloat16)
+
+
+def _best() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _has_bfloat16(device: torch.device) -> bool:
@@ -74,7 +76,7 @@ def _device(name: str) -> torch.device:
 
 @cache
 def _keep_freed_memory() -> None:
-    """Has glibc keep what is freed: else each step's large arrays are mapped, zeroed and unmapped anew."""
+    """Has glibc keep what is freed: else each step maps and zeroes its large arrays."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):

@@ -1,4 +1,7 @@
-"""Several processes train one model: torchrun starts them, and this joins them. Alone, a process is rank 0 of 1."""
+"""Several processes train one model: torchrun starts them, and this joins them.
+
+Alone, a process is rank 0 of 1.
+"""
 
 import os
 from collections.abc import Iterator
@@ -23,8 +26,9 @@ def joined() -> Iterator[None]:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     store, rank, size = next(rendezvous("env://"))
     if os.environ.get("GROUP_WORLD_SIZE") == "1":
-        # After a restart torchrun's store still has the addresses of processes that are gone, and connecting to them
-        # hangs. Hosts may count restarts differently; there TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 gives a new store.
+        # After a restart torchrun's store still has the addresses of processes that are gone, and
+        # connecting to them hangs. Hosts may count restarts differently; there
+        # TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 gives a new store.
         store = PrefixStore(f"attempt-{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
@@ -55,9 +59,8 @@ def total(value: float) -> float:
     """The sum over all processes."""
     if ranks() == 1:
         return value
-    summed = torch.tensor(
-        value, dtype=torch.float64, device="cuda" if torch.cuda.is_available() else "cpu"
-    )
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    summed = torch.tensor(value, dtype=torch.float64, device=device)
     distributed.all_reduce(summed)
     return summed.item()
 

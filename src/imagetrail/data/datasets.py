@@ -26,7 +26,10 @@ class Dataset:
 
 
 def fetch(name: str, own: Path, folder: Path) -> dict[str, Any]:
-    """Puts the raw files of a data set into `folder`; returns their provenance. `own`: where the user's pictures are."""
+    """Puts the raw files of a data set into `folder`; returns their provenance.
+
+    own: where the user's pictures are.
+    """
     dataset = choose(DATASETS, name, "data.name")
     folder.mkdir(parents=True, exist_ok=True)
     found = (
@@ -47,7 +50,7 @@ IMAGES, LABELS = 0x803, 0x801  # magic numbers: unsigned bytes in 3 dimensions a
 
 
 def parse_idx(path: Path, magic: int) -> NDArray[np.uint8]:
-    """The array in an IDX file; raises UserError unless magic number, dimensions and length all agree."""
+    """The array in an IDX file; raises UserError unless magic number, shape and length agree."""
     content = path.read_bytes()
     dimensions = magic & 0xFF
     header = np.frombuffer(content, ">u4", count=min(1 + dimensions, len(content) // 4))
@@ -76,9 +79,8 @@ def idx_reader(classes: Sequence[str]) -> Callable[[Path], Pictures]:
                     f"{folder}: {len(images[part])} {part} images but {len(labels[part])} labels"
                 )
             if labels[part].max(initial=0) >= len(classes):
-                raise UserError(
-                    f"{folder}: {part} label {labels[part].max()} is beyond the {len(classes)} classes"
-                )
+                fault = f"{part} label {labels[part].max()} is beyond the {len(classes)} classes"
+                raise UserError(f"{folder}: {fault}")
         return in_memory(
             classes,
             np.concatenate([images["train"], images["t10k"]]),
@@ -200,11 +202,10 @@ class Data(Section):
 
 
 def check_others(names: Sequence[str], dataset: str, where: str) -> None:
-    """Raises UserError, beginning with `where`, unless all are published data sets but `dataset`."""
+    """Raises UserError, beginning with `where`, for one that is not published or is `dataset`."""
     if len(set(names)) < len(names):
         raise UserError(f"{where}: a data set is named twice in {', '.join(names)}")
     for name in names:
         if name == dataset or not choose(DATASETS, name, f"data set in {where}").files:
-            raise UserError(
-                f"{where}: {name!r} cannot be used; name a published data set other than {dataset!r}"
-            )
+            wanted = f"name a published data set other than {dataset!r}"
+            raise UserError(f"{where}: {name!r} cannot be used; {wanted}")

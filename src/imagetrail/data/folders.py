@@ -15,21 +15,23 @@ import numpy as np
 from imagetrail.base.errors import UserError
 from imagetrail.data.pictures import FORMATS, Pictures, decode
 
+# valid is carved anew from train
 SPLIT_FOLDERS = {
     "train": "train",
     "training": "train",
-    "test": "test",
-    "testing": "test",
     "valid": "train",
     "val": "train",
-}  # valid is carved anew from train
+    "test": "test",
+    "testing": "test",
+}
 
 
 def copy_tree(origin: Path, folder: Path) -> dict[str, Any]:
     """Copies or unpacks the user's pictures into `folder`."""
     if folder.resolve().is_relative_to(origin.resolve()):
         raise UserError(
-            f"params.yaml: data.path: {origin} holds this pipeline's own data; name the folder of your pictures"
+            f"params.yaml: data.path: {origin} holds this pipeline's own data; "
+            "name the folder of your pictures"
         )
     if origin.is_dir():
         shutil.copytree(origin, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
@@ -70,7 +72,10 @@ def _unpack(origin: Path, folder: Path) -> None:
 
 
 def read(folder: Path) -> Pictures:
-    """Class sub-folders, optionally below `train` and `test`; a single wrapping folder, as archives have, is skipped."""
+    """Class sub-folders, optionally below `train` and `test`.
+
+    A single wrapping folder, as archives have, is skipped.
+    """
     top = folder
     while len(inside := _folders(top)) == 1 and not _is_class(inside[0]):
         top = inside[0]
@@ -100,7 +105,10 @@ def read(folder: Path) -> Pictures:
 
 
 def _split_roots(folders: Sequence[Path]) -> list[tuple[str, Path]]:
-    """The split that each folder is by its name, if all are; where there is no test set, no split counts as published."""
+    """The split that each folder is by its name, if all are.
+
+    Where there is no test set, no split counts as published.
+    """
     names = {folder.name.lower() for folder in folders}
     if not names <= set(SPLIT_FOLDERS):
         return []
@@ -117,17 +125,14 @@ def _strays(folders: Iterable[Path]) -> list[Path]:
 def _refuse_empty(folder: Path, classes: Sequence[str], count: Counter[str]) -> None:
     empty = [name for name in classes if not count[name]]
     if empty:
-        raise UserError(
-            f"{folder}: no JPEG or PNG file in class {', '.join(empty)}; add pictures or remove the folder"
-        )
+        fault = f"no JPEG or PNG file in class {', '.join(empty)}"
+        raise UserError(f"{folder}: {fault}; add pictures or remove the folder")
     if not classes:
-        raise UserError(
-            f"{folder}: no class sub-folders; expected one folder a class, with JPEG or PNG files in it"
-        )
+        wanted = "expected one folder a class, with JPEG or PNG files in it"
+        raise UserError(f"{folder}: no class sub-folders; {wanted}")
     if len(classes) < 2:
-        raise UserError(
-            f"{folder}: only one class, {classes[0]}; a classifier needs at least two sub-folders"
-        )
+        wanted = "a classifier needs at least two sub-folders"
+        raise UserError(f"{folder}: only one class, {classes[0]}; {wanted}")
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Labelled pictures on their way in: strict about damage, one rule for size, colour and transparency."""
+"""Labelled pictures on their way in: damage is refused, size and colour follow one rule."""
 
 import os
 from collections import deque
@@ -10,10 +10,20 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
+from PIL.Image import Transpose
 
 FORMATS = {".jpg", ".jpeg", ".png"}
 MAX_PIXELS = 100_000_000  # a larger picture is refused: decoding it could take gigabytes
+TURNS = {  # EXIF orientation: what brings the picture upright
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
 AHEAD = 512  # results of work on all cores that may wait to be taken
 
 T = TypeVar("T")
@@ -29,24 +39,16 @@ def decode(file: Path | BinaryIO) -> Image.Image:
     try:
         if isinstance(file, Path) and file.stat().st_size == 0:
             raise Unreadable("the file is empty")
-        with Image.open(
-            file, formats=("JPEG", "PNG", "GIF")
-        ) as image:  # GIF only to be told from damage
+        with Image.open(file, formats=("JPEG", "PNG", "GIF")) as image:  # GIF: to say what it is
             if image.width * image.height > MAX_PIXELS:
-                raise Unreadable(
-                    f"{image.width}×{image.height} pixels are more than {MAX_PIXELS:,}"
-                )
-            if image.format == "GIF" or (
-                image.format == "PNG" and getattr(image, "is_animated", False)
-            ):
-                kind = (
-                    f"an animated {image.format}"
-                    if getattr(image, "is_animated", False)
-                    else "a GIF"
-                )
+                size = f"{image.width}×{image.height}"
+                raise Unreadable(f"{size} pixels are more than {MAX_PIXELS:,}")
+            moves = image.format in ("GIF", "PNG") and getattr(image, "is_animated", False)
+            if moves or image.format == "GIF":
+                kind = f"an animated {image.format}" if moves else "a GIF"
                 raise Unreadable(f"{kind}; only still JPEG and PNG pictures are taken")
             image.load()
-            return _flat(ImageOps.exif_transpose(image))
+            return _flat(_upright(image))
     except Image.DecompressionBombError:
         raise Unreadable(f"more than {MAX_PIXELS:,} pixels") from None
     except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all three for damaged files
@@ -59,6 +61,12 @@ def _reason(error: OSError | SyntaxError | ValueError) -> str:
     return "not a JPEG or PNG picture" if "cannot identify" in str(error) else f"damaged ({error})"
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as the camera was held; Pillow's own exif_transpose fails on odd tags beside that."""
+    turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return image if turn is None else image.transpose(turn)
+
+
 def _flat(image: Image.Image) -> Image.Image:
     """Mode L or RGB: 16 bits scaled down to 8, transparency laid on white."""
     if image.mode.startswith("I"):
@@ -66,9 +74,9 @@ def _flat(image: Image.Image) -> Image.Image:
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return (
-        image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB")
-    )
+    if image.mode in ("L", "RGB"):
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")
 
 
 def fit(image: Image.Image, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
@@ -112,7 +120,10 @@ class Pictures:
     def decoded(
         self, which: Iterable[int], shape: tuple[int, int, int]
     ) -> Iterator[NDArray[np.uint8] | Unreadable]:
-        """Pictures number `which` as `shape`, H×W×C uint8, or the reason why not, in order; decoded on all cores."""
+        """Pictures number `which` as `shape`, H×W×C uint8, or the reason why not, in order.
+
+        They are decoded on all cores.
+        """
 
         def one(i: int) -> NDArray[np.uint8] | Unreadable:
             try:
@@ -130,6 +141,18 @@ class Pictures:
             if isinstance(image, Unreadable):
                 raise image
             yield image
+
+
+def group_equal(fingerprints: Iterable[str | None]) -> list[list[int]]:
+    """The numbers of the pictures, those that are equal in every pixel as one group, in order.
+
+    A picture without a fingerprint is unreadable, and in no group.
+    """
+    found: dict[str, list[int]] = {}
+    for i, fingerprint in enumerate(fingerprints):
+        if fingerprint is not None:
+            found.setdefault(fingerprint, []).append(i)
+    return list(found.values())
 
 
 def in_memory(

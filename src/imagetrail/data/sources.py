@@ -1,4 +1,4 @@
-"""Bytes from outside, verified: ordered mirrors, and a checksum of what is inside, never of the wrapping.
+"""Bytes from outside, verified: ordered mirrors, and a checksum of what is inside the wrapping.
 
 A mirror is a URI whose `{file}` is replaced by each file's name:
     https://host/path/{file}.gz                  an official address
@@ -48,9 +48,10 @@ class File:
 
 
 def fetch(files: Sequence[File], mirrors: Sequence[str], folder: Path) -> dict[str, Any]:
-    """Puts each file, decompressed and verified, into `folder`; returns what was tried and what was used.
+    """Puts each file, decompressed and verified, into `folder`; returns what was tried and used.
 
-    Raises UserError with each mirror's reason if a file is to be had nowhere; `folder` then has verified files only.
+    Raises UserError with each mirror's reason if a file is to be had nowhere; `folder` then has
+    verified files only.
     """
     if local := os.environ.get(LOCAL):
         mirrors = [f"file:{local}/{{file}}", *mirrors]
@@ -69,9 +70,8 @@ def fetch(files: Sequence[File], mirrors: Sequence[str], folder: Path) -> dict[s
             return {"tried": tried, "used": used, "files": [_facts(file, folder) for file in files]}
     reasons = "".join(f"\n  {attempt['uri']}: {attempt['error']}" for attempt in tried)
     missing = ", ".join(file.name for file in files if file.name not in used)
-    raise UserError(
-        f"no mirror has {missing}:{reasons}\n  put the files into a folder of yours and set {LOCAL}=that folder"
-    )
+    remedy = f"put the files into a folder of yours and set {LOCAL}=that folder"
+    raise UserError(f"no mirror has {missing}:{reasons}\n  {remedy}")
 
 
 def _facts(file: File, folder: Path) -> dict[str, Any]:
@@ -114,9 +114,8 @@ def _download(url: str, scratch: Path) -> Path:
     try:
         pooch.HTTPDownloader(timeout=TIMEOUT)(url, str(target), None)
     except requests.exceptions.HTTPError as error:
-        raise Unavailable(
-            f"the server answered {error.response.status_code if error.response is not None else 'with an error'}"
-        ) from None
+        code = error.response.status_code if error.response is not None else "with an error"
+        raise Unavailable(f"the server answered {code}") from None
     except requests.exceptions.Timeout:
         raise Unavailable(f"no answer within {TIMEOUT} s") from None
     except requests.exceptions.ChunkedEncodingError:

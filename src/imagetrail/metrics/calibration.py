@@ -11,9 +11,10 @@ from imagetrail.metrics.scores import Floats, Labels, log_loss, softmax
 class Calibration:
     """Logits to probabilities; which class has the highest never changes.
 
-    Temperature scaling (arXiv:1706.04599) with a bend: log-probabilities l become (l − bend·l²) / temperature. Label
-    smoothing leaves a floor under the unlikely classes, which squeezes their l; the bend undoes that, no temperature can.
-    Held-out halves of Fashion-MNIST's valid: calibration error 0.6 % with it, 1.0 % without; log-loss 0.168 and 0.176.
+    Temperature scaling (arXiv:1706.04599) with a bend: log-probabilities l become
+    (l − bend·l²) / temperature. Label smoothing leaves a floor under the unlikely classes, which
+    squeezes their l; the bend undoes that, no temperature can. Held-out halves of Fashion-MNIST's
+    valid: calibration error 0.6 % with it, 1.0 % without; log-loss 0.168 and 0.176.
     """
 
     temperature: float
@@ -26,9 +27,10 @@ class Calibration:
 
 
 def fit(logits: Floats, labels: Labels) -> Calibration:
-    """The calibration of least log-loss. The images should be those of valid: neither trained nor judged on.
+    """The calibration of least log-loss, on images that are neither trained nor judged on: valid.
 
-    A normal prior on ln(temperature) and bend keeps a few images, all answered right, from making the model certain.
+    A normal prior on ln(temperature) and bend keeps a few images, all answered right, from making
+    the model certain.
     """
     from scipy import optimize
 

@@ -15,26 +15,26 @@ def bootstrap(
     *,
     draws: int,
 ) -> dict[str, tuple[float, float]]:
-    """Percentile 95 % interval of each metric, on its probabilities, over the same resampled images.
+    """Percentile 95 % interval of each metric on its probabilities, over the same resamples.
 
-    Resampling adds to a calibration error, never takes away: its interval errs on the high side and may not hold the value.
+    Resampling adds to a calibration error, never takes away: its interval errs on the high side
+    and may not hold the value.
     """
-    parts = {
-        name: metric.parts(probabilities, labels)
-        for name, (metric, probabilities) in judged.items()
-    }
-    means = resampled(np.hstack(list(parts.values())), rng, draws=draws)
-    ends = np.cumsum([part.shape[1] for part in parts.values()])
-    return {
-        name: interval(metric.value(mine))
-        for (name, (metric, _)), mine in zip(
-            judged.items(), np.split(means, ends[:-1], axis=1), strict=True
-        )
-    }
+    parts = [metric.parts(probabilities, labels) for metric, probabilities in judged.values()]
+    means = resampled(np.hstack(parts), rng, draws=draws)
+    ends = np.cumsum([part.shape[1] for part in parts])
+    found: dict[str, tuple[float, float]] = {}
+    columns = np.split(means, ends[:-1], axis=1)
+    for (name, (metric, _)), own in zip(judged.items(), columns, strict=True):
+        found[name] = interval(metric.value(own))
+    return found
 
 
 def resampled(parts: Floats, rng: np.random.Generator, *, draws: int) -> Floats:
-    """The means of N×P parts over `draws` resamples of N images, draws×P: a product with how often each was drawn."""
+    """The means of N×P parts over `draws` resamples of N images, draws×P.
+
+    A product of the parts with how often each image was drawn.
+    """
     count, many = len(parts), 64  # resamples at a time, to bound the memory
     means = np.empty((draws, parts.shape[1]))
     for start in range(0, draws, many):
@@ -52,7 +52,10 @@ def interval(values: Floats) -> tuple[float, float]:
 
 
 def wilson(right: NDArray[np.int64], count: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """Wilson's 95 % interval of the share `right` / `count`, honest for few images too (doi:10.2307/2276774)."""
+    """Wilson's 95 % interval of the share `right` / `count`, good for few images too.
+
+    Wilson, doi:10.2307/2276774.
+    """
     count = np.maximum(count, 1)
     share, spread = right / count, Z**2 / count
     middle = (share + spread / 2) / (1 + spread)
@@ -61,7 +64,10 @@ def wilson(right: NDArray[np.int64], count: NDArray[np.int64]) -> tuple[Floats, 
 
 
 def auroc(known: Floats, unknown: Floats) -> tuple[float, float, float]:
-    """Chance that a known image scores higher than an unknown one, and its 95 % interval (DeLong, doi:10.2307/2531595)."""
+    """Chance that a known image scores higher than an unknown one, and its 95 % interval.
+
+    DeLong, DeLong and Clarke-Pearson, doi:10.2307/2531595.
+    """
     above, below = _beaten(known, unknown), _beaten(unknown, known)
     half = Z * np.sqrt(above.var() / len(known) + below.var() / len(unknown))
     value = float(above.mean())
@@ -71,11 +77,8 @@ def auroc(known: Floats, unknown: Floats) -> tuple[float, float, float]:
 def _beaten(scores: Floats, others: Floats) -> Floats:
     """Share of `others` below each score; a tie counts half."""
     ranked = np.sort(others)
-    share: Floats = (
-        (np.searchsorted(ranked, scores, "left") + np.searchsorted(ranked, scores, "right"))
-        / 2
-        / len(ranked)
-    )
+    below, up_to = (np.searchsorted(ranked, scores, side) for side in ("left", "right"))
+    share: Floats = (below + up_to) / 2 / len(ranked)
     return share
 
 

@@ -1,4 +1,4 @@
-"""What predictions are worth: point metrics by name, intervals, calibration error and paired tests. No torch."""
+"""What predictions are worth: METRICS by name, and the curves that show them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# scipy's parts are imported where they are used: together they take half a second, and most stages need none
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 BINS = 15  # of confidence, equally wide
@@ -21,21 +20,22 @@ def softmax(logits: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Metric:
-    """A function of means over images; so to judge resampled images, it is enough to weigh the parts anew."""
+    """A function of means over images: to judge resampled ones, it is enough to weigh the parts."""
 
-    parts: Callable[
-        [Floats, Labels], Floats
-    ]  # of probabilities N×K and labels N: what each image adds, N×P
-    value: Callable[[Floats], Floats] = lambda means: means[
-        ..., 0
-    ]  # of means …×P: the metric, of shape …
+    # of probabilities N×K and labels N: what each image adds, N×P
+    parts: Callable[[Floats, Labels], Floats]
+    # of means …×P: the metric, of shape …
+    value: Callable[[Floats], Floats] = lambda means: means[..., 0]
 
     def __call__(self, probabilities: Floats, labels: Labels) -> float:
         return float(self.value(self.parts(probabilities, labels).mean(0)))
 
 
 def top(k: int) -> Metric:
-    """Share of images whose label is among the `k` highest probabilities; of equal ones the first class is the higher."""
+    """Share of images whose label is among the `k` highest probabilities.
+
+    Of equal probabilities that of the first class is the higher.
+    """
 
     def right(probabilities: Floats, labels: Labels) -> Floats:
         ranked = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
@@ -46,9 +46,8 @@ def top(k: int) -> Metric:
 
 
 def _f1_parts(probabilities: Floats, labels: Labels) -> Floats:
-    labelled, predicted = (
-        np.eye(probabilities.shape[1])[numbers] for numbers in (labels, probabilities.argmax(1))
-    )
+    one_hot = np.eye(probabilities.shape[1])
+    labelled, predicted = one_hot[labels], one_hot[probabilities.argmax(1)]
     return np.hstack([labelled * predicted, labelled + predicted])
 
 
@@ -85,10 +84,10 @@ brier = Metric(
     ).sum(1, keepdims=True)
 )
 
-# unweighted mean over classes of 2·TP / (2·TP + FP + FN); a class never seen nor predicted is left out
+# unweighted mean over classes of 2·TP / (2·TP + FP + FN), without those never seen nor predicted
 macro_f1 = Metric(_f1_parts, _f1)
 
-# expected calibration error: |accuracy − confidence|, averaged over equal-width bins (arXiv:1706.04599)
+# expected calibration error: |accuracy − confidence|, averaged over bins (arXiv:1706.04599)
 ece = Metric(_ece_parts, lambda means: np.abs(means).sum(-1))
 
 METRICS: dict[str, Metric] = {
@@ -119,9 +118,10 @@ def confusion(probabilities: Floats, labels: Labels) -> NDArray[np.int64]:
 
 
 def coverage(probabilities: Floats, labels: Labels) -> tuple[Floats, Floats]:
-    """Confidence of each image, most confident first, and the accuracy on the images so far (arXiv:1705.08500).
+    """Confidence of each image, most confident first, and the accuracy on the images so far.
 
-    Images of equal confidence count with their mean, so that their order does not matter.
+    Images of equal confidence count with their mean, so that their order does not matter. See
+    arXiv:1705.08500.
     """
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
     _, group, size = np.unique(-confidence, return_inverse=True, return_counts=True)

@@ -5,9 +5,14 @@ from numpy.typing import NDArray
 
 from imagetrail.metrics.scores import Z
 
+# scipy is imported where it is used: it takes half a second, and most stages need none of it
+
 
 def mcnemar(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> tuple[int, int, float]:
-    """Images only ours gets right, images only theirs does, and the exact one-sided p that ours is no better."""
+    """Images only ours gets right, those only theirs does, and the p that ours is no better.
+
+    The exact test, one-sided.
+    """
     only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     if only_ours + only_theirs == 0:
         return 0, 0, 1.0
@@ -18,15 +23,15 @@ def mcnemar(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> tuple[int, in
 
 
 def tango(only_ours: int, only_theirs: int, images: int, difference: float) -> float:
-    """Tango's score statistic: how far a paired difference in accuracy is above `difference`, standard normal if it is that.
+    """Tango's score statistic: how far a paired difference in accuracy is above `difference`.
 
-    Tango, Statistics in Medicine 17, 1998. Unlike a normal approximation it holds where the two hardly ever disagree.
+    Standard normal if it is just that. Unlike a normal approximation it holds where the two hardly
+    ever disagree. Tango, Statistics in Medicine 17, 1998.
     """
     a, c = 2 * images, -only_theirs * difference * (1 - difference)
     b = -only_ours - only_theirs + (2 * images - only_ours + only_theirs) * difference
-    share = (np.sqrt(max(b**2 - 4 * a * c, 0.0)) - b) / (
-        2 * a
-    )  # likeliest share of images that only theirs gets right
+    # the likeliest share of images that only theirs gets right
+    share = (np.sqrt(max(b**2 - 4 * a * c, 0.0)) - b) / (2 * a)
     variance = images * (2 * share + difference * (1 - difference))
     return float((only_ours - only_theirs - images * difference) / np.sqrt(max(variance, 1e-12)))
 
@@ -53,7 +58,10 @@ def paired_interval(
 
 
 def noninferiority(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], margin: float) -> float:
-    """One-sided p that ours is worse by `margin` or more in accuracy (Tango's score test); 1 without images."""
+    """One-sided p that ours is worse by `margin` or more in accuracy; 1 without images.
+
+    Tango's score test.
+    """
     if len(ours) == 0:
         return 1.0
     from scipy import stats
@@ -65,15 +73,15 @@ def noninferiority(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], margin: f
 def minimal_effect(disagreements: int, images: int, alpha: float, power: float = 0.8) -> float:
     """The smallest gain in accuracy that the exact McNemar test would have found with this power.
 
-    Given how many images the two models judge differently, or else as many as a finding takes if all favour ours.
+    Given how many images the two models judge differently, or else as many as a finding takes if
+    all favour ours.
     """
     from scipy import stats
 
     count = max(disagreements, int(np.ceil(-np.log2(alpha))))
     needed = int(stats.binom.isf(alpha, count, 0.5)) + 1  # the fewest for ours that are significant
-    share = float(
-        stats.beta.ppf(power, needed, count - needed + 1)
-    )  # at which so many come up with this power
+    # the share for ours at which so many come up with this power
+    share = float(stats.beta.ppf(power, needed, count - needed + 1))
     return min(1.0, (2 * share - 1) * count / images)
 
 

@@ -27,14 +27,8 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
 }
 
-
-NOT_MONOTONIC = {
-    "gelu",
-    "hardswish",
-    "mish",
-    "prelu",
-    "silu",
-}  # prelu: where it learns a negative slope
+# prelu is in it, as it may learn a negative slope
+NOT_MONOTONIC = {"gelu", "hardswish", "mish", "prelu", "silu"}
 
 
 def build(name: str) -> nn.Module:
@@ -45,8 +39,8 @@ def build(name: str) -> nn.Module:
 def gain(name: str) -> float:
     """The factor g for which g·f(z), z standard normal, has unit second moment about its mean.
 
-    It generalises He's √2 for relu (arXiv:1502.01852) to any function, by Gauss–Hermite quadrature. The mean is left
-    out because a constant shift, as of sigmoid, carries no signal.
+    It generalises He's √2 for relu (arXiv:1502.01852) to any function, by Gauss–Hermite quadrature.
+    The mean is left out because a constant shift, as of sigmoid, carries no signal.
     """
     points, weights = np.polynomial.hermite_e.hermegauss(64)
     values = build(name)(torch.from_numpy(points).float()).double().numpy()

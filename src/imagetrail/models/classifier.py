@@ -1,4 +1,4 @@
-"""Networks by name, from a spec that also rebuilds them: `model.json` beside `model.safetensors`."""
+"""A network by name with its normalisation, from a spec that also rebuilds it: `model.json`."""
 
 from collections.abc import Callable
 
@@ -12,53 +12,62 @@ from imagetrail.models.networks import MODELS, Spec
 
 
 class Classifier(nn.Module):
-    """N×H×W×C images, uint8 or float in 0 … 255, to N×K logits; normalisation is part of it."""
+    """N×H×W×C images, uint8 or float in 0 … 255, to N×K logits; normalisation is part of it.
+
+    The trunk makes features of a picture, the head makes logits of features. What is learned on
+    other pictures is the trunk; the head is of these classes alone.
+    """
 
     mean: Tensor
     std: Tensor
+    trunk: nn.Module
+    head: nn.Module
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         self.spec = spec
         self.register_buffer("mean", torch.tensor(spec.mean))
         self.register_buffer("std", torch.tensor(spec.std))
-        self.network = choose(MODELS, spec.model, "model")(spec)
-        choose(INITIALISATIONS, spec.initialisation, "initialisation")(self.network, spec)
+        self.trunk, self.head = choose(MODELS, spec.model, "model")(spec)
+        choose(INITIALISATIONS, spec.initialisation, "initialisation")(self)
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the head sees: N×D."""
+        normal = (images.float() - self.mean) / self.std
+        features: Tensor = self.trunk(normal.permute(0, 3, 1, 2))  # channels_last in memory already
+        return features
 
     def forward(self, images: Tensor) -> Tensor:
-        normal = (images.float() - self.mean) / self.std
-        logits: Tensor = self.network(
-            normal.permute(0, 3, 1, 2)
-        )  # in memory this is channels_last already
+        logits: Tensor = self.head(self.features(images))
         return logits
 
 
-def by_gain(network: nn.Sequential, spec: Spec) -> None:
-    """Normal weights scaled to the activation, so that none loses by a wrong start (arXiv:1502.01852)."""
-    layers = _layers(network)
-    gain = activations.gain(spec.activation)
-    for layer in layers:
-        nn.init.normal_(
-            layer.weight,
-            std=(1.0 if layer is layers[-1] else gain) / layer.weight[0].numel() ** 0.5,
-        )
+def by_gain(model: Classifier) -> None:
+    """Normal weights scaled to the activation, so that none loses by a wrong start.
+
+    This is He's initialisation (arXiv:1502.01852) for any activation; none follows the head.
+    """
+    gain = activations.gain(model.spec.activation)
+    for part, scale in ((model.trunk, gain), (model.head, 1.0)):
+        for layer in _layers(part):
+            nn.init.normal_(layer.weight, std=scale / layer.weight[0].numel() ** 0.5)
 
 
-def glorot(network: nn.Sequential, _: Spec) -> None:
-    """Uniform weights by fan-in and fan-out, as Keras has it by default (Glorot and Bengio, 2010)."""
-    for layer in _layers(network):
+def glorot(model: Classifier) -> None:
+    """Uniform weights by fan-in and fan-out (Glorot and Bengio, 2010), the default of Keras."""
+    for layer in _layers(model):
         nn.init.xavier_uniform_(layer.weight)
 
 
-INITIALISATIONS: dict[str, Callable[[nn.Sequential, Spec], None]] = {
+INITIALISATIONS: dict[str, Callable[[Classifier], None]] = {
     "gain": by_gain,
     "glorot": glorot,
 }
 
 
-def _layers(network: nn.Sequential) -> list[nn.Conv2d | nn.Linear]:
+def _layers(part: nn.Module) -> list[nn.Conv2d | nn.Linear]:
     """The layers with weights, their biases set to zero."""
-    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    layers = [layer for layer in part.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     for layer in layers:
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)

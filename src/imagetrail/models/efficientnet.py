@@ -1,6 +1,7 @@
-"""EfficientNet-Lite0 (arXiv:1905.11946, without squeeze and excitation), in the shape that its ImageNet weights have."""
+"""EfficientNet-Lite0, in the shape that its ImageNet weights have.
 
-from functools import partial
+It is EfficientNet (arXiv:1905.11946) without squeeze and excitation.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,8 @@ from torch import Tensor, nn
 from imagetrail.models import activations
 from imagetrail.models.layers import Residual, Shift, scaled
 
-# Of each stage: blocks, kernel, stride of the first block, factor on the channels within a block, channels.
+# Of each stage: blocks, kernel, stride of the first block, factor on the channels within a block,
+# channels.
 STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -18,13 +20,16 @@ STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-STEM, HEAD = 32, 1280  # channels
+STEM, LAST = 32, 1280  # channels of the first layer and of the last one
 MAPPED = (3, 4, 5)  # stages
 SMALLEST = 84  # pixels: smaller pictures are enlarged by a whole factor to this or more
 
 
 class Pyramid(nn.Sequential):
-    """Layers, some of which also hand on a 3×3 map of what they see: N×C×H×W to N×D, with the last one's mean at the end."""
+    """Layers, some of which also hand on a 3×3 map of what they see: N×C×H×W to N×D.
+
+    The maps come first in D, then the mean of the last layer over its places.
+    """
 
     def __init__(self, layers: list[nn.Module], maps: dict[int, nn.Module]) -> None:
         super().__init__(*layers)
@@ -48,40 +53,34 @@ def lite0(
     activation: str = "relu6",
     width: float = 1.0,
     dropout: float = 0.0,
-) -> nn.Sequential:
-    """N×C×H×W pictures, `size` on both sides, normalised by `mean` and `std` per channel, to N×K logits.
+) -> tuple[Pyramid, nn.Sequential]:
+    """Trunk and head, for pictures of `size` pixels, normalised by `mean` and `std` per channel.
 
-    Beside the mean of the last layer, the head reads coarse maps of stages 3 to 5: pictures unlike those of ImageNet are
-    told apart by where simple parts are. The ImageNet weights were learned with relu6 and at width 1.
+    Beside the mean of the last layer, the head reads coarse maps of stages 3 to 5: pictures unlike
+    those of ImageNet are told apart by where simple parts are. The ImageNet weights were learned
+    with relu6 and at width 1.
     """
-    layer = partial(_layer, activation=activation)
     enlarged = size * max(1, -(-SMALLEST // size))
-    side, channels = -(-enlarged // 2), scaled(STEM, width)
+    channels, last, side = scaled(STEM, width), scaled(LAST, width), -(-enlarged // 2)
     layers: list[nn.Module] = [
         _as_imagenet(mean, std, enlarged // size),
-        layer(len(mean), channels, 3, 2, enlarged),
+        _layer(len(mean), channels, 3, 2, enlarged, activation),
     ]
     maps: dict[int, nn.Module] = {}
-    outputs = scaled(HEAD, width)
+    features = last
     for stage, (blocks, kernel, first, factor, wide) in enumerate(STAGES, 1):
+        out = scaled(wide, width)
         for stride in (first, *[1] * (blocks - 1)):
-            inner, out = channels * factor, scaled(wide, width)
-            expand = [layer(channels, inner, 1, 1, side)] if factor > 1 else []
-            within = (
-                *expand,
-                layer(inner, inner, kernel, stride, side, groups=inner),
-                layer(inner, out, 1, 1, side)[:-1],
-            )
-            layers.append((Residual if stride == 1 and channels == out else nn.Sequential)(*within))
+            layers.append(_block(channels, out, factor, kernel, stride, side, activation))
             channels, side = out, -(-side // stride)
         if stage in MAPPED:
             maps[len(layers) - 1] = nn.AvgPool2d(side - 2 * (side // 3), side // 3)
-            outputs += 9 * channels
-    layers.append(layer(channels, scaled(HEAD, width), 1, 1, side))
+            features += 9 * channels
+    layers.append(_layer(channels, last, 1, 1, side, activation))
     head = nn.Sequential(
-        nn.BatchNorm1d(outputs, affine=False), nn.Dropout(dropout), nn.Linear(outputs, classes)
+        nn.BatchNorm1d(features, affine=False), nn.Dropout(dropout), nn.Linear(features, classes)
     )
-    return nn.Sequential(Pyramid(layers, maps), head)
+    return Pyramid(layers, maps), head
 
 
 def _as_imagenet(mean: tuple[float, ...], std: tuple[float, ...], factor: int) -> nn.Sequential:
@@ -92,10 +91,36 @@ def _as_imagenet(mean: tuple[float, ...], std: tuple[float, ...], factor: int) -
     )
 
 
-def _layer(
-    into: int, out: int, kernel: int, stride: int, side: int, *, activation: str, groups: int = 1
+def _block(
+    into: int, out: int, factor: int, kernel: int, stride: int, side: int, activation: str
 ) -> nn.Sequential:
-    """Convolution, normalisation, activation. Padded as TensorFlow does, where an odd pixel goes to the right and below."""
+    """Channels times `factor`, a convolution of each channel by itself, and `out` of their sums.
+
+    What came in is added where it has the same shape.
+    """
+    inner = into * factor
+    layers = [_layer(into, inner, 1, 1, side, activation)] if factor > 1 else []
+    layers += [
+        _layer(inner, inner, kernel, stride, side, activation, groups=inner),
+        _layer(inner, out, 1, 1, side, None),
+    ]
+    return (Residual if stride == 1 and into == out else nn.Sequential)(*layers)
+
+
+def _layer(
+    into: int,
+    out: int,
+    kernel: int,
+    stride: int,
+    side: int,
+    activation: str | None,
+    *,
+    groups: int = 1,
+) -> nn.Sequential:
+    """Convolution, normalisation, activation.
+
+    Padded as TensorFlow does, where an odd pixel goes to the right and below.
+    """
     missing = max((-(-side // stride) - 1) * stride + kernel - side, 0)
     before, after = missing // 2, missing - missing // 2
     even = before == after
@@ -103,5 +128,5 @@ def _layer(
         nn.Identity() if even else nn.ZeroPad2d((before, after, before, after)),
         nn.Conv2d(into, out, kernel, stride, before if even else 0, groups=groups, bias=False),
         nn.BatchNorm2d(out, eps=1e-3),
-        activations.build(activation),
+        *([activations.build(activation)] if activation else []),
     )

@@ -1,5 +1,6 @@
-"""Logits of many images."""
+"""Logits and features of many images."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
@@ -10,7 +11,6 @@ from imagetrail.compute.device import this_machine
 from imagetrail.models.classifier import Classifier
 
 
-@torch.no_grad()
 def predict(
     model: Classifier,
     samples: Samples,
@@ -24,13 +24,30 @@ def predict(
     exact: with the precision of the exported model; otherwise with that of training.
     mirrored: of the images flipped left to right.
     """
+    return _collect(model, model, samples, batch_size, exact=exact, mirrored=mirrored)
+
+
+def features(model: Classifier, samples: Samples, *, batch_size: int = 1000) -> Tensor:
+    """What the head sees: N×D float32 on the CPU, with the precision of training."""
+    return _collect(model, model.features, samples, batch_size)
+
+
+@torch.no_grad()
+def _collect(
+    model: Classifier,
+    answer: Callable[[Tensor], Tensor],
+    samples: Samples,
+    batch_size: int,
+    *,
+    exact: bool = False,
+    mirrored: bool = False,
+) -> Tensor:
     machine = this_machine()
-    model = model.to(machine.device).eval()
-    logits = []
+    model.to(machine.device).eval()
+    answers = []
     for chunk in samples.chunks(batch_size):
         images = torch.from_numpy(chunk.copy())
+        images = (images.flip(2) if mirrored else images).to(machine.device)
         with nullcontext() if exact else machine.autocast():
-            logits.append(
-                model((images.flip(2) if mirrored else images).to(machine.device)).float().cpu()
-            )
-    return torch.cat(logits)
+            answers.append(answer(images).float().cpu())
+    return torch.cat(answers)

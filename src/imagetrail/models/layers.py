@@ -26,12 +26,16 @@ class Residual(nn.Sequential):
     """Layers whose result is added to what came in (arXiv:1512.03385)."""
 
     def forward(self, features: Tensor) -> Tensor:
-        added: Tensor = features + super().forward(features)  # type: ignore[no-untyped-call]  # as torch has it
+        change = super().forward(features)  # type: ignore[no-untyped-call]  # as torch has it
+        added: Tensor = features + change
         return added
 
 
 class Shift(nn.Module):
-    """Another zero and another unit for each channel: N×C×H×W times `scale` plus `offset`, which are constants."""
+    """Another zero and another unit for each channel: N×C×H×W times `scale` plus `offset`.
+
+    Both are constants: they are rebuilt, not saved.
+    """
 
     scale: Tensor
     offset: Tensor

@@ -18,7 +18,7 @@ class Spec:
     model: str
     activation: str
     width: float  # factor on the number of channels
-    dropout: float  # before the last layer
+    dropout: float  # of the features, before the last layer
     classes: tuple[str, ...]
     image_size: int
     channels: int
@@ -27,68 +27,80 @@ class Spec:
     initialisation: str = "gain"
 
 
-def fast(spec: Spec) -> nn.Sequential:
+Network = tuple[nn.Module, nn.Module]  # trunk and head
+
+
+def fast(spec: Spec) -> Network:
     """Stages that halve the picture, made for accuracy per second on a CPU.
 
-    Pooling comes before normalisation and activation: the same function for a monotonic one, a quarter of the work.
+    Pooling comes before normalisation and activation: the same function for a monotonic one, a
+    quarter of the work.
     """
     layers: list[nn.Module] = []
     channels = spec.channels
-    for stage, wide in enumerate(_widths(spec)):
+    for stage, wide in enumerate(widths(spec)):
         layers += _halving(channels, wide, spec)
         if stage > 0:
             layers += _block(wide, wide, spec)
         channels = wide
-    return nn.Sequential(*layers, *_head(channels, spec))
+    return nn.Sequential(*layers, Flatten()), _head(_flat(spec), spec)
 
 
-def resnet(spec: Spec) -> nn.Sequential:
+def resnet(spec: Spec) -> Network:
     """The same stages and one at full size, with a residual block in each: made for accuracy."""
     channels = scaled(16, spec.width)
     layers = [*_block(spec.channels, channels, spec), _residual(channels, spec)]
-    for wide in _widths(spec):
+    for wide in widths(spec):
         layers += [*_halving(channels, wide, spec), _residual(wide, spec)]
         channels = wide
-    return nn.Sequential(*layers, *_head(channels, spec))
+    return nn.Sequential(*layers, Flatten()), _head(_flat(spec), spec)
 
 
-def _widths(spec: Spec) -> list[int]:
-    """The channels of each stage: as many stages as halve the picture to 4×4 or less, and two at least."""
+def widths(spec: Spec) -> list[int]:
+    """The channels of each stage of `fast` and `resnet`.
+
+    There are as many stages as halve the picture to 4×4 or less, and two at least.
+    """
     stages = max(2, math.ceil(math.log2(spec.image_size / 4)))
     return [scaled(min(32 * 2**stage, 256), spec.width) for stage in range(stages)]
 
 
+def _flat(spec: Spec) -> int:
+    """The size of the last stage's maps, flattened."""
+    stages = widths(spec)
+    return stages[-1] * (spec.image_size >> len(stages)) ** 2
+
+
 def _halving(into: int, out: int, spec: Spec) -> list[nn.Module]:
-    return [
-        _conv(into, out),
-        nn.MaxPool2d(2),
-        nn.BatchNorm2d(out),
-        activations.build(spec.activation),
-    ]
+    convolution, *rest = _block(into, out, spec)
+    return [convolution, nn.MaxPool2d(2), *rest]
 
 
 def _block(into: int, out: int, spec: Spec) -> list[nn.Module]:
-    return [_conv(into, out), nn.BatchNorm2d(out), activations.build(spec.activation)]
+    # without a bias, as that of the normalisation follows
+    convolution = nn.Conv2d(into, out, 3, padding=1, bias=False)
+    return [convolution, nn.BatchNorm2d(out), activations.build(spec.activation)]
 
 
 def _residual(channels: int, spec: Spec) -> Residual:
     return Residual(*_block(channels, channels, spec), *_block(channels, channels, spec))
 
 
-def _head(channels: int, spec: Spec) -> list[nn.Module]:
-    side = spec.image_size >> len(_widths(spec))
-    return [Flatten(), nn.Dropout(spec.dropout), nn.Linear(channels * side**2, len(spec.classes))]
+def _head(features: int, spec: Spec) -> nn.Sequential:
+    return nn.Sequential(nn.Dropout(spec.dropout), nn.Linear(features, len(spec.classes)))
 
 
-def article(spec: Spec) -> nn.Sequential:
-    """The network of the article: conv 32, pool, conv 64, pool, dense 64, dense K; no padding, no normalisation.
+def article(spec: Spec) -> Network:
+    """The network of the article: no padding, no normalisation.
 
-    Pooling drops an odd last row and column; pixels that only they see are left out: the same answers for a sixth less.
+    Convolution 32, pooling, convolution 64, pooling, dense 64, dense K. Pooling drops an odd last
+    row and column; pixels that only they see are left out: the same answers for a sixth less.
     """
     side = ((spec.image_size - 2) // 2 - 2) // 2
     if side < 1:
         raise UserError(
-            f"model 'article' needs image_size 10 or more, not {spec.image_size}: its unpadded layers shrink it"
+            f"model 'article' needs image_size 10 or more, not {spec.image_size}: "
+            "its unpadded layers shrink it"
         )
     first, second, dense = (scaled(base, spec.width) for base in (32, 64, 64))
     seen = (2 * side + 2) * 2 + 2
@@ -98,32 +110,28 @@ def article(spec: Spec) -> nn.Sequential:
         layers = [nn.MaxPool2d(2), activations.build(spec.activation)]
         return layers[::-1] if spec.activation in activations.NOT_MONOTONIC else layers
 
-    return nn.Sequential(
+    trunk = nn.Sequential(
         *(Crop(seen), nn.Conv2d(spec.channels, first, 3), *pooled()),
         *(nn.Conv2d(first, second, 3), *pooled()),
         *(Flatten(), nn.Linear(second * side * side, dense), activations.build(spec.activation)),
-        *(nn.Dropout(spec.dropout), nn.Linear(dense, len(spec.classes))),
     )
+    return trunk, _head(dense, spec)
 
 
-def mlp(spec: Spec) -> nn.Sequential:
+def mlp(spec: Spec) -> Network:
     """One hidden layer on the pixels: what a network without convolutions reaches."""
     pixels, hidden = spec.channels * spec.image_size**2, scaled(256, spec.width)
-    return nn.Sequential(
-        *(Flatten(), nn.Linear(pixels, hidden), activations.build(spec.activation)),
-        *(nn.Dropout(spec.dropout), nn.Linear(hidden, len(spec.classes))),
-    )
+    trunk = nn.Sequential(Flatten(), nn.Linear(pixels, hidden), activations.build(spec.activation))
+    return trunk, _head(hidden, spec)
 
 
-def linear(spec: Spec) -> nn.Sequential:
+def linear(spec: Spec) -> Network:
     """Logistic regression on the pixels: the floor that every network must beat."""
-    return nn.Sequential(
-        Flatten(), nn.Linear(spec.channels * spec.image_size**2, len(spec.classes))
-    )
+    return Flatten(), nn.Linear(spec.channels * spec.image_size**2, len(spec.classes))
 
 
-def efficientnet_lite0(spec: Spec) -> nn.Sequential:
-    """A network for photos, with weights learned on ImageNet to begin with: see `pretrain.weights`."""
+def efficientnet_lite0(spec: Spec) -> Network:
+    """A network for photos, with weights learned on ImageNet to begin with: `pretrain.weights`."""
     return efficientnet.lite0(
         size=spec.image_size,
         mean=spec.mean,
@@ -135,7 +143,9 @@ def efficientnet_lite0(spec: Spec) -> nn.Sequential:
     )
 
 
-MODELS: dict[str, Callable[[Spec], nn.Sequential]] = {
+# Each builds a trunk, of normalised pictures N×C×H×W to features N×D, and a head, of these to
+# logits N×K. What regularises features (dropout, a normalisation of them) is in the head.
+MODELS: dict[str, Callable[[Spec], Network]] = {
     "article": article,
     "efficientnet_lite0": efficientnet_lite0,
     "fast": fast,
@@ -143,9 +153,3 @@ MODELS: dict[str, Callable[[Spec], nn.Sequential]] = {
     "mlp": mlp,
     "resnet": resnet,
 }
-
-
-def _conv(into: int, out: int) -> nn.Conv2d:
-    return nn.Conv2d(
-        into, out, 3, padding=1, bias=False
-    )  # batch normalisation follows and has the bias

@@ -1,5 +1,9 @@
-"""Weights on disk: `model.json` rebuilds the network of `model.safetensors`; a pretrained trunk fits into another."""
+"""Weights on disk: `model.json` rebuilds the network of `model.safetensors`; a trunk fits another.
 
+A trunk's tensors are called `trunk.…` wherever they are, as in `model.safetensors`.
+"""
+
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,9 +19,7 @@ from imagetrail.models.networks import Spec
 
 
 def save(model: Classifier, folder: Path) -> None:
-    tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
-    with replacing(folder / "model.safetensors") as temporary:
-        temporary.write_bytes(safetensors.torch.save(tensors))
+    save_weights(model.state_dict(), folder / "model.safetensors")
     write_json(folder / "model.json", asdict(model.spec) | {"card": card(model)})
 
 
@@ -33,6 +35,12 @@ def load(folder: Path) -> Classifier:
     return model.eval()
 
 
+def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
+    tensors = {name: tensor.contiguous().cpu() for name, tensor in weights.items()}
+    with replacing(path) as temporary:
+        temporary.write_bytes(safetensors.torch.save(tensors))
+
+
 def load_weights(path: Path) -> dict[str, Tensor]:
     """The tensors in a safetensors file; raises UserError if it is missing or damaged."""
     try:
@@ -43,35 +51,37 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         raise damaged(path, error) from None
 
 
-def load_trunk(model: Classifier, weights: dict[str, Tensor]) -> int:
-    """Puts pretrained weights into every layer but the last; returns how many tensors that were.
+def trunk_weights(model: Classifier) -> dict[str, Tensor]:
+    return model.trunk.state_dict(prefix="trunk.")
 
-    A first layer of grey pictures takes the weights of one of colour, and the other way round: to a grey picture it
-    answers the same. Raises UserError if anything else differs.
+
+def load_trunk(model: Classifier, weights: Mapping[str, Tensor]) -> int:
+    """Puts pretrained weights into the trunk; returns how many tensors that were.
+
+    A first layer of grey pictures takes the weights of one of colour, and the other way round: to a
+    grey picture it answers the same. Raises UserError if anything else differs.
     """
-    own = model.network.state_dict()
-    last = list(own)[-1].split(".")[0]
-    wanted = {name: tensor for name, tensor in own.items() if not name.startswith(f"{last}.")}
-    trunk = {
-        name: _colour(weights[name], tensor) for name, tensor in wanted.items() if name in weights
-    }
-    for name, tensor in wanted.items():
-        if name not in trunk or trunk[name].shape != tensor.shape:
-            there = (
-                f"{list(trunk[name].shape)} there and {list(tensor.shape)} here"
-                if name in trunk
-                else "not there"
-            )
-            raise UserError(
-                f"the pretrained weights are of another model, width or image size than the recipe's {model.spec.model}: "
-                f"{name} is {there}"
-            )
-    model.network.load_state_dict(trunk, strict=False)
-    return len(trunk)
+    fitted: dict[str, Tensor] = {}
+    for name, own in trunk_weights(model).items():
+        if name not in weights:
+            raise _unfit(model, f"{name} is not there")
+        fitted[name] = _colour(weights[name], own)
+        if fitted[name].shape != own.shape:
+            shapes = f"{list(fitted[name].shape)} there and {list(own.shape)} here"
+            raise _unfit(model, f"{name} is {shapes}")
+    model.load_state_dict(fitted, strict=False)
+    return len(fitted)
+
+
+def _unfit(model: Classifier, why: str) -> UserError:
+    return UserError(
+        "the pretrained weights are of another model, width or image size "
+        f"than the recipe's {model.spec.model}: {why}"
+    )
 
 
 def _colour(kernel: Tensor, own: Tensor) -> Tensor:
-    """The kernel O×I×H×W of a convolution for 1 or 3 channels, for as many as its counterpart has."""
+    """The kernel O×I×H×W of a convolution for 1 or 3 channels, for as many as `own` has."""
     if kernel.ndim != 4 or own.ndim != 4 or {kernel.shape[1], own.shape[1]} != {1, 3}:
         return kernel
     return kernel.sum(1, keepdim=True) if own.shape[1] == 1 else kernel.expand(-1, 3, -1, -1) / 3

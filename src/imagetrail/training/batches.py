@@ -1,4 +1,4 @@
-"""The data path of training: Samples on disk become shuffled and mixed batches, in bounded memory."""
+"""The data path of training: Samples on disk become shuffled, mixed batches in bounded memory."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,20 +12,23 @@ from torch import Tensor
 from imagetrail.base.rng import generator
 from imagetrail.base.samples import Images, Samples
 
-# A set of pictures up to this size is shuffled as a whole. Of a larger one, blocks in random order fill a window, and
-# the window is shuffled. Constants, not a matter of the machine: they decide the order, and so the model.
+# A set of pictures up to this size is shuffled as a whole. Of a larger one, blocks in random order
+# fill a window, and the window is shuffled. Constants, not a matter of the machine: they decide the
+# order, and so the model.
 WINDOW = 256 << 20  # bytes
 BLOCK = 1 << 20  # bytes that lie together on disk
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Where an epoch's images come from. It has as many images as `real`, or a multiple of that, whatever the shares."""
+    """Where an epoch's images come from.
+
+    It has as many images as `real`, or a multiple of that, whatever the shares.
+    """
 
     real: Samples
-    others: tuple[
-        tuple[Samples, float], ...
-    ] = ()  # (samples, share of an epoch); only of the classes of `real`
+    # (samples, share of an epoch); only of the classes of `real`
+    others: tuple[tuple[Samples, float], ...] = ()
     limit: int | None = None  # use the first so many of a seeded shuffle of the real images
     repeat_to: int = 0  # a smaller set is repeated until an epoch has at least so many images
 
@@ -46,36 +49,19 @@ class Mixture:
         rank: int = 0,
         ranks: int = 1,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields (images n×H×W×C uint8, labels n int64) in an order that (seed, number) alone decides.
+        """Yields (images n×H×W×C uint8, labels n int64), ordered by (seed, number) alone.
 
         skip: so many batches are left out at the beginning, to go on where a training stopped.
         rank, ranks: of each batch, read only the share of this process among so many.
         """
-        rng = generator(seed, "order", number)
-        sources = [self.real, *(other for other, _ in self.others)]
-        numbers = [self._numbers(source, seed) for source in sources]
-        # shares are rounded down, so that shares of 1 in all fit
-        counts = [
-            int(share * len(self) + 1e-9) if len(some) else 0
-            for some, (_, share) in zip(numbers[1:], self.others, strict=True)
-        ]
-        counts.insert(0, len(self) - sum(counts))
-        plans = [
-            _plan(some, count, source, rng)
-            for some, count, source in zip(numbers, counts, sources, strict=True)
-        ]
-        where = rng.permutation(
-            np.repeat(np.arange(len(sources), dtype=np.int8), counts)
-        )  # which source is next
+        where, plans = self._order(number, seed)
         mine = (np.arange(len(where)) % batch_size) % ranks == rank
         readers = [
-            _Reader(source, plan[mine[where == i]])
-            for i, (source, plan) in enumerate(zip(sources, plans, strict=True))
+            _Reader(source, plan[mine[where == i]]) for i, (source, plan) in enumerate(plans)
         ]
         for start in range(0, len(where), batch_size):
-            if (
-                min(batch_size, len(where) - start) < 2 * ranks and len(where) > 1
-            ):  # batch normalisation needs two
+            size = min(batch_size, len(where) - start)
+            if size < 2 * ranks and len(where) > 1:  # batch normalisation needs two
                 return
             batch = slice(start, start + batch_size)
             chosen = where[batch][mine[batch]]
@@ -86,18 +72,35 @@ class Mixture:
             else:
                 yield _gather(readers, chosen, parts)
 
+    def _order(
+        self, number: int, seed: int
+    ) -> tuple[NDArray[np.int8], list[tuple[Samples, NDArray[np.int64]]]]:
+        """Which source each image of an epoch is of; and of each source which images, in turn."""
+        rng = generator(seed, "order", number)
+        sources = [self.real, *(other for other, _ in self.others)]
+        numbers = [self._numbers(source, seed) for source in sources]
+        # shares are rounded down, so that shares of 1 in all fit
+        counts = [
+            int(share * len(self) + 1e-9) if len(some) else 0
+            for some, (_, share) in zip(numbers[1:], self.others, strict=True)
+        ]
+        counts.insert(0, len(self) - sum(counts))
+        plans = [
+            (source, _plan(some, count, source, rng))
+            for source, some, count in zip(sources, numbers, counts, strict=True)
+        ]
+        return rng.permutation(np.repeat(np.arange(len(sources), dtype=np.int8), counts)), plans
+
     def _numbers(self, source: Samples, seed: int) -> NDArray[np.int64]:
         """Which images of a source may be drawn."""
         if source is self.real:
             return self._drawn(seed)
         usable = source.labels < len(self.real.classes)
-        if self._used < len(
-            self.real
-        ):  # a new version of an image left out would bring that image back
+        if self._used < len(self.real):
+            # a new version of an image left out would bring that image back
             ids, parents = self.real.index["id"].take(self._drawn(seed)), source.index["parent"]
-            usable &= pc.or_(
-                pc.is_null(parents), pc.is_in(parents, ids.combine_chunks())
-            ).to_numpy()
+            known = pc.is_in(parents, ids.combine_chunks())
+            usable &= pc.or_(pc.is_null(parents), known).to_numpy()
         return np.flatnonzero(usable)
 
     def _drawn(self, seed: int) -> NDArray[np.int64]:
@@ -110,10 +113,9 @@ def _plan(
     numbers: NDArray[np.int64], count: int, source: Samples, rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """`count` of the numbers in the order of reading: each once before any comes again."""
-    rounds = (
-        [_shuffled(numbers, source, rng) for _ in range(-(-count // len(numbers)))] if count else []
-    )
-    return np.concatenate([*rounds, np.empty(0, np.int64)])[:count].astype(np.int64)
+    rounds = -(-count // len(numbers)) if count else 0
+    drawn = [_shuffled(numbers, source, rng) for _ in range(rounds)]
+    return np.concatenate([*drawn, np.empty(0, np.int64)])[:count].astype(np.int64)
 
 
 def _shuffled(
@@ -154,10 +156,8 @@ class _Reader:
                 parts.append(self.samples.images[self.plan[self.at : stop]])
             else:
                 self._load()
-                stop = min(end, self.held.stop)
-                parts.append(
-                    self.window[self.place[self.at - self.held.start : stop - self.held.start]]
-                )
+                first, stop = self.held.start, min(end, self.held.stop)
+                parts.append(self.window[self.place[self.at - first : stop - first]])
             self.at = stop
         return (parts[0] if len(parts) == 1 else np.concatenate([*parts, self.window[:0]])), labels
 
@@ -190,7 +190,10 @@ def _gather(
 def channel_statistics(
     samples: Samples, *, most: int = 20_000
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel in units of 0 … 255, of at most `most` images spread over the set."""
+    """Mean and standard deviation per channel, in units of 0 … 255.
+
+    They are of at most `most` images, spread over the set.
+    """
     numbers = np.arange(0, len(samples), -(-len(samples) // most))
     total = np.zeros(samples.images.shape[3])
     squares, count = total.copy(), 0
@@ -200,7 +203,6 @@ def channel_statistics(
         squares += (values**2).sum((0, 1, 2))
         count += values.size // values.shape[3]
     mean = total / count
-    std = np.sqrt(
-        np.maximum(squares / count - mean**2, 1.0)
-    )  # at least one grey level, for a blank data set
+    variance = squares / count - mean**2
+    std = np.sqrt(np.maximum(variance, 1.0))  # at least one grey level, for a blank data set
     return tuple(mean.round(4).tolist()), tuple(std.round(4).tolist())

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from imagetrail.base.files import remove, replacing
 from imagetrail.compute import distributed
-from imagetrail.training.loop import Training
+from imagetrail.training.state import Training
 
 STATE = Path(".imagetrail")
 TRAININGS = "trainings"  # folder beside those of the stages
@@ -48,7 +48,7 @@ def _tidy(states: Path) -> None:
 def use(state: Path, training: Path) -> None:
     """Has the training kept for as long as this state is, and makes its folder."""
     note = state / USED / training.name
-    note.parent.mkdir(exist_ok=True)
+    note.parent.mkdir(parents=True, exist_ok=True)
     note.touch()
     training.mkdir(parents=True, exist_ok=True)
 

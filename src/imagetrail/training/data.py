@@ -11,8 +11,9 @@ from imagetrail.base.samples import Samples
 from imagetrail.models.weights import load_weights
 from imagetrail.training import checkpoints, loop
 from imagetrail.training.batches import Mixture
-from imagetrail.training.loop import Epoch, Training
+from imagetrail.training.loop import Epoch
 from imagetrail.training.recipe import SHARES, Recipe, check_shares, shares
+from imagetrail.training.state import Training
 
 FOLDERS = (paths.TRAIN, paths.AUGMENTED, paths.SYNTHETIC, paths.RELATED, paths.VALID)
 

@@ -1,31 +1,31 @@
-"""Training as a generator of steps and epochs: it computes and yields; who consumes it logs, saves, prunes or stops."""
+"""Training as a generator: it computes and yields steps and epochs.
+
+Who consumes it logs, saves, prunes or stops.
+"""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.rng import derive
 from imagetrail.base.samples import Samples
 from imagetrail.compute import distributed
-from imagetrail.compute.device import this_machine
-from imagetrail.models.classifier import Classifier
 from imagetrail.models.inference import predict
 from imagetrail.models.networks import Spec
-from imagetrail.models.weights import load_trunk
 from imagetrail.training import optimisers
 from imagetrail.training.batches import Mixture, channel_statistics
 from imagetrail.training.recipe import Recipe
+from imagetrail.training.state import Training
 from imagetrail.training.transforms import Jitter
 
 
 @dataclass(frozen=True)
 class Step:
-    """What an optimiser step tells; `number` counts from 1 in its epoch."""
+    """An optimiser step; `number` counts from 1 in its epoch."""
 
     epoch: int
     number: int
@@ -35,7 +35,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch tells; `number` counts from 1."""
+    """An epoch; `number` counts from 1."""
 
     number: int
     train_loss: float
@@ -46,77 +46,6 @@ class Epoch:
 
 class Diverged(UserError):
     """The loss is no longer a finite number."""
-
-
-class Training:
-    """The state that training moves on, and that a checkpoint holds."""
-
-    def __init__(
-        self, recipe: Recipe, spec: Spec, *, seed: int, pretrained: dict[str, Tensor] | None = None
-    ) -> None:
-        if not pretrained:
-            recipe = recipe.model_copy(
-                update={"probe": 0.0, "layer_decay": 1.0}
-            )  # which only spare what is learned already
-        self.recipe, self.seed = recipe, seed
-        self.machine = this_machine()
-        torch.manual_seed(derive(seed, "init"))
-        self.model = Classifier(spec).to(self.machine.device)
-        if pretrained:
-            load_trunk(self.model, pretrained)
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-        self.weights = list(self.model.parameters())
-        build = optimisers.OPTIMISERS[recipe.optimiser]
-        self.optimisers = build(
-            self.model, recipe.lr, recipe.weight_decay, recipe.batch_size / 256, recipe.layer_decay
-        )
-        for group in self._groups():
-            group["peak"] = group["lr"]
-        self.teacher: Classifier | None = (
-            None  # whose probabilities, where there is one, replace the labels
-        )
-        self.average = (
-            AveragedModel(self.model, multi_avg_fn=_average(recipe.ema), use_buffers=True)
-            if recipe.ema
-            else None
-        )
-        self.epoch = 0  # epochs done
-        self.step = 0  # steps done in the epoch that has begun
-        self.loss, self.images = 0.0, 0  # their sum of losses, and how many images that was
-
-    @property
-    def outcome(self) -> Classifier:
-        """The model that training would give if it ended now."""
-        if self.average is None:
-            return self.model
-        assert isinstance(self.average.module, Classifier)
-        return self.average.module
-
-    def set_lr(self, factor: float) -> float:
-        """Sets every learning rate to `factor` of its peak; returns the largest."""
-        for group in self._groups():
-            group["lr"] = group["peak"] * factor
-        return max(float(group["lr"]) for group in self._groups())
-
-    def _groups(self) -> list[dict[str, float]]:
-        return [group for optimiser in self.optimisers for group in optimiser.param_groups]
-
-
-Tensors = list[Tensor] | tuple[Tensor, ...]
-
-
-def _average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
-    """An exponential moving average that follows closely at first, when the weights still move fast."""
-
-    def update(averages: Tensors, weights: Tensors, count: Tensor | int) -> None:
-        if averages[0].is_floating_point():
-            torch._foreach_lerp_(
-                averages, weights, 1 - min(decay, (1 + int(count)) / (10 + int(count)))
-            )
-        else:
-            torch._foreach_copy_(averages, weights)
-
-    return update
 
 
 def start(
@@ -152,59 +81,44 @@ def fit(
 def walk(
     training: Training, images: Mixture, valid: Samples, *, until: int | None = None
 ) -> Iterator[Step | Epoch]:
-    """Trains from where `training` stands to the recipe's last epoch, or to epoch `until`; yields each step and epoch.
+    """Trains from where `training` stands; yields each step and epoch.
 
-    Every random draw depends on (seed, epoch, step) alone, so a training restored at any step goes on exactly.
-    Raises Diverged if the loss becomes infinite or not a number.
+    It ends at the recipe's last epoch, or at epoch `until`. Every random draw depends on (seed,
+    epoch, step) alone, so a training restored at any step goes on exactly. Raises Diverged if the
+    loss becomes infinite or not a number.
     """
-    network, rank, ranks = (
-        distributed.synchronised(training.model),
-        distributed.rank(),
-        distributed.ranks(),
-    )
-    size, schedule = training.recipe.batch_size, optimisers.SCHEDULES[training.recipe.schedule]
-    steps = -(-len(images) // size)  # of an epoch
-    if ranks > 1 and min(size, len(images)) < 2 * ranks:
-        raise UserError(
-            f"{ranks} processes need 2 images each of a batch, and here are {min(size, len(images))} in all"
-        )
-    for number in range(training.epoch + 1, (until or training.recipe.epochs) + 1):
-        probing = None
-        for batch, labels in images.epoch(
+    network, recipe = distributed.synchronised(training.model), training.recipe
+    rank, ranks, size = distributed.rank(), distributed.ranks(), recipe.batch_size
+    steps, schedule = _steps(len(images), size), optimisers.SCHEDULES[recipe.schedule]
+    for number in range(training.epoch + 1, (until or recipe.epochs) + 1):
+        batches = images.epoch(
             number, batch_size=size, seed=training.seed, skip=training.step, rank=rank, ranks=ranks
-        ):
+        )
+        for batch, labels in batches:
             progress = _progress(training, training.step, steps)
             lr = training.set_lr(schedule(progress))
-            count = min(
-                size, len(images) - training.step * size
-            )  # images in the batch, over all processes
-            if probing != (progress < training.recipe.probe):
-                probing = progress < training.recipe.probe
-                _set_mode(network, probing=probing)
-            loss = _step(
-                training, network, batch, labels, share=len(labels) / count, probing=probing
-            )
+            count = min(size, len(images) - training.step * size)  # over all processes
+            share, probing = len(labels) / count, progress < recipe.probe
+            loss = _step(training, network, batch, labels, share=share, probing=probing)
             if not math.isfinite(loss):
-                raise Diverged(
-                    f"the loss became {loss} in epoch {number}, step {training.step + 1}, at learning rate {lr:.3g}; "
-                    "try a lower lr"
-                )
+                where = f"epoch {number}, step {training.step + 1}, at learning rate {lr:.3g}"
+                raise Diverged(f"the loss became {loss} in {where}; try a lower lr")
             training.step += 1
             training.loss += loss * count
             training.images += count
             yield Step(number, training.step, steps, count)
-        lr = training.set_lr(
-            schedule(_progress(training, training.step - 1, steps))
-        )  # of the last step
+        lr = training.set_lr(schedule(_progress(training, training.step - 1, steps)))
         yield _epoch(training, valid, number, lr)
 
 
-def _set_mode(network: nn.Module, *, probing: bool) -> None:
-    """To learn; layers that do not learn go on normalising as they have learned to."""
-    network.train()
-    for layer in network.modules():
-        if probing and isinstance(layer, nn.BatchNorm2d):
-            layer.eval()
+def _steps(images: int, batch_size: int) -> int:
+    """Those of an epoch; raises UserError if a batch is too small for so many processes."""
+    ranks, fewest = distributed.ranks(), min(batch_size, images)
+    if ranks > 1 and fewest < 2 * ranks:
+        raise UserError(
+            f"{ranks} processes need 2 images each of a batch, and here are {fewest} in all"
+        )
+    return -(-images // batch_size)
 
 
 def _progress(training: Training, step: int, steps: int) -> float:
@@ -222,38 +136,44 @@ def _step(
 ) -> float:
     """One optimiser step on this process's share of a batch; returns the loss of the whole batch.
 
-    probing: only the last layer learns.
+    probing: only the head learns, and the trunk goes on normalising as it has learned to.
     """
-    recipe, machine = training.recipe, training.machine
     draw = derive(training.seed, "step", training.epoch + 1, training.step, distributed.rank())
-    machine.seed(draw)  # dropout draws from torch's global stream
-    batch, targets = Jitter.of(recipe)(
+    training.machine.seed(draw)  # dropout draws from torch's global stream
+    batch, targets = Jitter.of(training.recipe)(
         batch, labels, classes=len(training.model.spec.classes), seed=draw
     )
-    with machine.autocast():
-        logits = network(batch.to(machine.device)).float()
-        if training.teacher is not None:  # it sees the very same pictures (arXiv:2106.05237)
-            with torch.no_grad():
-                targets = training.teacher.eval()(batch.to(machine.device)).float().softmax(1)
-    loss = nn.functional.cross_entropy(
-        logits, targets.to(machine.device), label_smoothing=recipe.label_smoothing
-    )
-    for weight in training.weights:
-        weight.grad = None
-    head = (
-        training.weights[-2:] if probing and distributed.ranks() == 1 else None
-    )  # several wait for every gradient
-    torch.autograd.backward(
-        loss * (share * distributed.ranks()), inputs=head
-    )  # averaged over the processes
+    network.train()
     if probing:
-        for weight in training.weights[:-2]:
-            weight.grad = None  # which makes the optimisers pass over it
+        training.model.trunk.eval()
+    loss = _loss(training, network, batch.to(training.machine.device), targets)
+    _backward(training, loss * (share * distributed.ranks()), probing=probing)
     for optimiser in training.optimisers:
         optimiser.step()
     if training.average:
         training.average.update_parameters(training.model)
     return distributed.total(loss.item() * share)
+
+
+def _loss(training: Training, network: nn.Module, batch: Tensor, targets: Tensor) -> Tensor:
+    with training.machine.autocast():
+        logits = network(batch).float()
+        if training.teacher is not None:  # it sees the very same pictures (arXiv:2106.05237)
+            with torch.no_grad():
+                targets = training.teacher.eval()(batch).float().softmax(1)
+    return nn.functional.cross_entropy(
+        logits, targets.to(batch.device), label_smoothing=training.recipe.label_smoothing
+    )
+
+
+def _backward(training: Training, loss: Tensor, *, probing: bool) -> None:
+    """New gradients, averaged over the processes; optimisers pass over weights that have none."""
+    training.model.zero_grad()
+    alone = distributed.ranks() == 1  # several processes wait for every gradient
+    head = list(training.model.head.parameters()) if probing and alone else None
+    torch.autograd.backward(loss, inputs=head)
+    if probing:
+        training.model.trunk.zero_grad()
 
 
 def _epoch(training: Training, valid: Samples, number: int, lr: float) -> Epoch:

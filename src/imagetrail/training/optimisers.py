@@ -7,22 +7,20 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from imagetrail.models.classifier import Classifier
+
 
 class Muon(torch.optim.Muon):
-    """Momentum orthogonalised by Newton-Schulz steps (Jordan et al. 2024, kellerjordan.github.io/posts/muon).
+    """Momentum orthogonalised by Newton-Schulz steps (kellerjordan.github.io/posts/muon, 2024).
 
     It takes the kernels of convolutions as the matrices they are: a row an output channel.
     """
 
     def __init__(self, weights: Iterable[nn.Parameter], lr: float, weight_decay: float) -> None:
         self._weights = list(weights)
-        views = [
-            nn.Parameter(_matrix(weight.detach())) for weight in self._weights
-        ]  # of the same memory
-        assert all(
-            view.data_ptr() == weight.data_ptr()
-            for view, weight in zip(views, self._weights, strict=True)
-        )
+        views = [nn.Parameter(_matrix(weight.detach())) for weight in self._weights]
+        for view, weight in zip(views, self._weights, strict=True):
+            assert view.data_ptr() == weight.data_ptr(), "a view of the same memory"
         super().__init__(views, lr=lr, weight_decay=weight_decay, momentum=0.8, ns_steps=3)
 
     def step(self, closure: Any = None) -> Any:
@@ -32,54 +30,54 @@ class Muon(torch.optim.Muon):
 
 
 def _matrix(weight: Tensor) -> Tensor:
-    """O×I×H×W as O×(H·W·I): no copy where it is laid out channels last. A matrix stays what it is."""
+    """O×I×H×W as O×(H·W·I), not copied where it is laid out channels last; a matrix as it is."""
     return weight.permute(0, 2, 3, 1).flatten(1) if weight.ndim == 4 else weight
 
 
 def adamw(
-    model: nn.Module, lr: float, weight_decay: float, batch: float, layer_decay: float = 1.0
+    model: Classifier, lr: float, weight_decay: float, batch: float, layer_decay: float = 1.0
 ) -> list[torch.optim.Optimizer]:
-    """arXiv:1711.05101; its learning rate goes with the root of the batch size (arXiv:2205.10287)."""
-    return [
-        torch.optim.AdamW(
-            _groups(by_rate(model, layer_decay), lr * batch**0.5, weight_decay), fused=True
-        )
-    ]
+    """arXiv:1711.05101; lr goes with the root of the batch size (arXiv:2205.10287)."""
+    groups = _groups(by_rate(model, layer_decay), lr * batch**0.5, weight_decay)
+    return [torch.optim.AdamW(groups, fused=True)]
 
 
 def sgd(
-    model: nn.Module, lr: float, weight_decay: float, batch: float, layer_decay: float = 1.0
+    model: Classifier, lr: float, weight_decay: float, batch: float, layer_decay: float = 1.0
 ) -> list[torch.optim.Optimizer]:
-    """With Nesterov momentum; its learning rate goes with the batch size (arXiv:1706.02677)."""
+    """With Nesterov momentum; lr goes with the batch size (arXiv:1706.02677)."""
     groups = _groups(by_rate(model, layer_decay), lr * batch, weight_decay)
     return [torch.optim.SGD(groups, momentum=0.9, nesterov=True)]
 
 
 def muon(
-    model: nn.Module, lr: float, weight_decay: float, batch: float, layer_decay: float = 1.0
+    model: Classifier, lr: float, weight_decay: float, batch: float, layer_decay: float = 1.0
 ) -> list[torch.optim.Optimizer]:
-    """Muon for hidden layers; the last layer, biases and scales learn with AdamW at a tenth of its learning rate."""
-    hidden = {
-        id(weight) for weight in [weight for weight in model.parameters() if weight.ndim > 1][:-1]
-    }
-    layers = by_rate(model, layer_decay)
-    matrices = [
-        (rate, [weight for weight in layer if id(weight) in hidden]) for rate, layer in layers
-    ]
-    others = [
-        (rate, [weight for weight in layer if id(weight) not in hidden]) for rate, layer in layers
-    ]
+    """Muon for the matrices and kernels of the trunk.
+
+    The head, biases and scales learn with AdamW at a tenth of its learning rate.
+    """
     lr *= batch**0.5
-    moved = [Muon(layer, lr * rate, weight_decay) for rate, layer in matrices if layer]
-    return [*moved, torch.optim.AdamW(_groups(others, lr / 10, weight_decay), fused=True)]
+    hidden = {id(weight) for weight in model.trunk.parameters() if weight.ndim > 1}
+    built: list[torch.optim.Optimizer] = []
+    others: Layers = []
+    for rate, layer in by_rate(model, layer_decay):
+        matrices = [weight for weight in layer if id(weight) in hidden]
+        if matrices:
+            built.append(Muon(matrices, lr * rate, weight_decay))
+        others.append((rate, [weight for weight in layer if id(weight) not in hidden]))
+    return [*built, torch.optim.AdamW(_groups(others, lr / 10, weight_decay), fused=True)]
 
 
 class Optimise(Protocol):
-    """Builds optimisers for a model: `lr` is for 256 images a batch, `batch` the batch size in units of that."""
+    """Builds the optimisers of a model.
+
+    lr: for 256 images a batch. batch: its size, in units of that. layer_decay: as in `by_rate`.
+    """
 
     def __call__(
         self,
-        model: nn.Module,
+        model: Classifier,
         lr: float,
         weight_decay: float,
         batch: float,
@@ -89,16 +87,15 @@ class Optimise(Protocol):
 
 OPTIMISERS: dict[str, Optimise] = {"adamw": adamw, "muon": muon, "sgd": sgd}
 
-Layers = list[
-    tuple[float, list[nn.Parameter]]
-]  # parameters, with the factor on their learning rate
+# Parameters, with the factor on their learning rate.
+Layers = list[tuple[float, list[nn.Parameter]]]
 
 
-def by_rate(model: nn.Module, decay: float) -> Layers:
-    """The parameters layer by layer; the last learns at the full rate, each one before at `decay` of the next one's.
+def by_rate(model: Classifier, decay: float) -> Layers:
+    """The parameters layer by layer; each learns at `decay` of the rate of the one after it.
 
-    Early layers hold what all pictures have in common, and should change least (arXiv:1801.06146). A layer is a matrix or
-    kernel, with the biases and scales that follow it.
+    Early layers hold what all pictures have in common, and should change least (arXiv:1801.06146).
+    A layer is a matrix or kernel, with the biases and scales that follow it.
     """
     layers: list[list[nn.Parameter]] = [[]]
     for weight in model.parameters():
@@ -109,7 +106,7 @@ def by_rate(model: nn.Module, decay: float) -> Layers:
 
 
 def _groups(layers: Layers, lr: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay for weights; none for biases and for scales of normalisation, which it would only distort."""
+    """Decay for weights; none for biases and scales of normalisation, which it would distort."""
     groups: list[dict[str, Any]] = []
     for rate, layer in layers:
         weights = [weight for weight in layer if weight.ndim > 1]

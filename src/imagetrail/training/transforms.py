@@ -1,6 +1,7 @@
-"""Random changes to a batch of images on its way into training: each a whole-batch function with a stream of its own.
+"""Random changes to a batch of images on its way into training.
 
-Images are n×H×W×C in 0 … 255, uint8 or float32; each image of a batch gets a draw of its own.
+Each is a whole-batch function with a stream of its own. Images are n×H×W×C in 0 … 255, uint8 or
+float32; each image of a batch gets a draw of its own.
 """
 
 import math
@@ -35,7 +36,7 @@ class Jitter:
     def __call__(
         self, images: Tensor, labels: Tensor, *, classes: int, seed: int
     ) -> tuple[Tensor, Tensor]:
-        """The images changed, and their labels: n int64, or n×classes shares where images are mixed."""
+        """The images changed, with labels n int64, or shares n×classes where images are mixed."""
 
         def rng(purpose: str) -> torch.Generator:
             return torch.Generator().manual_seed(derive(seed, purpose))
@@ -68,7 +69,10 @@ class Jitter:
 
 
 def move(images: Tensor, rng: torch.Generator, *, flip: bool, shift: int) -> Tensor:
-    """Mirrored left to right at even odds, and moved by up to `shift` pixels; pixels that move in repeat the border."""
+    """Mirrored left to right at even odds, and moved by up to `shift` pixels.
+
+    Pixels that move in repeat the border.
+    """
     count, height, width = images.shape[:3]
     rows, columns = torch.arange(height).repeat(count, 1), torch.arange(width).repeat(count, 1)
     if flip:
@@ -76,17 +80,15 @@ def move(images: Tensor, rng: torch.Generator, *, flip: bool, shift: int) -> Ten
         columns = torch.where(mirrored[:, None], columns.flip(1), columns)
     if shift:
         moves = torch.randint(-shift, shift + 1, (2, count, 1), generator=rng)
-        rows, columns = (
-            (rows + moves[0]).clamp(0, height - 1),
-            (columns + moves[1]).clamp(0, width - 1),
-        )
+        rows = (rows + moves[0]).clamp(0, height - 1)
+        columns = (columns + moves[1]).clamp(0, width - 1)
     return images[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 def affine(
     images: Tensor, rng: torch.Generator, *, rotate: float, zoom: float, shear: float = 0.0
 ) -> Tensor:
-    """Turned and sheared by up to `rotate` and `shear` degrees, scaled by up to 1 ± `zoom`. float32."""
+    """Turned and sheared by up to so many degrees, scaled by up to 1 ± `zoom`. float32."""
     count, height, width = images.shape[:3]
     drawn = 2 * torch.rand((3, count), generator=rng) - 1
     angle, scale = drawn[0] * math.radians(rotate), 1 / (1 + drawn[1] * zoom)
@@ -100,54 +102,50 @@ def affine(
         ],
         1,
     )
-    return _read(
-        images, functional.affine_grid(matrices, [count, 1, height, width], align_corners=False)
-    )
+    grid = functional.affine_grid(matrices, [count, 1, height, width], align_corners=False)
+    return _read(images, grid)
 
 
 def elastic(images: Tensor, rng: torch.Generator, *, pixels: float, nodes: int = 5) -> Tensor:
-    """Each place moved by its own pixels, smoothly: normal draws at nodes×nodes places, cubic in between. float32.
+    """Each place moved by its own pixels, smoothly. float32.
 
-    A coarse relative of the field of Simard, Steinkraus and Platt (2003), at a fraction of its cost.
+    Moves are normal draws at nodes×nodes places, cubic in between: a coarse relative of the field
+    of Simard, Steinkraus and Platt (2003), at a fraction of its cost.
     """
     count, height, width = images.shape[:3]
     coarse = torch.randn((count, 2, nodes, nodes), generator=rng)
-    field = (
-        functional.interpolate(coarse, (height, width), mode="bicubic", align_corners=True) * pixels
-    )
-    identity = functional.affine_grid(
-        torch.eye(2, 3)[None], [1, 1, height, width], align_corners=False
-    )
-    return _read(
-        images, identity + field.permute(0, 2, 3, 1) * torch.tensor([2 / width, 2 / height])
-    )
+    smooth = functional.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)
+    field = (smooth * pixels).permute(0, 2, 3, 1)
+    shape = [1, 1, height, width]
+    identity = functional.affine_grid(torch.eye(2, 3)[None], shape, align_corners=False)
+    return _read(images, identity + field * torch.tensor([2 / width, 2 / height]))
 
 
 def _read(images: Tensor, grid: Tensor) -> Tensor:
     """The images read at places n×H×W×2 in −1 … 1, bilinear; the border is repeated. float32."""
     planes = images.permute(0, 3, 1, 2).float()
-    return functional.grid_sample(planes, grid, padding_mode="border", align_corners=False).permute(
-        0, 2, 3, 1
-    )
+    read = functional.grid_sample(planes, grid, padding_mode="border", align_corners=False)
+    return read.permute(0, 2, 3, 1)
 
 
 def cutout(images: Tensor, rng: torch.Generator, *, side: int) -> Tensor:
-    """A square of `side` pixels, centred anywhere, painted in the batch's mean colour (arXiv:1708.04552)."""
+    """A square, centred anywhere, painted in the batch's mean colour (arXiv:1708.04552).
+
+    side: in pixels.
+    """
     count, height, width = images.shape[:3]
     centre = torch.rand((2, count, 1), generator=rng) * torch.tensor([height, width])[:, None, None]
-    hidden = _boxes(
-        centre[0], centre[1], torch.tensor(side / 2), torch.tensor(side / 2), height, width
-    )
+    half = torch.tensor(side / 2)
+    hidden = _boxes(centre[0], centre[1], half, half, height, width)
     return torch.where(hidden, images.float().mean((0, 1, 2)).to(images.dtype), images)
 
 
 def mixup(images: Tensor, shares: Tensor, partner: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
-    """Each image blended with its partner, of which it keeps the share `kept` (arXiv:1710.09412)."""
+    """Each image blended with its partner; `kept` is its own share (arXiv:1710.09412)."""
     mine = images.float()
     of_images, of_labels = kept[:, None, None, None], kept[:, None]
-    return mine * of_images + mine[partner] * (1 - of_images), shares * of_labels + shares[
-        partner
-    ] * (1 - of_labels)
+    blended = mine * of_images + mine[partner] * (1 - of_images)
+    return blended, shares * of_labels + shares[partner] * (1 - of_labels)
 
 
 def cutmix(
@@ -155,16 +153,16 @@ def cutmix(
 ) -> tuple[Tensor, Tensor]:
     """A box of each image replaced by its partner's; labels are shared by area (arXiv:1905.04899).
 
-    kept: n shares of the area before the box is cut off at the border. corner: 2×n in 0 … 1, the box's centre.
+    kept: n shares of the area before the box is cut off at the border. corner: 2×n in 0 … 1, the
+    box's centre.
     """
     height, width = images.shape[1:3]
     half = (1 - kept).sqrt()[:, None] / 2
     centre = corner[:, :, None] * torch.tensor([height, width])[:, None, None]
     taken = _boxes(centre[0], centre[1], half * height, half * width, height, width)
     remains = 1 - taken.float().mean((1, 2, 3))[:, None]
-    return torch.where(taken, images[partner], images), shares * remains + shares[partner] * (
-        1 - remains
-    )
+    mixed = torch.where(taken, images[partner], images)
+    return mixed, shares * remains + shares[partner] * (1 - remains)
 
 
 def _boxes(

@@ -1,4 +1,4 @@
-"""Augmentation: policies that mean what they say, draws that no number of workers changes, labels that survive."""
+"""Augmentation: policies mean what they say, workers change no draw, labels survive."""
 
 import json
 import os
@@ -82,7 +82,7 @@ def test_digits_are_never_mirrored_by_their_preset() -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "said"),
+    ("policy", "words"),
     [
         ("digit", ["unknown preset", "did you mean 'digits'?", "objects, photos"]),
         (
@@ -115,12 +115,12 @@ def test_digits_are_never_mirrored_by_their_preset() -> None:
         ([{"FDA": {}}], ["FDA cannot be applied", "fda_metadata"]),
     ],
 )
-def test_wrong_policies_are_one_clear_line(policy: str | Policy, said: list[str]) -> None:
+def test_wrong_policies_are_one_clear_line(policy: str | Policy, words: list[str]) -> None:
     with pytest.raises(UserError) as error:
         build(policy, GREY)
     assert "\n" not in str(error.value) and "params.yaml: augment.policy" in str(error.value)
-    for words in said:
-        assert words in str(error.value)
+    for word in words:
+        assert word in str(error.value)
     assert str(error.value).count(",") < 2 * MANY
 
 
@@ -191,7 +191,7 @@ def test_small_changes_of_digits_keep_their_labels(mild: dict[str, dict[str, Any
 
 
 def test_images_that_turn_unfamiliar_but_stay_apart_are_lost_and_yet_not_harmful() -> None:
-    """All arrows of a class point left in the data; those that point right get into no other class's way."""
+    """All arrows of a class point left; those that point right get into no other class's way."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 60, (400, 16, 16, 1), np.uint8)
     labels = np.arange(400) % 2
@@ -248,12 +248,12 @@ def test_one_and_two_workers_give_the_same_bytes_and_every_image_its_parent(
     )
     outs = []
     for workers in (1, 2):
-        said = stage(tmp_path, train, workers=workers, policy=[{"HorizontalFlip": {"p": 1.0}}])
+        output = stage(tmp_path, train, workers=workers, policy=[{"HorizontalFlip": {"p": 1.0}}])
         outs.append(
             [(tmp_path / file).read_bytes() for file in (*files, "artifacts/augment/pairs.png")]
         )
     assert outs[0] == outs[1]
-    assert "HorizontalFlip" in said and "harmful" in said
+    assert "HorizontalFlip" in output and "harmful" in output
     (row,) = json.loads((tmp_path / files[2]).read_text())
     assert (
         row["harmful"]
@@ -293,12 +293,12 @@ def test_blank_images_are_replaced_and_told_and_a_policy_that_makes_many_is_refu
     images[:10] = 7  # blank from the start: no fault of the policy
     train = make_samples("train", images, np.arange(400) % 2)
     away = {"translate_percent": [1.5, 1.5]}  # out of the picture
-    said = stage(tmp_path, train, policy=[{"Affine": away | {"p": 0.02}}])
-    assert "images came out blank: their originals are in their place" in said
+    output = stage(tmp_path, train, policy=[{"Affine": away | {"p": 0.02}}])
+    assert "images came out blank: their originals are in their place" in output
     made = samples.read(tmp_path / "data/augmented").images.reshape(800, -1)
     assert ((made.max(1) == made.min(1)).sum()) == 20
-    said = stage(tmp_path, train, policy=[{"Affine": away | {"p": 0.5}}], ok=False)
-    assert "augment.policy: leaves nothing to see of over 5% of the images" in said
+    output = stage(tmp_path, train, policy=[{"Affine": away | {"p": 0.5}}], ok=False)
+    assert "augment.policy: leaves nothing to see of over 5% of the images" in output
     assert not list((tmp_path / "data").glob("augmented*")) and not list(
         (tmp_path / "data").glob(".*")
     )

@@ -1,4 +1,4 @@
-"""`imagetrail compare` on scikit-learn's digits, where a flip is known to harm: mirrored, a digit is none any more."""
+"""`imagetrail compare` on scikit-learn's digits, where a flip harms: they have no mirror."""
 
 import json
 import re
@@ -63,7 +63,7 @@ SECTION: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The current folder, in which compare has run on digits, augmented by small turns; nothing synthetic or related."""
+    """The current folder, in which compare has run on digits and augmented ones, without others."""
     root = tmp_path_factory.mktemp("project")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
@@ -182,15 +182,8 @@ def test_the_same_recipe_in_two_sets_is_trained_once() -> None:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_can_be_an_arm(activation: str, tmp_path: Path) -> None:
     recipe = Recipe(**RECIPE | {"activation": activation, "epochs": 2, "repeat_to": 1000})
-    *_, row = train(Job({}, recipe, 500, 0, 2, state_in(tmp_path)))
+    *_, row = train(Job({}, recipe, 500, 0, 2, tmp_path / "compare" / "some"))
     assert row["valid_top1"] > 0.4
-
-
-def state_in(root: Path) -> Path:
-    """A folder as a comparison in `root` has it."""
-    state = root / "compare" / "some"
-    state.mkdir(parents=True)
-    return state
 
 
 def compared_anew(

@@ -32,7 +32,7 @@ def test_clear_differences_are_told_and_the_best_comes_first() -> None:
 
 
 def test_pairing_finds_what_unpaired_means_would_hide() -> None:
-    """The seeds differ by 1 point each way, the arms by 1.5: own intervals overlap, the difference is clear."""
+    """Seeds differ by 1 point each way, arms by 1.5: intervals overlap, the difference is clear."""
     better, reference = rank(table({"relu": 0.0, "better": 0.015}), "relu")
     assert better.low < reference.high and better.difference_low > 0 and better.verdict == "win"
 

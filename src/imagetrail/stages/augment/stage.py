@@ -1,4 +1,7 @@
-"""Make more of the training images. Reads data/split/train, writes data/augmented and artifacts/augment."""
+"""Make more of the training images.
+
+Reads data/split/train, writes data/augmented and artifacts/augment.
+"""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -27,7 +30,7 @@ CHUNK = 4096  # images a worker takes at a time, about
 SHOWN = 10  # images on the contact sheet, each in a column
 JUDGED = 1200  # images that the transforms are tried on
 ALPHA = 0.01  # chance that any transform is called harmful which is not
-DRAWS = 1000  # a copy has as many, or one for each image: a small set gets its variety, and costs little anyway
+DRAWS = 1000  # of a copy at least, or one for each image: a small set gets its variety
 MOST_BLANK = 0.05  # share of images that may come out blank before the stage gives up
 
 Row = dict[str, Any]  # of labels.json
@@ -51,7 +54,7 @@ def run() -> dict[str, float]:
     params, seed = load(Augment, "augment"), load(int, "seed")
     train = samples.read(paths.TRAIN)
     policy, folder = augment.resolve(params.policy), paths.artifacts("augment")
-    augment.build(policy, train.images.shape[1:])  # a wrong policy is told before any work
+    augment.build(policy, train.images.shape[1:])  # a wrong policy is refused before any work
     judged = _judge(policy, train, seed) if params.copies else []
     write_json(folder / "labels.json", judged)
     group = min(params.group, max(1, len(train) // DRAWS))
@@ -68,7 +71,8 @@ def make(
 ) -> tuple[list[NDArray[np.int64]], int]:
     """Writes data/augmented.
 
-    Returns for each copy which images of train it has, in its order, and how many came out blank and were replaced.
+    Returns for each copy which images of train it has, in its order, and how many came out blank
+    and were replaced.
     """
     # in a random order, so that the images of a group have nothing but their draw in common
     orders = [generator(seed, "groups", copy).permutation(len(train)) for copy in range(copies)]
@@ -80,24 +84,25 @@ def make(
             blank += more
             if blank > MOST_BLANK * copies * len(train):
                 raise UserError(
-                    f"{augment.HERE} leaves nothing to see of over {MOST_BLANK:.0%} of the images"
+                    f"{augment.WHERE} leaves nothing to see of over {MOST_BLANK:.0%} of the images"
                 )
     return orders, blank
 
 
 def _index(train: Samples, orders: list[NDArray[np.int64]]) -> pa.Table:
     parts = [train.index.take(order) for order in orders] or [train.index[:0]]
-    ids = [
-        f"{parent}+{copy}" for copy, part in enumerate(parts) for parent in part["id"].to_pylist()
-    ]
+    copied = enumerate(parts)
+    ids = [f"{parent}+{copy}" for copy, part in copied for parent in part["id"].to_pylist()]
     whole = pa.concat_tables(parts)
     columns = {
         "id": ids,
         "label": whole["label"],
         "origin": ["augmented"] * len(ids),
         "parent": whole["id"],
+        "source": whole["source"],
+        "fingerprint": [None] * len(ids),
     }
-    return pa.table(columns | {"source": whole["source"]}, samples.INDEX)
+    return pa.table(columns, samples.INDEX)
 
 
 def _jobs(
@@ -106,14 +111,20 @@ def _jobs(
     size = group * max(1, CHUNK // group)
     for copy, order in enumerate(orders):
         for start in range(0, len(order), size):
-            place = copy * len(order) + start
             yield Job(
-                policy, order[start : start + size], group, start // group, copy, seed, file, place
+                policy=policy,
+                numbers=order[start : start + size],
+                group=group,
+                first=start // group,
+                copy=copy,
+                seed=seed,
+                file=file,
+                place=copy * len(order) + start,
             )
 
 
 def _work(job: Job) -> int:
-    """Stores new images in the file; returns how many of them came out blank and were replaced with the original."""
+    """Stores new images; returns how many came out blank and are replaced by their originals."""
     images = samples.read(paths.TRAIN, columns=["label"]).gather(job.numbers)
     transform = augment.build(job.policy, images.shape[1:])
     made = augment.draw(
@@ -141,14 +152,11 @@ def _judge(policy: Policy, train: Samples, seed: int) -> list[Row]:
     for row in rows:
         # Bonferroni: one of many transforms may look harmful by chance
         row["harmful"] = row["after"] < row["before"] and row["p"] < ALPHA / len(rows)
-        harm = (
-            f"; harmful: learning it too blurs the classes, margin {row['margin']:+.3f}"
-            if row["harmful"]
-            else ""
-        )
+        harm = f"; harmful: learning it too blurs the classes, margin {row['margin']:+.3f}"
         print(
-            f"{row['transform']}: of {row['images']} images {row['before']:.1%} are recognised, changed {row['after']:.1%}; "
-            f"{row['lost']} lost, most of {row['worst_class']} ({row['worst_lost']:.0%}){harm}"
+            f"{row['transform']}: of {row['images']} images {row['before']:.1%} are recognised, "
+            f"changed {row['after']:.1%}; {row['lost']} lost, most of {row['worst_class']} "
+            f"({row['worst_lost']:.0%}){harm if row['harmful'] else ''}"
         )
     return rows
 
@@ -158,22 +166,16 @@ def _try(line: Policy, seed: int) -> Row:
     train = samples.read(paths.TRAIN)
     chosen = np.sort(generator(seed, "judged").permutation(len(train))[:JUDGED])
     images, labels = train.gather(chosen), train.labels[chosen]
-    changed = augment.draw(
-        augment.build(line, images.shape[1:]), images, group=1, seed=seed, copy=-1
-    )
+    transform = augment.build(line, images.shape[1:])
+    changed = augment.draw(transform, images, group=1, seed=seed, copy=-1)
     found = asdict(preservation(images, changed, labels))
     ((name, arguments),) = line[0].items()
     found["worst_class"] = train.classes[np.unique(labels)[found["worst_class"]]]
+    for key, value in found.items():
+        found[key] = round(value, 6) if isinstance(value, float) else value
     blank = int((_blank(changed) & ~_blank(images)).sum())
-    rounded = {
-        key: round(value, 6) if isinstance(value, float) else value for key, value in found.items()
-    }
-    return {
-        "transform": name,
-        "arguments": arguments,
-        "images": len(images),
-        "blank": blank,
-    } | rounded
+    row = {"transform": name, "arguments": arguments, "images": len(images), "blank": blank}
+    return row | found
 
 
 def _show(
@@ -185,18 +187,15 @@ def _show(
     rows = [("original", images)]
     for line in augment.alone(policy):
         transform = augment.build(line, images.shape[1:])
-        rows.append(
-            (next(iter(line[0])), augment.draw(transform, images, group=1, seed=seed, copy=-2))
-        )
+        changed = augment.draw(transform, images, group=1, seed=seed, copy=-2)
+        rows.append((next(iter(line[0])), changed))
     if orders:
-        rows.append(
-            ("all together", samples.read(paths.AUGMENTED).gather(np.argsort(orders[0])[chosen]))
-        )
+        places = np.argsort(orders[0])[chosen]
+        rows.append(("all together", samples.read(paths.AUGMENTED).gather(places)))
     titles, shown = zip(*rows, strict=True)
+    sheet = sheets.contact_sheet(np.concatenate(shown), len(images), titles=titles)
     with replacing(path) as temporary:
-        sheets.contact_sheet(np.concatenate(shown), len(images), titles=titles).save(
-            temporary, "png"
-        )
+        sheet.save(temporary, "png")
 
 
 def _spread(labels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,7 +1,8 @@
 """CORRUPTIONS: what a camera, a network or a hand may do to a picture, each at three strengths.
 
-Every function takes n×H×W×C uint8 images (C = 1 or 3), a strength of 1, 2 or 3 and a generator, and gives new images of
-the same shape. Distances grow with the picture's side. In the spirit of ImageNet-C (arXiv:1903.12261).
+Every function takes n×H×W×C uint8 images (C = 1 or 3), a strength of 1, 2 or 3 and a generator,
+and gives new images of the same shape. Distances grow with the picture's side. In the spirit of
+ImageNet-C (arXiv:1903.12261).
 """
 
 from collections.abc import Callable
@@ -21,7 +22,7 @@ def noise(images: Images, strength: int, rng: np.random.Generator) -> Images:
 
 
 def blur(images: Images, strength: int, rng: np.random.Generator) -> Images:  # noqa: ARG001
-    """Gaussian blur; the standard deviation is 2.5, 5 or 7.5 % of the side, of small pictures 0.4, 0.8 or 1.2 pixels."""
+    """Gaussian blur of standard deviation 2.5, 5 or 7.5 % of the side, at least 0.4, 0.8 or 1.2."""
     sigma = strength * max(0.4, 0.025 * images.shape[1])
 
     def soften(image: Images, _: int) -> Images:
@@ -33,13 +34,13 @@ def blur(images: Images, strength: int, rng: np.random.Generator) -> Images:  # 
 
 
 def shift(images: Images, strength: int, rng: np.random.Generator) -> Images:
-    """Moved by 7, 14 or 21 % of the side (1, 2 or 3 pixels at least) in one of eight directions; the border is repeated."""
+    """Moved by 7, 14 or 21 % of the side (at least 1, 2 or 3 pixels) in one of eight directions.
+
+    The border is repeated.
+    """
     count, height, width = images.shape[:3]
-    direction = rng.integers(0, 8, count)
-    sides = np.array([(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)])[
-        direction
-    ]
-    moves = sides * max(strength, round(0.07 * strength * height))
+    directions = np.array([(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)])
+    moves = directions[rng.integers(0, 8, count)] * max(strength, round(0.07 * strength * height))
     rows = (np.arange(height) - moves[:, :1]).clip(0, height - 1)
     columns = (np.arange(width) - moves[:, 1:]).clip(0, width - 1)
     moved: Images = images[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
@@ -74,10 +75,9 @@ def occlusion(images: Images, strength: int, rng: np.random.Generator) -> Images
     side = round((0.25, 0.4, 0.55)[strength - 1] * min(height, width))
     top, left = rng.integers(0, height - side + 1, count), rng.integers(0, width - side + 1, count)
     rows, columns = np.arange(height) - top[:, None], np.arange(width) - left[:, None]
-    hidden = ((rows >= 0) & (rows < side))[:, :, None] & ((columns >= 0) & (columns < side))[
-        :, None, :
-    ]
-    return np.where(hidden[..., None], np.uint8(128), images)
+    across, down = (rows >= 0) & (rows < side), (columns >= 0) & (columns < side)
+    hidden = across[:, :, None, None] & down[:, None, :, None]
+    return np.where(hidden, np.uint8(128), images)
 
 
 def jpeg(images: Images, strength: int, rng: np.random.Generator) -> Images:  # noqa: ARG001
@@ -86,9 +86,8 @@ def jpeg(images: Images, strength: int, rng: np.random.Generator) -> Images:  # 
 
     def squeeze(image: Images, _: int) -> Images:
         saved = cv2.imencode(".jpg", image[..., ::-1], quality)[1]  # OpenCV has blue first
-        return np.asarray(cv2.imdecode(saved, cv2.IMREAD_UNCHANGED), np.uint8).reshape(image.shape)[
-            ..., ::-1
-        ]
+        back = np.asarray(cv2.imdecode(saved, cv2.IMREAD_UNCHANGED), np.uint8)
+        return back.reshape(image.shape)[..., ::-1]
 
     return _each(images, squeeze)
 
@@ -110,7 +109,7 @@ def _bytes(values: NDArray[np.float64]) -> Images:
 
 
 def _each(images: Images, change: Callable[[Images, int], Images]) -> Images:
-    """`change(image, its number)` of each; OpenCV drops the axis of a single channel: it is put back."""
+    """`change(image, its number)` of each; puts back the axis that OpenCV drops where C is 1."""
     changed = np.empty(images.shape, np.uint8)
     for i, image in enumerate(images):
         changed[i] = change(image, i).reshape(image.shape)

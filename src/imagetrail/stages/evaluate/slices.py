@@ -1,4 +1,4 @@
-"""Where the model is weak: how often it is right on each class, source, or value of any column of the index."""
+"""Where the model is weak: how often it is right on each class, source, or value of a column."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
@@ -15,26 +15,22 @@ from imagetrail.metrics.scores import Floats
 
 
 def groups(test: Samples, columns: Sequence[str]) -> dict[str, list[str]]:
-    """For each way to slice, the slice of every image: by class, by source, by these columns of the index.
+    """For each way to slice, the slice of every image: by class, source, these index columns.
 
-    A source is the folder that an image is from, without the class, or the file that holds it among others; name the
-    column `source` to have it as it stands. Raises UserError for a column that is not there.
+    A source is the folder that an image is from, without the class, or the file that holds it
+    among others; name the column `source` to have it as it stands. Raises UserError for a column
+    that is not there.
     """
     for column in columns:
         if column not in test.index.column_names:
-            names = test.index.column_names
-            raise UserError(
-                f"params.yaml: evaluate.slices: unknown column {column!r}; {alternatives(column, names)}"
-            )
+            choices = alternatives(column, test.index.column_names)
+            raise UserError(f"params.yaml: evaluate.slices: unknown column {column!r}; {choices}")
     kinds = [test.classes[label] for label in test.labels]
-    sources = [
-        _folder(source, kind) for source, kind in zip(test.column("source"), kinds, strict=True)
-    ]
-    further = {
-        name: ["" if value is None else str(value) for value in test.column(name)]
-        for name in columns
-    }
-    return {"class": kinds, "source": sources, **further}
+    pairs = zip(test.column("source"), kinds, strict=True)
+    found = {"class": kinds, "source": [_folder(source, kind) for source, kind in pairs]}
+    for column in columns:
+        found[column] = ["" if value is None else str(value) for value in test.column(column)]
+    return found
 
 
 def _folder(source: str, kind: str) -> str:
@@ -51,9 +47,8 @@ def judge(groups: Mapping[str, Sequence[str]], right: NDArray[np.bool_]) -> list
     for column, values in groups.items():
         names, which, counts = np.unique(np.array(values), return_inverse=True, return_counts=True)
         hits = np.bincount(which, right).astype(np.int64)
-        for name, count, *shares in zip(
-            names, counts, hits / counts, *intervals.wilson(hits, counts), strict=True
-        ):
+        ends = intervals.wilson(hits, counts)
+        for name, count, *shares in zip(names, counts, hits / counts, *ends, strict=True):
             top1, low, high = (round(float(share), 6) for share in shares)
             rows.append(
                 {
@@ -79,8 +74,6 @@ def by_class(probabilities: Floats, test: Samples) -> list[dict[str, Any]]:
     for name, count in (("precision", predicted), ("recall", labelled)):
         low, high = intervals.wilson(right, count)
         for row, *values in zip(rows, right / np.maximum(count, 1), low, high, strict=True):
-            row |= {
-                f"{name}{end}": round(float(value), 6)
-                for end, value in zip(("", "_low", "_high"), values, strict=True)
-            }
+            for end, value in zip(("", "_low", "_high"), values, strict=True):
+                row[f"{name}{end}"] = round(float(value), 6)
     return rows

@@ -1,4 +1,4 @@
-"""Where a network looks, and whether that is true: Grad-CAM, integrated gradients, and a check against chance."""
+"""Where a network looks, by Grad-CAM and integrated gradients, and whether that is true."""
 
 import captum.attr
 import torch
@@ -8,11 +8,11 @@ from imagetrail.models.classifier import Classifier
 
 
 def grad_cam(model: Classifier, images: Tensor, targets: Tensor) -> Tensor | None:
-    """N×H×W, 0 … 1: the last convolution's maps weighted by their gradients (arXiv:1610.02391).
+    """N×H×W, 0 … 1: maps of the trunk's last convolution weighted by gradients (arXiv:1610.02391).
 
-    None for a network without convolutions.
+    None for a trunk without convolutions.
     """
-    convolutions = [layer for layer in model.network.modules() if isinstance(layer, nn.Conv2d)]
+    convolutions = [layer for layer in model.trunk.modules() if isinstance(layer, nn.Conv2d)]
     if not convolutions:
         return None
     cam = captum.attr.LayerGradCam(model, convolutions[-1]).attribute(
@@ -23,7 +23,7 @@ def grad_cam(model: Classifier, images: Tensor, targets: Tensor) -> Tensor | Non
 
 
 def integrated_gradients(model: Classifier, images: Tensor, targets: Tensor) -> Tensor:
-    """N×H×W, 0 … 1: gradients summed on the way from the mean picture to the image (arXiv:1703.01365)."""
+    """N×H×W, 0 … 1: gradients summed from the mean picture to the image (arXiv:1703.01365)."""
     baseline = model.mean.expand_as(images[:1])
     attribution = captum.attr.IntegratedGradients(model).attribute(
         images.float(), baseline, targets, n_steps=32, internal_batch_size=256
@@ -38,16 +38,14 @@ METHODS = {"grad_cam": grad_cam, "integrated_gradients": integrated_gradients}
 def deletion_drop(
     model: Classifier, images: Tensor, targets: Tensor, saliency: Tensor, share: float
 ) -> float:
-    """How far the target's probability falls, on average, when the most salient `share` of pixels becomes the mean."""
-    count = max(1, int(share * saliency[0].numel()))
-    chosen = saliency.flatten(1).topk(count).indices
-    mask = (
-        torch.zeros(saliency.flatten(1).shape)
-        .scatter(1, chosen, 1.0)
-        .bool()
-        .reshape(saliency.shape)
-    )
-    erased = torch.where(mask[..., None], model.mean, images.float())
+    """How far the target's probability falls when the most salient pixels become the mean.
+
+    share: of the pixels. It is the average over the images.
+    """
+    flat = saliency.flatten(1)
+    chosen = flat.topk(max(1, int(share * flat.shape[1]))).indices
+    mask = torch.zeros_like(flat, dtype=torch.bool).scatter(1, chosen, value=True)
+    erased = torch.where(mask.reshape(saliency.shape)[..., None], model.mean, images.float())
     before, after = model(images).softmax(1), model(erased).softmax(1)
     return float((before - after).gather(1, targets[:, None]).mean())
 

@@ -1,4 +1,7 @@
-"""Show where the model looks, and check that it matters. Reads the model and test, writes artifacts/explain."""
+"""Show where the model looks, and check that it matters.
+
+Reads the model and test, writes artifacts/explain.
+"""
 
 import numpy as np
 import torch
@@ -18,12 +21,8 @@ from imagetrail.stages.explain.params import Explain
 def run() -> dict[str, float]:
     params = load(Explain, "explain")
     model, test = weights.load(paths.ARTIFACTS / "train"), samples.read(paths.TEST)
-    chosen = np.concatenate(
-        [
-            np.flatnonzero(test.labels == label)[: params.per_class]
-            for label in range(len(test.classes))
-        ]
-    )
+    by_class = [np.flatnonzero(test.labels == label) for label in range(len(test.classes))]
+    chosen = np.concatenate([numbers[: params.per_class] for numbers in by_class])
     images = torch.from_numpy(test.images[chosen])
     with torch.no_grad():
         predicted = model(images).argmax(1)
@@ -40,7 +39,8 @@ def run() -> dict[str, float]:
     for name in found:
         drop, other = scores[f"{name}_drop"], scores[f"{name}_other_drop"]
         print(
-            f"{name}: erasing {params.share:.0%} of the pixels costs {drop:.1%}, by another picture's map {other:.1%}"
+            f"{name}: erasing {params.share:.0%} of the pixels costs {drop:.1%}, "
+            f"by another picture's map {other:.1%}"
         )
     return {"images": len(images)}
 
@@ -60,9 +60,10 @@ def _scores(
     maps: dict[str, torch.Tensor],
     params: Explain,
 ) -> dict[str, float]:
-    """The fall in probability when the pixels a method points at are erased, and when another picture's map is used.
+    """The fall in probability when the pixels that a method points at are erased.
 
-    A map of another class is the fair rival: it has the same texture, and lacks only what is true of this picture.
+    Beside it that by another picture's map. A map of another class is the fair rival: it has the
+    same texture, and lacks only what is true of this picture.
     """
     scores = {"share": params.share}
     for name, saliency in maps.items():

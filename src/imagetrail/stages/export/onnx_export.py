@@ -1,4 +1,4 @@
-"""The model as one ONNX file: uint8 pictures in, calibrated probabilities out, preprocessing inside."""
+"""The model as one ONNX file: uint8 pictures in, calibrated probabilities out."""
 
 import copy
 import json
@@ -32,7 +32,7 @@ AS_TRAINED = Calibration(temperature=1.0)
 
 
 class Deployed(nn.Module):
-    """N×H×W×C uint8 to N×K probabilities, and to what the last layer sees, N×D."""
+    """N×H×W×C uint8 to N×K probabilities, and to the features that the head sees, N×D."""
 
     def __init__(self, model: Classifier, calibration: Calibration) -> None:
         super().__init__()
@@ -42,15 +42,13 @@ class Deployed(nn.Module):
         )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        network = self.model.network
-        # as Classifier has it, but channels first: onnxruntime is slow to subtract along a last dimension of 1 or 3
+        # as Classifier has it, but channels first: onnxruntime is slow to subtract along a last
+        # dimension of 1 or 3
         normal = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
-        features: Tensor = network[:-1](normal)
-        logs = network[-1](features).log_softmax(1)
-        probabilities: Tensor = (
-            (logs - self.calibration.bend * logs**2) / self.calibration.temperature
-        ).softmax(1)
-        return probabilities, features
+        features: Tensor = self.model.trunk(normal)
+        logs: Tensor = self.model.head(features).log_softmax(1)
+        bent = logs - self.calibration.bend * logs**2
+        return (bent / self.calibration.temperature).softmax(1), features
 
 
 def to_onnx(
@@ -87,14 +85,14 @@ def to_onnx(
 def quantise(float32: Path, calibration: Samples, path: Path) -> None:
     """Writes an int8 version of a file: static, per channel, ranges taken from `calibration`.
 
-    The first convolution stays in float32: with one channel or three to sum over, it is slower in int8.
+    The first convolution stays in float32: with one channel or three to sum over, it is slower in
+    int8.
     """
     metadata = {entry.key: entry.value for entry in onnx.load(float32).metadata_props}
     with replacing(path) as temporary:
         prepared = temporary.with_suffix(".prepared")
-        logging.getLogger().setLevel(
-            logging.ERROR
-        )  # onnxruntime's quantiser logs advice to the root logger
+        # onnxruntime's quantiser logs advice to the root logger
+        logging.getLogger().setLevel(logging.ERROR)
         try:
             quant_pre_process(str(float32), str(prepared), skip_symbolic_shape=True)
             first = [
@@ -141,34 +139,38 @@ class _Calibration(quantization.CalibrationDataReader):  # type: ignore[misc]
 
 # ---- what a file is worth ----
 
-# In a process of its own: the model's answers to the bytes on standard input, by onnxruntime and numpy alone.
+# In a process of its own: the model's answers to the bytes on standard input.
 ALONE = """
 import sys, numpy, onnxruntime
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-images = numpy.frombuffer(sys.stdin.buffer.read(), "uint8").reshape(-1, *session.get_inputs()[0].shape[1:])
+shape = session.get_inputs()[0].shape[1:]
+images = numpy.frombuffer(sys.stdin.buffer.read(), "uint8").reshape(-1, *shape)
 sys.stdout.buffer.write(session.run(["probabilities"], {"images": images})[0].tobytes())
 """
 
 
 def answers_alone(path: Path, images: Images) -> NDArray[np.float32]:
-    """Probabilities n×K from a clean process that has onnxruntime and numpy but nothing of imagetrail or torch.
+    """Probabilities n×K from a clean process that has nothing of imagetrail or torch.
 
-    Raises UserError if it cannot load the file.
+    Raises UserError if it cannot load the file with onnxruntime and numpy alone.
     """
     command = [sys.executable, "-I", "-c", ALONE, str(path.resolve())]
     done = subprocess.run(
         command, input=np.ascontiguousarray(images).tobytes(), capture_output=True, cwd="/"
     )
     if done.returncode:
-        told = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason told"]
-        raise UserError(f"{path} cannot be used by onnxruntime alone: {told[-1]}")
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        raise UserError(f"{path} cannot be used by onnxruntime alone: {lines[-1]}")
     return np.frombuffer(done.stdout, np.float32).reshape(len(images), -1)
 
 
 def latency(
     model: Model, images: Images, *, most: int = 300, seconds: float = 0.5
 ) -> tuple[float, float]:
-    """Median and 99th percentile of the milliseconds that a batch takes: of `most` runs, or as many as `seconds` allow."""
+    """Median and 99th percentile of the milliseconds that a batch takes.
+
+    They are of `most` runs, or of as many as `seconds` allow.
+    """
     for _ in range(3):
         model.run(images, batch_size=len(images))
     taken: list[float] = []
@@ -202,9 +204,9 @@ def choose(files: Sequence[File], budget: Budget) -> File:
 
     fitting = [file for file in files if within(file)]
     if not fitting:
-        told = "; ".join(
+        sizes = "; ".join(
             f"{file.name} {file.bytes / 1e6:.2f} MB, {file.ms:.2f} ms, loss {file.loss:.2%}"
             for file in files
         )
-        raise UserError(f"params.yaml: export.budget: no file is within it: {told}")
+        raise UserError(f"params.yaml: export.budget: no file is within it: {sizes}")
     return min(fitting, key=lambda file: file.bytes)

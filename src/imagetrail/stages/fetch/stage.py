@@ -1,4 +1,7 @@
-"""Bring the pictures in. Reads the mirrors or the user's folder, writes data/raw, data/related and data/unknown."""
+"""Bring the pictures in.
+
+Reads the mirrors or the user's folder, writes data/raw, data/related and data/unknown.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,23 +24,20 @@ def run() -> None:
     check_others(unknowns, dataset, "params.yaml: evaluate.unknown")
     source = _fetch(dataset, own, paths.RAW / dataset / "files")
     source["related"] = _fetch_others(related, own, paths.RELATED_FILES)
-    source["unknown"] = _fetch_others(unknowns, own, paths.UNKNOWN)
+    source["unknown"] = _fetch_others(unknowns, own, paths.UNKNOWN_FILES)
     write_json(paths.RAW / dataset / "SOURCE.json", source)
 
 
 def _fetch_others(names: Sequence[str], own: Path, folder: Path) -> list[dict[str, Any]]:
     with replacing(folder) as temporary:
-        write_json(
-            temporary / "datasets.json", list(names)
-        )  # an out must not be empty, even if no data set is named
+        write_json(temporary / "datasets.json", list(names))
         return [_fetch(name, own, temporary / name) for name in names]
 
 
 def _fetch(name: str, own: Path, folder: Path) -> dict[str, Any]:
     with replacing(folder) as temporary:
         source = datasets.fetch(name, own, temporary)
-    used = sorted(
-        {uri.removesuffix(".gz").removesuffix(f"/{file}") for file, uri in source["used"].items()}
-    )
-    print(f"{name}: from {', '.join(used)}")
+    used = source["used"].items()
+    places = {uri.removesuffix(".gz").removesuffix(f"/{file}") for file, uri in used}
+    print(f"{name}: from {', '.join(sorted(places))}")
     return source

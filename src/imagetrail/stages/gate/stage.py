@@ -1,7 +1,9 @@
-"""Decide whether the new model may ship. Reads champion and challenger, their test errors and test, writes artifacts/gate.
+"""Decide whether the new model may ship.
 
-The verdict is gate.decide's, a pure function; no torch. Only `gate.max_ms` has it read what a clock said. Once the
-challenger has become the champion, the decision that made it so stands, for the same test images and bounds.
+Reads champion and challenger, their test errors and test, writes artifacts/gate. The verdict is
+that of `decide`, a pure function; no torch. Only `gate.max_ms` has it read what a clock measured.
+Once the challenger has become the champion, the decision that made it so stands, for the same test
+images and bounds.
 """
 
 import hashlib
@@ -11,18 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from imagetrail.base import paths, pipeline, samples
-from imagetrail.base.errors import UserError, damaged, missing
+from imagetrail.base.errors import UserError
 from imagetrail.base.files import read_json, replacing, write_json
 from imagetrail.base.params import load
 from imagetrail.base.paths import CHAMPION_FOLDER, CHAMPION_MODEL, champion_present
-from imagetrail.base.samples import Samples, fingerprint
+from imagetrail.base.samples import Samples
 from imagetrail.serving import onnx_model
-from imagetrail.stages.gate.decision import Candidate, Decision, decide
+from imagetrail.stages.gate.checks import Candidate
+from imagetrail.stages.gate.decision import Decision, decide
 from imagetrail.stages.gate.params import Gate
 
 EXPORT = paths.ARTIFACTS / "export"
@@ -44,9 +45,8 @@ def run() -> None:
         for name in FILES:
             with replacing(folder / name) as temporary:
                 shutil.copyfile(CHAMPION_FOLDER / name, temporary)
-        print(
-            f"the challenger is the champion, by this decision: {kept['decision']}: {kept['reason']}"
-        )
+        why = f"{kept['decision']}: {kept['reason']}"
+        print(f"the challenger is the champion, by this decision: {why}")
         return
     decision = decide(challenger, champion, test.labels, params, data=pipeline.data_version())
     _draw(folder / "disagreements.png", decision.disagreements, challenger, champion, test)
@@ -69,20 +69,16 @@ def _kept(terms: dict[str, Any]) -> dict[str, Any] | None:
 def _challenger(test: Samples, params: Gate) -> Candidate:
     rows = read_json(EXPORT / "export.json")
     (row,) = [row for row in rows if row["chosen"]]
-    ms = (
-        read_json(EXPORT / "timing.json")[f"{row['format']}_ms_batch1"]
-        if params.max_ms is not None
-        else None
-    )
+    ms = None
+    if params.max_ms is not None:
+        ms = read_json(EXPORT / "timing.json")[f"{row['format']}_ms_batch1"]
     return _candidate(EXPORT / row["file"], EXPORT, METRICS, test, ms=ms)
 
 
 def _champion(test: Samples) -> Candidate | None:
-    return (
-        _candidate(CHAMPION_MODEL, CHAMPION_FOLDER, CHAMPION_FOLDER / "metrics.json", test)
-        if champion_present()
-        else None
-    )
+    if not champion_present():
+        return None
+    return _candidate(CHAMPION_MODEL, CHAMPION_FOLDER, CHAMPION_FOLDER / "metrics.json", test)
 
 
 def _candidate(
@@ -91,9 +87,8 @@ def _candidate(
     model = onnx_model.load(file)
     fits = model.shape == test.images.shape[1:] and model.classes == test.classes
     if not fits and folder == EXPORT:
-        raise UserError(
-            f"{file} takes other pictures or knows other classes than {paths.TEST}; run `dvc repro`"
-        )
+        fault = f"takes other pictures or knows other classes than {paths.TEST}"
+        raise UserError(f"{file} {fault}; run `dvc repro`")
     return Candidate(
         sha256=model.sha256,
         classes=model.classes,
@@ -108,17 +103,13 @@ def _candidate(
 
 
 def _seen(path: Path, test: Samples) -> NDArray[np.bool_]:
-    """Which test images a model was trained on, by name or by content: a picture may have come under another name."""
-    try:
-        table = pq.read_table(path)
-    except FileNotFoundError:
-        raise missing(path) from None
-    except (OSError, pa.ArrowException) as error:
-        raise damaged(path, error) from None
-    names = set(table["id"].to_pylist())
-    prints = set(table["fingerprint"].to_pylist()) if "fingerprint" in table.column_names else set()
-    pairs = zip(test.column("id"), test.images, strict=True)
-    return np.array([name in names or fingerprint(image) in prints for name, image in pairs])
+    """Which test images a model was trained on: by name or, under another name, by content."""
+    known = samples.read_table(path)
+    seen = np.zeros(len(test), np.bool_)
+    for name in {"id", "fingerprint"} & set(known.column_names):  # models of old have but names
+        values = set(known[name].to_pylist())
+        seen |= np.array([value in values for value in test.column(name)], np.bool_)
+    return seen
 
 
 def _as_json(
@@ -143,21 +134,18 @@ def _draw(
     champion: Candidate | None,
     test: Samples,
 ) -> None:
-    """At most SHOWN test images that only one of the two gets right, and what each says; + where the challenger is."""
-    from imagetrail.plots import (
-        charts,
-    )  # matplotlib takes longer to load than all else of this stage
+    """At most SHOWN test images that only one of the two gets right, and what each answers.
+
+    + where it is the challenger.
+    """
+    from imagetrail.plots import charts  # matplotlib takes longer to load than all else here
 
     shown = numbers[np.linspace(0, len(numbers) - 1, min(SHOWN, len(numbers))).astype(int)]
     captions = []
     for number in shown:
-        new, old = (
-            test.classes[model.probabilities[number].argmax()]
-            for model in (challenger, champion)
-            if model
-        )
-        captions.append(
-            f"{'+' if new == test.classes[test.labels[number]] else '–'} {new}\nnot {old}"
-        )
+        models = [model for model in (challenger, champion) if model]
+        new, old = (test.classes[model.probabilities[number].argmax()] for model in models)
+        sign = "+" if new == test.classes[test.labels[number]] else "–"
+        captions.append(f"{sign} {new}\nnot {old}")
     with replacing(path) as temporary:
         charts.gallery(test.images[shown], captions, temporary)

@@ -1,4 +1,4 @@
-"""What is in a data set and what is wrong with it: counts, value ranges, duplicates, a look at every class."""
+"""What is in a data set and what is wrong with it: counts, value ranges, duplicates."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from imagetrail.base.samples import fingerprint
 from imagetrail.data.datasets import Data
-from imagetrail.data.pictures import Pictures, Unreadable
+from imagetrail.data.pictures import Pictures, Unreadable, group_equal
 
 CELLS = 40  # pictures on a contact sheet
 
@@ -20,9 +20,7 @@ class Inspection:
 
     pictures: Pictures
     unreadable: list[dict[str, str]] = field(default_factory=list)
-    groups: dict[str, list[int]] = field(
-        default_factory=lambda: defaultdict(list)
-    )  # fingerprint -> pictures
+    fingerprints: list[str | None] = field(default_factory=list)  # of each; null: unreadable
     sheets: dict[int, list[NDArray[np.uint8]]] = field(default_factory=lambda: defaultdict(list))
     counts: Counter[tuple[str, int]] = field(default_factory=Counter)
     total: float = 0.0
@@ -31,12 +29,15 @@ class Inspection:
     low: int = 255
     high: int = 0
 
-    def add(self, i: int, image: NDArray[np.uint8] | Unreadable) -> None:
+    def add(self, image: NDArray[np.uint8] | Unreadable) -> None:
+        """Takes the next picture into account."""
+        i = len(self.fingerprints)
         if isinstance(image, Unreadable):
             self.unreadable.append({"source": self.pictures.sources[i], "reason": str(image)})
+            self.fingerprints.append(None)
             return
         label = int(self.pictures.labels[i])
-        self.groups[fingerprint(image)].append(i)
+        self.fingerprints.append(fingerprint(image))
         self.counts[self.pictures.splits[i], label] += 1
         self.total += float(image.sum(dtype=np.float64))
         self.squares += float(np.square(image, dtype=np.float64).sum())
@@ -48,17 +49,18 @@ class Inspection:
 
 def inspect(pictures: Pictures, data: Data) -> Inspection:
     found = Inspection(pictures)
-    for i, image in enumerate(pictures.decoded(range(len(pictures)), data.shape)):
-        found.add(i, image)
+    for image in pictures.decoded(range(len(pictures)), data.shape):
+        found.add(image)
     return found
 
 
-def report(found: Inspection) -> dict[str, Any]:
+def report(found: Inspection, *, licence: str) -> dict[str, Any]:
     """The findings as plain values."""
     pictures = found.pictures
     splits = sorted({split for split, _ in found.counts})
     mean = found.total / max(found.values, 1)
     return {
+        "licence": licence,
         "classes": list(pictures.classes),
         "images": sum(found.counts.values()),
         "counts": {
@@ -80,9 +82,9 @@ def report(found: Inspection) -> dict[str, Any]:
 
 
 def duplicates(found: Inspection) -> dict[str, Any]:
-    """Pictures equal in every pixel: how many more than one, across splits, and with labels that disagree."""
+    """Pictures equal in every pixel: how many too many, across splits, with different labels."""
     pictures = found.pictures
-    copies = [group for group in found.groups.values() if len(group) > 1]
+    copies = [group for group in group_equal(found.fingerprints) if len(group) > 1]
     across = [group for group in copies if len({pictures.splits[i] for i in group}) > 1]
     clashing = [group for group in copies if len({int(pictures.labels[i]) for i in group}) > 1]
     return {

@@ -1,6 +1,12 @@
-"""Look before anything is learned. Reads data/raw, writes artifacts/inspect; stops the pipeline on fatal faults."""
+"""Look before anything is learned. Reads data/raw, writes artifacts/inspect.
+
+Fatal faults stop the pipeline.
+"""
 
 import re
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from imagetrail.base import paths
 from imagetrail.base.errors import UserError
@@ -14,18 +20,17 @@ from imagetrail.stages.inspect.inspection import Inspection
 from imagetrail.stages.inspect.params import Inspect
 
 SHOWN = 5  # faults named on the terminal; the report has all
+FINGERPRINTS = pa.schema([("source", pa.string()), ("fingerprint", pa.string())])
 
 
 def run() -> None:
     data, limits = load(Data, "data"), load(Inspect, "inspect")
     pictures = datasets.read(data.name, paths.RAW / data.name / "files")
     found = inspection.inspect(pictures, data)
-    report = inspection.report(found)
-    _say(report["unreadable"], "unreadable, left out")
-    _say(
-        [{"source": name, "reason": "no JPEG or PNG by its name"} for name in report["ignored"]],
-        "ignored",
-    )
+    report = inspection.report(found, licence=datasets.DATASETS[data.name].licence)
+    _print_faults("unreadable, left out", report["unreadable"])
+    ignored = [{"source": name, "reason": "no picture by its name"} for name in report["ignored"]]
+    _print_faults("ignored", ignored)
     _refuse(found, limits)
     folder = paths.artifacts("inspect")
     with replacing(folder / "classes") as sheets:
@@ -33,47 +38,49 @@ def run() -> None:
         for label, images in sorted(found.sheets.items()):
             name = re.sub(r"\W+", "-", pictures.classes[label])
             contact_sheet(images).save(sheets / f"{label:03d}-{name}.png")
-    write_json(folder / "report.json", report)
+    write_json(paths.INSPECTION, report)
+    with replacing(paths.FINGERPRINTS) as temporary:
+        columns = {"source": pictures.sources, "fingerprint": found.fingerprints}
+        pq.write_table(pa.table(columns, FINGERPRINTS), temporary)
     copies = report["duplicates"]["superfluous"]
     print(
         f"{report['images']} pictures in {len(pictures.classes)} classes, {copies} exact duplicates"
     )
 
 
-def _say(faults: list[dict[str, str]], what: str) -> None:
-    if faults:
-        named = "".join(f"\n  {fault['source']}: {fault['reason']}" for fault in faults[:SHOWN])
-        more = (
-            f"\n  and {len(faults) - SHOWN} more, all in artifacts/inspect/report.json"
-            if len(faults) > SHOWN
-            else ""
-        )
-        print(f"{len(faults)} file(s) {what}:{named}{more}")
+def _print_faults(kind: str, faults: list[dict[str, str]]) -> None:
+    if not faults:
+        return
+    print(f"{len(faults)} file(s) {kind}:")
+    for fault in faults[:SHOWN]:
+        print(f"  {fault['source']}: {fault['reason']}")
+    if len(faults) > SHOWN:
+        print(f"  and {len(faults) - SHOWN} more, all in {paths.INSPECTION}")
 
 
 def _refuse(found: Inspection, limits: Inspect) -> None:
     pictures = found.pictures
     share = len(found.unreadable) / len(pictures)
     if share > limits.max_unreadable:
+        first = found.unreadable[0]
         raise UserError(
-            f"{len(found.unreadable)} of {len(pictures)} pictures cannot be read ({share:.1%}), the first is "
-            f"{found.unreadable[0]['source']}: {found.unreadable[0]['reason']}; "
-            f"mend them, or raise inspect.max_unreadable ({limits.max_unreadable:g}) in params.yaml"
+            f"{len(found.unreadable)} of {len(pictures)} pictures cannot be read ({share:.1%}), "
+            f"the first is {first['source']}: {first['reason']}; mend them, "
+            f"or raise inspect.max_unreadable ({limits.max_unreadable:g}) in params.yaml"
         )
     for label, name in enumerate(pictures.classes):
         splits = sorted(set(pictures.splits))
         counts = {split: found.counts[split, label] for split in splits}
         if sum(counts.values()) < limits.min_per_class or not all(counts.values()):
             raise UserError(
-                f"class {name!r} has too few readable pictures: {_words(counts)}; {limits.min_per_class} are needed"
+                f"class {name!r} has too few readable pictures: {_words(counts)}; "
+                f"{limits.min_per_class} are needed"
             )
     if found.low == found.high:
-        raise UserError(
-            f"every pixel of every picture is {found.low}: there is nothing to learn from"
-        )
+        fault = f"every pixel of every picture is {found.low}"
+        raise UserError(f"{fault}: there is nothing to learn from")
 
 
 def _words(counts: dict[str, int]) -> str:
-    return ", ".join(
-        f"{count} in {split}" if split else str(count) for split, count in counts.items()
-    )
+    named = [f"{count} in {split}" if split else str(count) for split, count in counts.items()]
+    return ", ".join(named)

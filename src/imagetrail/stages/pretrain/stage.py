@@ -1,11 +1,13 @@
-"""Learn from related domains first. Reads data/split/related and data/weights, writes artifacts/pretrain."""
+"""Learn from related domains first.
 
-import safetensors.torch
+Reads data/split/related and data/weights, writes artifacts/pretrain.
+"""
 
 from imagetrail.base import paths, samples
-from imagetrail.base.files import replacing, write_json
+from imagetrail.base.files import write_json
 from imagetrail.base.params import load
 from imagetrail.base.samples import Samples
+from imagetrail.models.weights import save_weights, trunk_weights
 from imagetrail.stages.pretrain.params import Pretrain
 from imagetrail.stages.pretrain.weights import read
 from imagetrail.training import loop
@@ -26,21 +28,16 @@ def run() -> None:
         train, valid = _parts(related)
         begun = loop.start(recipe, train, seed=seed, pretrained=weights)
         for epoch in loop.fit(begun, Mixture(train, repeat_to=recipe.repeat_to), valid):
-            print(
-                f"epoch {epoch.number}: top-1 {epoch.valid_top1:.2%} on related images", flush=True
-            )
-        weights = {
-            name: tensor.contiguous().cpu()
-            for name, tensor in begun.outcome.network.state_dict().items()
-        }
+            top1 = f"{epoch.valid_top1:.2%}"
+            print(f"epoch {epoch.number}: top-1 {top1} on related images", flush=True)
+        weights = trunk_weights(begun.outcome)
         facts |= {
             "images": len(train),
             "classes": len(set(train.labels)),
             "valid_top1": epoch.valid_top1,
         }
     folder = paths.artifacts("pretrain")
-    with replacing(folder / "weights.safetensors") as temporary:
-        temporary.write_bytes(safetensors.torch.save(weights))
+    save_weights(weights, folder / "weights.safetensors")
     write_json(folder / "metrics.json", facts)
 
 

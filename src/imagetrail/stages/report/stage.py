@@ -16,6 +16,20 @@ from imagetrail.base.files import read_csv, read_json, replacing
 from imagetrail.base.params import load, read_yaml
 from imagetrail.plots import charts, search
 
+FACTS = {  # what the templates call it: the file
+    "data": "inspect/report.json",
+    "labels": "augment/labels.json",
+    "quality": "synthesise/quality.json",
+    "train": "train/metrics.json",
+    "recipe": "train/recipe.json",
+    "ranking": "compare/ranking.json",
+    "test": "evaluate/metrics.json",
+    "classes": "evaluate/classes.json",
+    "scores": "explain/scores.json",
+    "exported": "export/export.json",
+    "gate": "gate/decision.json",
+}
+
 
 def run() -> None:
     facts = _facts()
@@ -44,46 +58,30 @@ def run() -> None:
 
 def _facts() -> dict[str, Any]:
     """What the stages found, by the names that the templates use."""
-    here = paths.ARTIFACTS
-    found = {
-        name: read_json(here / file)
-        for name, file in {
-            "data": "inspect/report.json",
-            "labels": "augment/labels.json",
-            "quality": "synthesise/quality.json",
-            "train": "train/metrics.json",
-            "recipe": "train/recipe.json",
-            "ranking": "compare/ranking.json",
-            "test": "evaluate/metrics.json",
-            "classes": "evaluate/classes.json",
-            "scores": "explain/scores.json",
-            "exported": "export/export.json",
-            "gate": "gate/decision.json",
-        }.items()
-    }
+    folder = paths.ARTIFACTS
+    found = {name: read_json(folder / file) for name, file in FACTS.items()}
     history = [
         {name: float(value) for name, value in row.items()}
-        for row in read_csv(here / "train/history.csv")
+        for row in read_csv(folder / "train/history.csv")
     ]
-    arms = found["ranking"]["arms"]
+    sets: dict[str, list[Any]] = {row["set"]: [] for row in found["ranking"]["sets"]}
+    for arm in found["ranking"]["arms"]:
+        sets[arm["set"]].append(arm)
     return found | {
-        "sets": {
-            row["set"]: [arm for arm in arms if arm["set"] == row["set"]]
-            for row in found["ranking"]["sets"]
-        },
-        "slices": _weakest(read_csv(here / "evaluate/slices.csv"), found["test"]["n"]),
-        "activity": read_csv(here / "train/activity.csv"),
+        "sets": sets,
+        "slices": _weakest(read_csv(folder / "evaluate/slices.csv"), found["test"]["n"]),
+        "activity": read_csv(folder / "train/activity.csv"),
         "dataset": load(str, "data.name"),
-        "best": read_yaml(here / "tune/best.yaml"),
-        "trials": search.read(here / "tune"),
+        "best": read_yaml(folder / "tune/best.yaml"),
+        "trials": search.read(folder / "tune"),
         "history": history,
-        "maps": [file.stem for file in sorted((here / "explain/maps").glob("*.png"))],
-        "sheets": [file.stem for file in sorted((here / "inspect/classes").glob("*.png"))],
+        "maps": [file.stem for file in sorted((folder / "explain/maps").glob("*.png"))],
+        "sheets": [file.stem for file in sorted((folder / "inspect/classes").glob("*.png"))],
     }
 
 
 def _weakest(rows: list[dict[str, str]], images: int, count: int = 10) -> list[dict[str, str]]:
-    """The slices that the model is most often wrong on, without classes, which have a table of their own."""
+    """The slices that the model is most often wrong on, without classes: they have a table."""
     parts = [row for row in rows if row["column"] != "class" and int(row["images"]) < images]
     return sorted(parts, key=lambda row: float(row["top1"]))[:count]
 

@@ -19,8 +19,8 @@ CHUNK = 4096
 class Autoencoder(nn.Module):
     """It is sampled from each class's own distribution of latents.
 
-    The prior is left aside when sampling: after a short training the latents of a class are still far from it. A
-    Gaussian fitted to them afterwards is not (arXiv:1903.12436).
+    The prior is left aside when sampling: after a short training the latents of a class are still
+    far from it. A Gaussian fitted to them afterwards is not (arXiv:1903.12436).
     """
 
     def __init__(self, shape: tuple[int, ...], classes: int) -> None:
@@ -35,15 +35,13 @@ class Autoencoder(nn.Module):
             *(nn.Linear(LATENT + classes, HIDDEN // 2), nn.ReLU()),
             *(nn.Linear(HIDDEN // 2, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, pixels)),
         )
-        self.latents: list[
-            tuple[Tensor, Tensor]
-        ] = []  # per class: mean, and Cholesky factor of the covariance
+        # per class: mean, and Cholesky factor of the covariance
+        self.latents: list[tuple[Tensor, Tensor]] = []
 
     def encode(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and logarithm of the variance of the latents, N×LATENT each; of images N×H×W×C uint8."""
-        mean, log_variance = (
-            self.encoder(self._with_class(images.flatten(1) / 255, labels)).float().chunk(2, 1)
-        )
+        """Mean and logarithm of the variance of the latents, N×LATENT each; of N×H×W×C uint8."""
+        seen = self._with_class(images.flatten(1) / 255, labels)
+        mean, log_variance = self.encoder(seen).float().chunk(2, 1)
         return mean, log_variance
 
     def decode(self, latent: Tensor, labels: Tensor) -> Tensor:
@@ -55,7 +53,10 @@ class Autoencoder(nn.Module):
         return torch.cat([values, nn.functional.one_hot(labels, self.classes).float()], 1)
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Negative evidence lower bound per image, in nats; the noise of a pixel is what it is (arXiv:2006.13202)."""
+        """Negative evidence lower bound per image, in nats.
+
+        The noise of a pixel is what it is (arXiv:2006.13202).
+        """
         mean, log_variance = self.encode(images, labels)
         latent = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
         error = (self.decode(latent, labels) - images.flatten(1) / 255).square().mean()
@@ -78,13 +79,10 @@ class Autoencoder(nn.Module):
         rng = torch.Generator().manual_seed(derive(seed, "sample", label))
         mean, factor = self.latents[label]
         latent = mean + torch.randn(count, LATENT, generator=rng) @ factor.T
-        drawn = [
-            self.decode(some, torch.full((len(some),), label))
-            for some in torch.split(latent, CHUNK)
-        ]
-        images: Images = (
-            (torch.cat(drawn) * 255).round().to(torch.uint8).reshape(count, *self.shape).numpy()
-        )
+        parts = torch.split(latent, CHUNK)
+        drawn = [self.decode(part, torch.full((len(part),), label)) for part in parts]
+        pixels = (torch.cat(drawn) * 255).round().to(torch.uint8)
+        images: Images = pixels.reshape(count, *self.shape).numpy()
         return images
 
 

@@ -1,4 +1,4 @@
-"""How like real images new ones are: as a distribution, and each too like one that was learned from."""
+"""How like real images new ones are: as a distribution, and each by its nearest real one."""
 
 from dataclasses import dataclass
 
@@ -54,9 +54,10 @@ class Memory:
 
 
 def remember(images: list[Images], rng: np.random.Generator) -> Memory:
-    """Thresholds: the distance that the closest 1 % of a class's images have to their nearest fellow.
+    """Thresholds: the distance of the closest 1 % of a class's images to their nearest fellow.
 
-    A class of fewer than ten borrows from all classes. An image within a grey level a pixel is a copy in any case.
+    A class of fewer than ten borrows from all classes. An image within a grey level a pixel is a
+    copy in any case.
     """
     fellows = [_fellows(some, rng) for some in images]
     least = float(np.sqrt(np.prod(images[0].shape[1:]))) / 255
@@ -85,9 +86,10 @@ def frechet(ours: Floats, theirs: Floats) -> float:
 
 
 def density_coverage(real: Floats, new: Floats, k: int = 5) -> tuple[float, float]:
-    """Of features N×D: how densely real ones surround the new, and the share of real ones with a new one near.
+    """How densely real features N×D surround the new, and the share of real ones near a new one.
 
-    Near is within the distance of a real one's k-th nearest fellow (arXiv:2002.09797). Both are about 1 for real images.
+    Near is within the distance of a real one's k-th nearest fellow (arXiv:2002.09797). Both are
+    about 1 for real images.
     """
     ours, theirs = torch.from_numpy(real), torch.from_numpy(new)
     k = min(k, len(ours) - 1)

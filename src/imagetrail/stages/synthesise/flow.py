@@ -1,6 +1,7 @@
-"""A rectified flow: a network learns the velocities that carry noise to images of a class (arXiv:2209.03003).
+"""A rectified flow: a network learns the velocities that carry noise to images of a class.
 
-It works on principal components, where a small dense network is enough: seconds an epoch on a CPU.
+See arXiv:2209.03003. It works on principal components, where a small dense network is enough:
+seconds an epoch on a CPU.
 """
 
 from dataclasses import dataclass
@@ -37,9 +38,8 @@ class Components:
     shape: tuple[int, ...]
 
     def encode(self, images: Tensor, labels: Tensor) -> Tensor:
-        return (
-            (images.flatten(1).float() - self.centre) @ self.basis - self.means[labels]
-        ) / self.scale
+        coordinates = (images.flatten(1).float() - self.centre) @ self.basis
+        return (coordinates - self.means[labels]) / self.scale
 
     def decode(self, coordinates: Tensor, labels: Tensor) -> Tensor:
         pixels = (coordinates * self.scale + self.means[labels]) @ self.basis.T + self.centre
@@ -47,7 +47,10 @@ class Components:
 
 
 def components(train: Samples, seed: int) -> Components:
-    """Principal components by a randomised decomposition (arXiv:0909.4061), of as many images as memory allows."""
+    """Principal components by a randomised decomposition (arXiv:0909.4061).
+
+    They are of as many images as memory allows.
+    """
     shape = train.images.shape[1:]
     most = max(2, min(20_000, BASIS // int(np.prod(shape))))
     chosen = np.sort(generator(seed, "components").permutation(len(train))[:most])
@@ -112,17 +115,14 @@ class Flow:
 
     def _carry(self, place: Tensor, label: int) -> Images:
         """Heun's method; both of its slopes count half."""
-        place, labels = (
-            place.to(self.machine.device),
-            torch.full((len(place),), label, device=self.machine.device),
-        )
+        place = place.to(self.machine.device)
+        labels = torch.full((len(place),), label, device=place.device)
         times = torch.linspace(0, 1, STEPS // 2 + 1, device=place.device)
         with self.machine.autocast():
             for start, end in pairwise(times):
                 slope = self.network(place, start.expand(len(place)), labels).float()
-                ahead = self.network(
-                    place + (end - start) * slope, end.expand(len(place)), labels
-                ).float()
+                next_place = place + (end - start) * slope
+                ahead = self.network(next_place, end.expand(len(place)), labels).float()
                 place = place + (end - start) * (slope + ahead) / 2
         images: Images = self.space.decode(place.cpu(), labels.cpu()).numpy()
         return images
@@ -141,10 +141,8 @@ def fit(train: Samples, *, epochs: int, seed: int) -> Flow:
     for epoch in range(epochs):
         for batch, labels in images.epoch(epoch, batch_size=BATCH, seed=seed):
             optimiser.param_groups[0]["lr"] = LR * optimisers.one_cycle(step / steps, 0.05)
-            place, labels = (
-                space.encode(batch, labels).to(machine.device),
-                labels.to(machine.device),
-            )
+            place = space.encode(batch, labels).to(machine.device)
+            labels = labels.to(machine.device)
             noise, time = torch.randn_like(place), torch.rand(len(place), device=place.device)
             with machine.autocast():
                 velocity = network(torch.lerp(noise, place, time[:, None]), time, labels).float()

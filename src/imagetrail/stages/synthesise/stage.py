@@ -1,4 +1,7 @@
-"""Draw new images of every class. Reads data/split/train, writes data/synthetic and artifacts/synthesise."""
+"""Draw new images of every class.
+
+Reads data/split/train, writes data/synthetic and artifacts/synthesise.
+"""
 
 from collections.abc import Sequence
 
@@ -32,7 +35,7 @@ def run() -> dict[str, float]:
     write_json(folder / "quality.json", quality)
     with replacing(folder / "samples.png") as temporary:
         _sheet([new.images for new in drawn]).save(temporary, "png")
-    print(_said(drawn, train.classes, params.per_class))
+    print(_report(drawn, train.classes, params.per_class))
     return {"images": sum(len(new.images) for new in drawn)}
 
 
@@ -50,11 +53,14 @@ def _sheet(drawn: Sequence[Images]) -> Image.Image:
     return sheets.contact_sheet(list(np.concatenate(rows)), columns=SHOWN)
 
 
-def _said(drawn: Sequence[Drawn], classes: Sequence[str], wanted: int) -> str:
+def _report(drawn: Sequence[Drawn], classes: Sequence[str], wanted: int) -> str:
     made = [len(new.images) for new in drawn]
     copied, rejected = sum(new.copied for new in drawn), sum(new.rejected for new in drawn)
     short = ", ".join(
         f"{name} {count}" for name, count in zip(classes, made, strict=True) if count < wanted
     )
-    line = f"{sum(made)} images; dropped: {copied} near copies of training images, {rejected} taken for another class"
+    line = (
+        f"{sum(made)} images; dropped: {copied} near copies of training images, "
+        f"{rejected} taken for another class"
+    )
     return line + (f"; fewer than {wanted} of: {short}" if short else "")

@@ -1,4 +1,7 @@
-"""New images of a class by a method's name: drawn, sifted, and judged by classifiers that had no part in the making."""
+"""New images of a class by a method's name: drawn, sifted and judged.
+
+The judges are classifiers that had no part in the making.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -6,7 +9,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from imagetrail.base import samples
@@ -14,13 +16,13 @@ from imagetrail.base.rng import derive, generator
 from imagetrail.base.samples import Images, Samples
 from imagetrail.metrics import scores
 from imagetrail.models import inference
-from imagetrail.models.layers import Flatten
+from imagetrail.models.networks import widths
 from imagetrail.stages.synthesise import cvae, fidelity, flow, warp
 from imagetrail.stages.synthesise.fidelity import Memory
 from imagetrail.training import loop
 from imagetrail.training.batches import Mixture
-from imagetrail.training.loop import Training
 from imagetrail.training.recipe import Recipe
+from imagetrail.training.state import Training
 
 HELD_OUT = 0.1  # share of a class kept from generator and guard, to judge by
 MOST = 512 << 20  # bytes of train that are used
@@ -29,9 +31,8 @@ CHUNK = 4 << 20  # bytes of images drawn at a time
 LEARNED = 10_000  # images that a classifier learns from, at most
 JUDGED = 5000  # images whose features are compared, at most
 PLAIN = Recipe(model="fast", activation="relu", width=0.5, epochs=3, batch_size=128, lr=0.1)
-TOLERANT = PLAIN.model_copy(
-    update={"shift": 1, "rotate": 10.0, "zoom": 0.1}
-)  # of classifiers that look at new images
+# Of classifiers that look at new images.
+TOLERANT = PLAIN.model_copy(update={"shift": 1, "rotate": 10.0, "zoom": 0.1})
 
 
 class Synthesiser(Protocol):
@@ -41,7 +42,8 @@ class Synthesiser(Protocol):
         """`count` new images of a class, count×H×W×C uint8; equal seeds give equal images."""
 
 
-# Fitted to (train, epochs=, seed=); one or two images of a class are enough, though only warp is made for so few.
+# Fitted to (train, epochs=, seed=); one or two images of a class are enough, though only warp is
+# made for so few.
 SYNTHESISERS: dict[str, Callable[..., Synthesiser]] = {
     "cvae": cvae.fit,
     "flow": flow.fit,
@@ -51,7 +53,10 @@ SYNTHESISERS: dict[str, Callable[..., Synthesiser]] = {
 
 @dataclass(frozen=True)
 class Parts:
-    """Who sees what of train. A class of one or two images has none held out; one of a single image has equal halves."""
+    """Who sees what of train.
+
+    A class of one or two images has none held out; one of a single image has equal halves.
+    """
 
     held_out: Samples  # nobody but the judges
     seen: Samples  # the generator
@@ -60,28 +65,22 @@ class Parts:
 
 
 def divide(train: Samples, seed: int) -> Parts:
-    """Each class by itself, at random; of a train split too large for memory, a share of each class."""
+    """Each class by itself, at random; of a train split too large for memory, a share of each."""
     share = min(1.0, MOST / train.images.nbytes)
     numbers: list[list[NDArray[np.int64]]] = [[], [], [], []]
     for label in range(len(train.classes)):
         mine = generator(seed, "divide", label).permutation(np.flatnonzero(train.labels == label))
         mine = mine[: math.ceil(len(mine) * share)]
-        held_out, seen = np.split(
-            mine, [max(1, round(HELD_OUT * len(mine))) if len(mine) > 2 else 0]
-        )
-        for part, chosen in zip(
-            numbers, (held_out, seen, seen[::2], seen[1::2] if len(seen) > 1 else seen), strict=True
-        ):
+        count = max(1, round(HELD_OUT * len(mine))) if len(mine) > 2 else 0
+        held_out, seen = mine[:count], mine[count:]
+        second = seen[1::2] if len(seen) > 1 else seen
+        for part, chosen in zip(numbers, (held_out, seen, seen[::2], second), strict=True):
             part.append(chosen)
     return Parts(*(_subset(train, np.sort(np.concatenate(chosen))) for chosen in numbers))
 
 
 def _subset(whole: Samples, chosen: NDArray[np.int64]) -> Samples:
     return Samples(whole.gather(chosen), whole.index.take(chosen), whole.classes)
-
-
-def by_class(images: Samples) -> list[Images]:
-    return [images.images[images.labels == label] for label in range(len(images.classes))]
 
 
 @dataclass(frozen=True)
@@ -103,10 +102,8 @@ class Sieve:
     def sift(self, new: Images, label: int) -> Drawn:
         copies = self.memory.copies(new, label)
         left = new[~copies]
-        right = (
-            _probabilities(self.guard, _unnamed(left, self.guard.model.spec.classes)).argmax(1)
-            == label
-        )
+        guessed = _probabilities(self.guard, _unnamed(left, self.guard.model.spec.classes))
+        right = guessed.argmax(1) == label
         return Drawn(left[right], int(copies.sum()), int((~right).sum()))
 
 
@@ -135,9 +132,8 @@ def _draw(model: Synthesiser, label: int, wanted: int, sieve: Sieve, seed: int) 
     while missing > 0 and drawn < patience:
         rate = (wanted - missing) / drawn if drawn else 1.0
         count = min(math.ceil(missing / max(rate, 1 / PATIENCE)), patience - drawn, chunk)
-        sifted.append(
-            sieve.sift(model.sample(label, count, seed=derive(seed, "draw", drawn)), label)
-        )
+        new = model.sample(label, count, seed=derive(seed, "draw", drawn))
+        sifted.append(sieve.sift(new, label))
         missing, drawn = missing - len(sifted[-1].images), drawn + count
     images = np.concatenate([each.images for each in sifted])[:wanted]
     return Drawn(images, sum(each.copied for each in sifted), sum(each.rejected for each in sifted))
@@ -153,15 +149,14 @@ def _unnamed(images: Images, classes: tuple[str, ...]) -> Samples:
 
 def gathered(drawn: Sequence[Drawn], classes: tuple[str, ...]) -> Samples:
     """All new images as one set, class by class."""
-    ids = [
-        f"synthetic/{name}/{i}"
-        for name, new in zip(classes, drawn, strict=True)
-        for i in range(len(new.images))
-    ]
     labels = [label for label, new in enumerate(drawn) for _ in new.images]
-    index = samples.make_index(
-        ids=ids, labels=labels, origin="synthetic", sources=["data/split/train"] * len(ids)
-    )
+    numbers = [number for new in drawn for number in range(len(new.images))]
+    ids = [
+        f"synthetic/{classes[label]}/{number}"
+        for label, number in zip(labels, numbers, strict=True)
+    ]
+    sources = ["data/split/train"] * len(ids)
+    index = samples.make_index(ids=ids, labels=labels, origin="synthetic", sources=sources)
     return Samples(np.concatenate([new.images for new in drawn]), index, classes)
 
 
@@ -178,11 +173,14 @@ def counts(drawn: Sequence[Drawn], sieve: Sieve) -> dict[str, float]:
 
 
 def judge(drawn: Sequence[Drawn], parts: Parts, sieve: Sieve, *, seed: int) -> dict[str, float]:
-    """What the new images are worth, by real ones that were held out; nothing where either are fewer than two.
+    """What the new images are worth, by real ones that were held out.
+
+    Nothing where either are fewer than two.
 
     guard_top1: the accuracy of the classifier that rejects.
-    tstr_top1: of one that learned from synthetic images only. trtr_top1: of one that learned from as many real ones, or
-    all that the generator saw. The features and label_agreement are those of a third, which learned from `parts.second`.
+    tstr_top1: of one that learned from synthetic images only. trtr_top1: of one that learned from
+    as many real ones, or all that the generator saw. The features and label_agreement are those of
+    a third, which learned from `parts.second`.
     frechet_real: the distance between two sets of real images.
     """
     synthetic, real = gathered(drawn, parts.seen.classes), parts.held_out
@@ -233,15 +231,9 @@ def _probabilities(judge: Training, images: Samples) -> scores.Floats:
     return scores.softmax(inference.predict(judge.outcome, images).double().numpy())
 
 
-@torch.no_grad()
 def _features(judge: Training, images: Samples) -> scores.Floats:
-    """What the last feature maps show on average over the picture: N×D."""
-    caught: list[torch.Tensor] = []
-    flatten = next(layer for layer in judge.outcome.network if isinstance(layer, Flatten))
-    hook = flatten.register_forward_pre_hook(
-        lambda _, inputs: caught.append(inputs[0].float().mean((2, 3)).cpu())
-    )
-    inference.predict(judge.outcome, images)
-    hook.remove()
-    features: scores.Floats = torch.cat(caught).double().numpy()
+    """What the last feature maps of `PLAIN.model` show on average over the picture: N×D."""
+    channels = widths(judge.outcome.spec)[-1]
+    flat = inference.features(judge.outcome, images)
+    features: scores.Floats = flat.reshape(len(flat), -1, channels).mean(1).double().numpy()
     return features

@@ -19,16 +19,14 @@ class Activity:
     units: int  # channels
     dead: float  # share of units whose slope is flat wherever they look: they learn no more
     saturated: float  # share of all values at which the slope is flat
-    gradient: (
-        float  # root mean square of the loss's gradient by what goes in, over that by the logits
-    )
+    gradient: float  # of the loss by what goes in, over that by the logits: root mean squares
 
 
 def activity(model: Classifier, images: Tensor, labels: Tensor) -> list[Activity]:
     """How the activations answer, first layer first. images: n×H×W×C uint8, labels: n int64."""
     kinds = tuple({type(build()) for build in ACTIVATIONS.values()})
     layers = {
-        name: layer for name, layer in model.network.named_modules() if isinstance(layer, kinds)
+        name: layer for name, layer in model.trunk.named_modules() if isinstance(layer, kinds)
     }
     seen: dict[str, Tensor] = {}
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-BURST = 1.0  # seconds: the kernel tells of a parent's death once for each of its threads, and that is one signal
+# Seconds: the kernel reports a parent's death once for each of its threads, and that is one signal.
+BURST = 1.0
 
 
 class Interruption:
@@ -18,15 +19,13 @@ class Interruption:
 
 @contextmanager
 def deferred() -> Iterator[Interruption]:
-    """Within the block SIGINT and SIGTERM are only noted; at its end, one that came acts as it would have.
+    """Within the block SIGINT and SIGTERM are only noted; at its end one that came acts.
 
-    One that is ignored stays ignored.
+    One that is ignored, as nohup sets it, stays ignored.
     """
     interruption = Interruption()
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    before = {
-        number: handler for number, handler in handlers.items() if handler != signal.SIG_IGN
-    }  # as nohup sets it
+    before = {number: handler for number, handler in handlers.items() if handler != signal.SIG_IGN}
 
     def restore() -> None:
         for number, handler in before.items():

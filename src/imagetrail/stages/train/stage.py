@@ -1,6 +1,7 @@
-"""Train the model. Reads split, augmented, synthetic, best.yaml and cures.yaml, writes artifacts/train.
+"""Train the model.
 
-torchrun may start it as several processes, on one machine or more; the first of them writes.
+Reads split, augmented, synthetic, best.yaml and cures.yaml, writes artifacts/train. torchrun may
+start it as several processes, on one machine or more; the first of them writes.
 """
 
 import signal
@@ -27,8 +28,9 @@ from imagetrail.training import checkpoints
 from imagetrail.training.checkpoints import Keeper
 from imagetrail.training.data import open_experiment
 from imagetrail.training.history import as_row, read_history
-from imagetrail.training.loop import Epoch, Step, Training, walk
+from imagetrail.training.loop import Epoch, Step, walk
 from imagetrail.training.recipe import proven_recipe
+from imagetrail.training.state import Training
 
 CHECKPOINT = "checkpoint.safetensors"
 WATCHED = 1000  # validation images that show what the activations do
@@ -56,7 +58,10 @@ def run() -> dict[str, float | str] | None:
 def _train(
     events: Iterator[Step | Epoch], training: Training, state: Path, log: Live
 ) -> tuple[list[dict[str, float]], int]:
-    """Lets the training go on, and saves, logs and tells what happens; returns the history and how many images it took."""
+    """Lets the training go on; saves, logs and prints what happens.
+
+    Returns the history, and how many images it took.
+    """
     rows, images = read_history(state / "history.csv")[: training.epoch], 0
     keeper = Keeper(state / CHECKPOINT, training)
     if training.epoch or training.step:
@@ -82,7 +87,10 @@ def _train(
 def _until_stopped(
     events: Iterator[Step | Epoch], save: Callable[[], None]
 ) -> Iterator[Step | Epoch]:
-    """The events; after a signal to any of the processes all of them end behind the same step, once that is saved."""
+    """The events; they end after a signal to any of the processes.
+
+    All processes end behind the same step, once that is saved.
+    """
     with deferred() as interruption:
         for event in events:
             yield event

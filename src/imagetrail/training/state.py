@@ -1,0 +1,78 @@
+"""The state that training moves on, and that a checkpoint holds."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from imagetrail.base.rng import derive
+from imagetrail.compute.device import this_machine
+from imagetrail.models.classifier import Classifier
+from imagetrail.models.networks import Spec
+from imagetrail.models.weights import load_trunk
+from imagetrail.training import optimisers
+from imagetrail.training.recipe import Recipe
+
+
+class Training:
+    """A model with its optimisers, its average and its place in the recipe's epochs."""
+
+    def __init__(
+        self, recipe: Recipe, spec: Spec, *, seed: int, pretrained: dict[str, Tensor] | None = None
+    ) -> None:
+        if not pretrained:  # nothing is learned already that these would spare
+            recipe = recipe.model_copy(update={"probe": 0.0, "layer_decay": 1.0})
+        self.recipe, self.seed = recipe, seed
+        self.machine = this_machine()
+        torch.manual_seed(derive(seed, "init"))
+        self.model = Classifier(spec).to(self.machine.device)
+        if pretrained:
+            load_trunk(self.model, pretrained)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        self.optimisers = optimisers.OPTIMISERS[recipe.optimiser](
+            self.model, recipe.lr, recipe.weight_decay, recipe.batch_size / 256, recipe.layer_decay
+        )
+        for group in self._groups():
+            group["peak"] = group["lr"]
+        self.teacher: Classifier | None = None  # its probabilities replace the labels
+        self.average: AveragedModel | None = None
+        if recipe.ema:
+            average = _average(recipe.ema)
+            self.average = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
+        self.epoch = 0  # epochs done
+        self.step = 0  # steps done in the epoch that has begun
+        self.loss, self.images = 0.0, 0  # their sum of losses, and how many images that was
+
+    @property
+    def outcome(self) -> Classifier:
+        """The model that training would give if it ended now."""
+        if self.average is None:
+            return self.model
+        assert isinstance(self.average.module, Classifier)
+        return self.average.module
+
+    def set_lr(self, factor: float) -> float:
+        """Sets every learning rate to `factor` of its peak; returns the largest."""
+        for group in self._groups():
+            group["lr"] = group["peak"] * factor
+        return max(float(group["lr"]) for group in self._groups())
+
+    def _groups(self) -> list[dict[str, float]]:
+        return [group for optimiser in self.optimisers for group in optimiser.param_groups]
+
+
+Tensors = list[Tensor] | tuple[Tensor, ...]
+
+
+def _average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+    """An exponential moving average; at first, when weights still move fast, it follows closely."""
+
+    def update(averages: Tensors, weights: Tensors, count: Tensor | int) -> None:
+        if averages[0].is_floating_point():
+            share = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
+            torch._foreach_lerp_(averages, weights, share)
+        else:
+            torch._foreach_copy_(averages, weights)
+
+    return update

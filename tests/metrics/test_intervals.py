@@ -1,0 +1,108 @@
+"""Intervals against statsmodels and scikit-learn, and against how often they hold the truth."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.weightstats import DescrStatsW
+
+from imagetrail.base.rng import generator
+from imagetrail.metrics import intervals, scores
+from imagetrail.metrics.scores import Floats, Labels
+
+
+def random_answers(count: int = 500, classes: int = 4, seed: int = 3) -> tuple[Floats, Labels]:
+    rng = np.random.default_rng(seed)
+    probabilities = scores.softmax(3 * rng.normal(size=(count, classes)))
+    guessed = rng.integers(0, classes, count)
+    return probabilities, np.where(rng.random(count) < 0.6, probabilities.argmax(1), guessed)
+
+
+# ---- the bootstrap ----
+
+
+def test_the_bootstrap_interval_covers_the_truth_about_95_times_in_100() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.zeros(300, np.int64)
+    covered = 0
+    for draw in range(200):
+        right = rng.random(300) < 0.8
+        probabilities = np.where(right[:, None], [[0.9, 0.1]], [[0.1, 0.9]])
+        judged = {"top1": (scores.top1, probabilities)}
+        low, high = intervals.bootstrap(judged, labels, generator(draw), draws=200)["top1"]
+        covered += low <= 0.8 <= high
+    assert 180 <= covered <= 198
+
+
+@pytest.mark.parametrize("name", scores.METRICS)
+def test_the_bootstrap_judges_resampled_images_as_if_they_were_the_test_set(name: str) -> None:
+    probabilities, labels = random_answers()
+    metric = scores.METRICS[name]
+    means = intervals.resampled(metric.parts(probabilities, labels), generator(0), draws=70)
+    rng = generator(0)
+    picks = np.vstack([rng.integers(0, 500, (64, 500)), rng.integers(0, 500, (6, 500))])
+    values = [metric(probabilities[chosen], labels[chosen]) for chosen in picks]
+    assert metric.value(means) == pytest.approx(np.array(values))
+
+
+def test_metrics_judged_together_have_the_intervals_they_have_alone() -> None:
+    probabilities, labels = random_answers()
+    judged = {name: (metric, probabilities) for name, metric in scores.METRICS.items()}
+    together = intervals.bootstrap(judged, labels, generator(0), draws=100)
+    for name, pair in judged.items():
+        alone = intervals.bootstrap({name: pair}, labels, generator(0), draws=100)
+        assert together[name] == pytest.approx(alone[name])
+
+
+def test_means_of_resamples_spread_by_the_standard_error() -> None:
+    parts = np.random.default_rng(0).random((10_000, 1))
+    means = intervals.resampled(parts, generator(0), draws=1000)
+    assert means.std() == pytest.approx(parts.std() / 100, rel=0.1)
+    assert means.mean() == pytest.approx(parts.mean(), abs=1e-3)
+
+
+# ---- a share, a mean, an area ----
+
+
+def test_wilsons_interval_is_that_of_statsmodels() -> None:
+    rng = np.random.default_rng(0)
+    count = rng.integers(1, 3000, 200)
+    right = rng.integers(0, count + 1)
+    right[:2] = 0, count[1]
+    expected = proportion_confint(right, count, alpha=0.05, method="wilson")
+    assert np.allclose(intervals.wilson(right, count), expected, atol=1e-7)
+
+
+def test_of_no_image_nothing_is_known() -> None:
+    low, high = intervals.wilson(np.array([0]), np.array([0]))
+    assert low < 0.01 and high > 0.7
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 40])
+def test_the_interval_of_a_mean_is_that_of_statsmodels(count: int) -> None:
+    values = np.random.default_rng(count).normal(0.9, 0.02, count)
+    expected = DescrStatsW(values).tconfint_mean(alpha=0.05)
+    assert intervals.mean_interval(values) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("values", [[0.9], [0.9, 0.9, 0.9]])
+def test_the_interval_of_one_run_or_of_equal_ones_is_a_point(values: list[float]) -> None:
+    assert intervals.mean_interval(np.array(values)) == pytest.approx((0.9, 0.9))
+
+
+@pytest.mark.parametrize("digits", [1, 8], ids=["ties", "none"])
+def test_auroc_is_that_of_scikit_learn(digits: int) -> None:
+    rng = np.random.default_rng(digits)
+    known = rng.beta(5, 2, 300).round(digits)
+    unknown = rng.beta(3, 2, 170).round(digits)
+    values = np.concatenate([known, unknown])
+    expected = roc_auc_score(np.arange(len(values)) < len(known), values)
+    value, low, high = intervals.auroc(known, unknown)
+    assert value == pytest.approx(expected) and low < value < high
+
+
+def test_the_interval_of_auroc_covers_the_truth_about_95_times_in_100() -> None:
+    rng = np.random.default_rng(0)
+    truth = 0.7602  # of normal scores whose means are one standard deviation apart: Φ(1/√2)
+    found = [intervals.auroc(rng.normal(1, 1, 80), rng.normal(0, 1, 60)) for _ in range(300)]
+    assert 275 <= sum(low <= truth <= high for _, low, high in found) <= 297
