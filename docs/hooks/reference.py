@@ -46,7 +46,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 def params() -> Iterator[str]:
     """A section of params.yaml each, with a row a field."""
-    for name, kind in (SECTIONS | {"recipe": Recipe}).items():
+    for name, kind in SECTIONS.items():
         section = isinstance(kind, type) and issubclass(kind, BaseModel)
         yield f"\n## {name}\n"
         yield f"{_text(kind.__doc__)}\n" if section else ""
@@ -84,7 +84,7 @@ def _sections(annotation: Any) -> Iterator[tuple[type[BaseModel], bool]]:
 def _kind(field: FieldInfo) -> str:
     """Its type, or the names there are to choose from, and its bounds."""
     bounds = [
-        f"{sign} {getattr(rule, name):g}"
+        f"{sign} {getattr(rule, name):,}"
         for rule in field.metadata
         for name, sign in BOUNDS.items()
         if hasattr(rule, name)

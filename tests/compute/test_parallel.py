@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from project import ROOT
 
 from imagetrail.base.errors import UserError
 from imagetrail.compute import parallel
-
-ROOT = Path(__file__).parents[2]
 
 
 def product(seed: int) -> list[float]:

@@ -7,8 +7,9 @@ import pytest
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
+from project import ROOT
 
-HOOKS = Path(__file__).parents[2] / "docs" / "hooks"
+HOOKS = ROOT / "docs/hooks"
 Build = Callable[..., Path]
 
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,13 +9,14 @@ import pytest
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
+from project import ROOT
 from scipy.signal import convolve2d
 from torch import nn
 
 from imagetrail.models.classifier import Classifier
 from imagetrail.models.networks import Spec
 
-PAGE = (Path(__file__).parents[2] / "docs" / "article.md").read_text()
+PAGE = (ROOT / "docs/article.md").read_text()
 SPEC = Spec(
     model="article",
     activation="relu",

@@ -1,17 +1,16 @@
 """The tables and figures of docs/article.md are those of the network and of the benchmarks."""
 
 import re
-from pathlib import Path
 
 import torch
+from project import ROOT
 from torch import nn
 
 from imagetrail.models.classifier import Classifier
 from imagetrail.models.layers import Crop, Flatten
 from imagetrail.models.networks import Spec
 
-REPO = Path(__file__).parents[2]
-PAGE = (REPO / "docs" / "article.md").read_text()
+PAGE = (ROOT / "docs/article.md").read_text()
 SPEC = Spec(
     model="article",
     activation="relu",
@@ -56,7 +55,7 @@ def test_the_table_of_layers_is_true() -> None:
 
 
 def test_figures_of_the_page_are_those_of_the_benchmarks() -> None:
-    measured = (REPO / "benchmarks" / "README.md").read_text()
+    measured = (ROOT / "benchmarks" / "README.md").read_text()
     _, questions = PAGE.split("\n## The article's questions")
     figures = re.findall(r"\d\d\.\d\d%|\d\d+,\d{3}", questions)
     assert len(figures) > 20

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from imagetrail.base.errors import UserError
 from imagetrail.models import activations, classifier, weights
 from imagetrail.models.activations import ACTIVATIONS
 from imagetrail.models.classifier import INITIALISATIONS, Classifier
@@ -64,7 +65,7 @@ def test_every_model_takes_every_size_and_colour(name: str, size: int, channels:
         std=(5.0,) * channels,
     )
     if name == "article" and size == 8:
-        with pytest.raises(classifier.UserError, match="needs image_size 10 or more, not 8"):
+        with pytest.raises(UserError, match="needs image_size 10 or more, not 8"):
             Classifier(spec)
         return
     model = Classifier(replace(spec, width=0.25))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import grimp
 import pytest
+from project import ROOT
 from safetensors.torch import save_file
 
 from imagetrail.base import paths, pipeline
@@ -28,7 +29,6 @@ from imagetrail.training.jobs import (
 )
 from imagetrail.training.recipe import Recipe
 
-ROOT = Path(__file__).parents[2]
 RECIPE = Recipe(model="linear", activation="relu", epochs=3, lr=0.1)
 
 

@@ -40,8 +40,7 @@ def predict(
 
     warnings.filterwarnings("ignore", module="PIL")
     _print_any_name()
-    files = inputs.find(images)
-    path = prediction.model_in_use(model)
+    files, path = inputs.find(images), prediction.model_in_use(model)
     opened = onnx_model.load(path)
     print(f"model: {path} ({opened.sha256[:12]})", file=sys.stderr)
     failed: list[str] = []

@@ -5,7 +5,6 @@ import os
 import signal
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,7 +52,9 @@ def _local(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
         workers() or cpu_count(),
         timeout=None,  # an idle worker stays: others may train on for long
         env=ONE_THREAD,
-        initializer=partial(end_with_parent, signal.SIGKILL, parent=os.getpid()),
+        # equal at each call, else loky takes it for another executor and starts new workers
+        initializer=end_with_parent,
+        initargs=(signal.SIGKILL, os.getpid()),
     )
     todo, done = list(items), 0
     try:

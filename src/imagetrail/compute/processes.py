@@ -5,7 +5,7 @@ import signal
 import sys
 
 
-def end_with_parent(number: signal.Signals, *, parent: int | None = None) -> None:
+def end_with_parent(number: signal.Signals, parent: int | None = None) -> None:
     """Has Linux send this process the signal when its parent ends; does nothing elsewhere.
 
     parent: its process id, where it may have ended already: then the signal comes at once.

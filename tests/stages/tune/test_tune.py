@@ -143,9 +143,9 @@ def test_killed_at_random_moments_and_re_run_with_other_workers_it_leaves_the_sa
 def test_asked_to_stop_it_does_not_wait_for_trainings_under_way(
     project: Search, number: signal.Signals
 ) -> None:
-    project.set(tune={"rungs": [1_000_000]})  # which take hours
+    project.set(tune={"rungs": [100_000]})  # which take hours
     process = project.start()
-    wait_for(lambda: any(project.root.glob(".imagetrail/trainings/*/begun")))
+    wait_for(lambda: any(project.root.glob(".imagetrail/trainings/*/begun")), process)
     process.send_signal(number)
     code, _, told = finished(process)
     assert code == 128 + number and "Traceback" not in told
