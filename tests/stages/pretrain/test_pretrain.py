@@ -181,8 +181,8 @@ def test_no_related_data_set_leaves_an_empty_folder_and_no_weights(
     Path("params.yaml").write_text(
         yaml.safe_dump(params | {"pretrain": {"related": [], "epochs": 1}})
     )
-    split.run()
-    pretrain.run()
+    for stage in (fetch, split, pretrain):
+        stage.run()
     related = samples.read(paths.RELATED)
     assert len(related) == 0 and related.classes == tuple(OURS)
     assert load_weights(paths.ARTIFACTS / "pretrain" / "weights.safetensors") == {}
