@@ -105,7 +105,8 @@ def cluster() -> Iterator[None]:
     ray = pytest.importorskip("ray", reason="needs the extra ray")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IMAGETRAIL_BACKEND", "ray")
-        patch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
+        for folder in (ROOT / "tests/support", ROOT):
+            patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
         yield
     ray.shutdown()
 

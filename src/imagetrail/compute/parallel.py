@@ -102,6 +102,8 @@ def _cluster() -> Any:
         ) from None
     if not ray.is_initialized():
         path = {"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
+        # the first failure is raised; Ray would print the others, each with its traceback
+        os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
         try:
             ray.init(
                 runtime_env={"env_vars": ONE_THREAD | path},
