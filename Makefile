@@ -101,13 +101,14 @@ $(STAMP):
 
 # What belongs to the CUDA build of torch is left to its own exact pins.
 CUDA := cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx
-lock:  ## write requirements.lock anew from pyproject.toml
+lock:  ## write requirements.lock from pyproject.toml; UPGRADE=--upgrade takes the newest versions
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(PIP) install uv
+	@cp requirements.lock .lock.partial
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --extra dev $(UPGRADE) \
+	  $(addprefix --no-emit-package ,torch triton cuda-bindings cuda-pathfinder cuda-toolkit) \
+	  $(addprefix --no-emit-package nvidia-,$(CUDA)) --output-file .lock.partial pyproject.toml
 	@( echo '# Every version, direct or not, for Linux, macOS and Windows. Written from pyproject.toml by: make lock' && \
 	  echo '# torch has no hash: CPU and CUDA builds are different files under one version.' && \
-	  grep -o 'torch==[0-9.]*' pyproject.toml && \
-	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --extra dev \
-	    $(addprefix --no-emit-package ,torch triton cuda-bindings cuda-pathfinder cuda-toolkit) \
-	    $(addprefix --no-emit-package nvidia-,$(CUDA)) pyproject.toml \
-	) > requirements.lock.new && mv requirements.lock.new requirements.lock
+	  grep -o 'torch==[0-9.]*' pyproject.toml && cat .lock.partial ) > requirements.lock.new
+	@mv requirements.lock.new requirements.lock && rm .lock.partial
