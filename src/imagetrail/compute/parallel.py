@@ -47,7 +47,9 @@ def map(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
 
 def _local(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
     # A worker whose memory has grown much ends, and another takes its place: no news to users.
-    warnings.filterwarnings("ignore", message="A worker (stopped|was restarted)", category=UserWarning)
+    warnings.filterwarnings(
+        "ignore", message="A worker (stopped|was restarted)", category=UserWarning
+    )
     executor = get_reusable_executor(
         workers() or cpu_count(),
         timeout=None,  # an idle worker stays: others may train on for long
