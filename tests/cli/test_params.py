@@ -168,6 +168,10 @@ def contest(reference: str, name: str = "x", **arms: dict[str, Any]) -> dict[str
             {"evaluate": {"unknown": "fashion-mnist"}},
             ["evaluate.unknown", "a published data set other than"],
         ),
+        (
+            {"evaluate": {"unknown": "digits"}, "pretrain": {"related": ["digits"]}},
+            ["evaluate.unknown: 'digits' is among pretrain.related"],
+        ),
         ({"evaluate": {"corrupted": 0}}, ["evaluate.corrupted"]),
         ({"data": {"name": "folder", "path": "/nowhere"}}, ["data.path: /nowhere does not exist"]),
         (

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from imagetrail.base.errors import UserError
+from imagetrail.base.errors import UserError, missing
 from imagetrail.base.lookup import alternatives, nearest
 
 T = TypeVar("T")
@@ -41,6 +41,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         value = yaml.safe_load(path.read_text())
     except FileNotFoundError:
+        if path.name != "params.yaml":  # a stage makes it
+            raise missing(path) from None
         raise UserError(
             f"{path}: no such file; run imagetrail in the folder that has {path.name}"
         ) from None

@@ -58,6 +58,8 @@ def _out(out: str | dict[str, Any]) -> tuple[str, bool]:
 def _at(params: dict[str, Any], dotted: str) -> Any:
     value: Any = params
     for key in dotted.split("."):
+        if not isinstance(value, dict) or key not in value:
+            raise UserError(f"params.yaml: {dotted} is missing")
         value = value[key]
     return value
 
@@ -91,18 +93,14 @@ def version(locked: dict[str, Any]) -> str:
 def inputs(stage: str, root: Path = Path()) -> dict[str, str]:
     """A content hash for each dependency of a stage, "" for one that is missing.
 
-    Files and rooms of code are read; of a folder that a stage makes dvc.lock knows the hash.
+    All of it is read: dvc.lock may speak of other content where a stage was run by hand.
     """
-    made = {path: md5 for entry in lock(root).values() for path, md5 in results(entry).items()}
     ignored = hashing.dvcignore(root)
-
-    def content(dep: str) -> str:
-        path = root / dep
-        if path.is_dir() and dep in made:
-            return made[dep]
-        return hashing.md5(path, ignored=ignored) if path.exists() else ""
-
-    return {dep: content(dep) for dep in stages(root)[stage].deps}
+    deps = {dep: root / dep for dep in stages(root)[stage].deps}
+    return {
+        dep: hashing.md5(path, ignored=ignored) if path.exists() else ""
+        for dep, path in deps.items()
+    }
 
 
 def data_version(root: Path = Path()) -> str:

@@ -199,6 +199,11 @@ class Data(Section):
         check_others([unknown] if unknown else [], self.name, f"{path}: evaluate.unknown")
         related = load(list[str], "pretrain.related", path)
         check_others(related, self.name, f"{path}: pretrain.related")
+        if unknown in related:
+            raise UserError(
+                f"{path}: evaluate.unknown: {unknown!r} is among pretrain.related; "
+                "name one that the model has not learned from"
+            )
 
 
 def check_others(names: Sequence[str], dataset: str, where: str) -> None:

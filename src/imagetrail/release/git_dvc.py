@@ -1,4 +1,4 @@
-"""Git and DVC as commands, and content hashed as DVC hashes it."""
+"""Git and DVC as commands."""
 
 import getpass
 import os

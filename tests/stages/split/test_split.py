@@ -152,3 +152,14 @@ def test_fingerprints_of_other_pictures_or_none_are_refused(
     paths.FINGERPRINTS.unlink()
     with pytest.raises(UserError, match=f"{paths.FINGERPRINTS} is missing"):
         split.run()
+
+
+def test_a_picture_that_has_changed_since_inspect_saw_it_is_refused(
+    decoded: Count, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = OURS.copy()
+    other[20] = 255 - other[20]
+    changed = pictures(other, "cat dog", [""] * 60)
+    monkeypatch.setitem(DATASETS, "folder", Dataset(counting("folder", changed, decoded), "CC0"))
+    with pytest.raises(UserError, match=r"20\.png is not what inspect saw; run `dvc repro`"):
+        split.run()

@@ -6,7 +6,6 @@ Once the challenger has become the champion, the decision that made it so stands
 images and bounds.
 """
 
-import hashlib
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagetrail.base import paths, pipeline, samples
+from imagetrail.base import hashing, paths, pipeline, samples
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import read_json, replacing, write_json
 from imagetrail.base.params import load
@@ -35,11 +34,7 @@ SHOWN = 24  # pictures on which the two disagree
 def run() -> None:
     params, test = load(Gate, "gate"), samples.read(paths.TEST)
     challenger, champion = _challenger(test, params), _champion(test)
-    with (paths.TEST / "images.npy").open("rb") as file:
-        terms = {
-            "test": hashlib.file_digest(file, "sha256").hexdigest(),
-            "bounds": params.model_dump(),
-        }
+    terms = {"test": hashing.md5(paths.TEST), "bounds": params.model_dump()}
     folder = paths.artifacts("gate")
     if champion and champion.sha256 == challenger.sha256 and (kept := _kept(terms)):
         for name in FILES:

@@ -5,12 +5,13 @@ test set stays as it is. Pictures equal in every pixel never stand on two sides:
 group, and those that equal a picture of the published test set leave train.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from imagetrail.base import paths, samples
 from imagetrail.base.errors import UserError
 from imagetrail.base.params import load
 from imagetrail.base.rng import generator
+from imagetrail.base.samples import Images, fingerprint
 from imagetrail.data import datasets
 from imagetrail.data.datasets import Data
 from imagetrail.data.pictures import Pictures, group_equal
@@ -90,6 +91,16 @@ def _write(
         sources=sources,
         fingerprints=[fingerprints[i] for i in chosen],
     )
-    images = (image[None] for image in pictures.readable(chosen, data.shape))
+    images = _decoded(pictures, chosen, fingerprints, data)
     folder = paths.SPLIT / name
     samples.write(folder, images, index, classes=pictures.classes, shape=data.shape)
+
+
+def _decoded(
+    pictures: Pictures, chosen: Sequence[int], fingerprints: Sequence[str | None], data: Data
+) -> Iterator[Images]:
+    """Raises UserError for a picture that is not what inspect saw."""
+    for i, image in zip(chosen, pictures.readable(chosen, data.shape), strict=True):
+        if fingerprint(image) != fingerprints[i]:
+            raise UserError(f"{pictures.sources[i]} is not what inspect saw; run `dvc repro`")
+        yield image[None]

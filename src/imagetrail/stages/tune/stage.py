@@ -1,4 +1,4 @@
-"""Find a good recipe. Reads train, augmented, synthetic and valid, writes artifacts/tune."""
+"""Find a good recipe. Reads data/split, augmented, synthetic, pretrain; writes artifacts/tune."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
