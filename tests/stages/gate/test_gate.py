@@ -403,6 +403,19 @@ def test_the_stage_judges_the_file_that_export_chose(folder: Path) -> None:
     }
 
 
+def test_what_was_promoted_keeps_its_decision_until_a_label_of_test_changes(folder: Path) -> None:
+    promoted, champion = judged(folder), enthrone(folder, tiny_onnx.noise(seed=1))
+    for name in stage.FILES:
+        shutil.copyfile(folder / "artifacts/gate" / name, champion / name)
+    assert judged(folder) == promoted and promoted["decision"] == "PROMOTE"
+    path = folder / "data/split/test/index.parquet"
+    index = pq.read_table(path)
+    labels = pa.array((index["label"].to_numpy() + 1) % len(CLASSES))
+    place = index.schema.get_field_index("label")
+    pq.write_table(index.set_column(place, "label", labels), path)
+    assert judged(folder)["decision"] == "HOLD"
+
+
 def test_the_stage_compares_with_the_champion_and_twice_gives_the_same_bytes(folder: Path) -> None:
     enthrone(folder, tiny_onnx.noise(seed=2))
     found = judged(folder)
