@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from article import SPEC
 from numpy.random import Generator
 from numpy.typing import NDArray
 from project import ROOT
@@ -14,20 +15,8 @@ from scipy.signal import convolve2d
 from torch import nn
 
 from imagetrail.models.classifier import Classifier
-from imagetrail.models.networks import Spec
 
 PAGE = (ROOT / "docs/article.md").read_text()
-SPEC = Spec(
-    model="article",
-    activation="relu",
-    width=1.0,
-    dropout=0.0,
-    classes=tuple("0123456789"),
-    image_size=28,
-    channels=1,
-    mean=(0.0,),
-    std=(1.0,),
-)
 
 
 def run_blocks() -> dict[str, Any]:

@@ -3,25 +3,14 @@
 import re
 
 import torch
+from article import SPEC
 from project import ROOT
 from torch import nn
 
 from imagetrail.models.classifier import Classifier
 from imagetrail.models.layers import Crop, Flatten
-from imagetrail.models.networks import Spec
 
 PAGE = (ROOT / "docs/article.md").read_text()
-SPEC = Spec(
-    model="article",
-    activation="relu",
-    width=1.0,
-    dropout=0.0,
-    classes=tuple("0123456789"),
-    image_size=28,
-    channels=1,
-    mean=(0.0,),
-    std=(1.0,),
-)
 
 
 def layers(model: Classifier) -> list[tuple[str, int]]:

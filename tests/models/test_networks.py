@@ -4,25 +4,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from article import SPEC
 from torch import nn
 
 from imagetrail.base.errors import UserError
 from imagetrail.models import activations, classifier, weights
 from imagetrail.models.activations import ACTIVATIONS
 from imagetrail.models.classifier import INITIALISATIONS, Classifier
-from imagetrail.models.networks import MODELS, Spec
+from imagetrail.models.networks import MODELS
 
-SPEC = Spec(
-    model="article",
-    activation="relu",
-    width=1.0,
-    dropout=0.0,
-    classes=tuple("0123456789"),
-    image_size=28,
-    channels=1,
-    mean=(0.0,),
-    std=(1.0,),
-)
 KERAS = Path(__file__).parent / "keras_article.npz"
 
 
