@@ -7,6 +7,8 @@ from imagetrail.base.errors import UserError
 RAW = Path("data/raw")  # <dataset>/files/, <dataset>/SOURCE.json
 RELATED_FILES = Path("data/related")  # <dataset>/, of the data sets named in pretrain.related
 UNKNOWN_FILES = Path("data/unknown")  # <dataset>/, of the data set named in evaluate.unknown
+CORRECTIONS = Path("data/corrections.csv")  # labels mended by people; in git
+SCHEMA = Path("data/schema.json")  # what pictures are expected to be; in git
 WEIGHTS = Path("data/weights")  # safetensors files of the user's, for pretrain.weights
 SPLIT = Path("data/split")
 TRAIN, VALID, TEST = SPLIT / "train", SPLIT / "valid", SPLIT / "test"
@@ -20,6 +22,7 @@ REMEDIES = ARTIFACTS / "compare" / "cures.yaml"  # what of it goes into the fina
 PRETRAINED = ARTIFACTS / "pretrain" / "weights.safetensors"
 INSPECTION = ARTIFACTS / "inspect" / "report.json"
 FINGERPRINTS = ARTIFACTS / "inspect" / "fingerprints.parquet"
+LABEL_ERRORS = ARTIFACTS / "audit" / "label_errors.csv"
 CHAMPION = Path("champion")
 LEDGER = CHAMPION / "ledger.jsonl"
 CHAMPION_FOLDER = CHAMPION / "model"  # DVC keeps it, the next file points at it

@@ -11,7 +11,7 @@ from imagetrail.base import paths
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import alternatives, nearest
 from imagetrail.base.params import Section, load, read_yaml
-from imagetrail.data.datasets import Data
+from imagetrail.data.params import Data
 from imagetrail.stages.augment.params import Augment
 from imagetrail.stages.compare.params import Compare
 from imagetrail.stages.evaluate.params import Evaluate

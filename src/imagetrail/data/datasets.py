@@ -1,18 +1,16 @@
-"""Data sets by name: where their bytes come from, and how those bytes become labelled pictures."""
+"""Published data sets: where their bytes come from, and how those become labelled pictures."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from imagetrail.base.errors import UserError
-from imagetrail.base.lookup import choose, one_of
-from imagetrail.base.params import Section, load
-from imagetrail.data import folders, sources
+from imagetrail.base.lookup import choose
+from imagetrail.data import sources
 from imagetrail.data.pictures import Pictures, in_memory
 from imagetrail.data.sources import File
 
@@ -21,27 +19,21 @@ from imagetrail.data.sources import File
 class Dataset:
     read: Callable[[Path], Pictures]
     licence: str
-    files: tuple[File, ...] = ()
-    mirrors: tuple[str, ...] = ()
+    files: tuple[File, ...]
+    mirrors: tuple[str, ...]
 
 
-def fetch(name: str, own: Path, folder: Path) -> dict[str, Any]:
-    """Puts the raw files of a data set into `folder`; returns their provenance.
-
-    own: where the user's pictures are.
-    """
-    dataset = choose(DATASETS, name, "data.name")
+def fetch(name: str, folder: Path) -> dict[str, Any]:
+    """Puts the raw files of a data set into `folder`; returns their provenance."""
+    dataset = choose(DATASETS, name, "data set")
     folder.mkdir(parents=True, exist_ok=True)
-    found = (
-        sources.fetch(dataset.files, dataset.mirrors, folder)
-        if dataset.files
-        else folders.copy_tree(own, folder)
-    )
+    found = sources.fetch(dataset.files, dataset.mirrors, folder)
     return {"dataset": name, "licence": dataset.licence, **found}
 
 
 def read(name: str, folder: Path) -> Pictures:
-    return choose(DATASETS, name, "data.name").read(folder)
+    """The pictures of a data set whose raw files are in `folder`."""
+    return choose(DATASETS, name, "data set").read(folder)
 
 
 # ---- IDX: the format of MNIST and its like (yann.lecun.com/exdb/mnist) ----
@@ -168,49 +160,4 @@ DATASETS: dict[str, Dataset] = {
             "pypi:scikit-learn==1.9.1/sklearn/datasets/data/{file}.gz",
         ),
     ),
-    "folder": Dataset(folders.read, licence="the user's own"),
 }
-
-
-class Data(Section):
-    """The `data` section: which pictures, and the one size and colour they are brought to."""
-
-    name: Annotated[str, one_of("imagetrail.data.datasets:DATASETS", "data set")] = Field(
-        description="a published data set, or folder: your own pictures"
-    )
-    path: Path = Field(
-        description="used by folder only: a folder or archive with one sub-folder of JPEG or PNG "
-        "files a class"
-    )
-    image_size: int = Field(ge=8, le=224, description="pixels, both sides")
-    channels: Literal[1, 3] = Field(description="1 grey, 3 RGB")
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return self.image_size, self.image_size, self.channels
-
-    def check(self, path: Path) -> None:
-        if self.name == "folder" and not self.path.exists():
-            raise UserError(
-                f"{path}: data.path: {self.path} does not exist; it must be a folder or archive of "
-                "class sub-folders"
-            )
-        unknown: Any = load(Any, "evaluate.unknown", path)
-        check_others([unknown] if unknown else [], self.name, f"{path}: evaluate.unknown")
-        related = load(list[str], "pretrain.related", path)
-        check_others(related, self.name, f"{path}: pretrain.related")
-        if unknown in related:
-            raise UserError(
-                f"{path}: evaluate.unknown: {unknown!r} is among pretrain.related; "
-                "name one that the model has not learned from"
-            )
-
-
-def check_others(names: Sequence[str], dataset: str, where: str) -> None:
-    """Raises UserError, beginning with `where`, for one that is not published or is `dataset`."""
-    if len(set(names)) < len(names):
-        raise UserError(f"{where}: a data set is named twice in {', '.join(names)}")
-    for name in names:
-        if name == dataset or not choose(DATASETS, name, f"data set in {where}").files:
-            wanted = f"name a published data set other than {dataset!r}"
-            raise UserError(f"{where}: {name!r} cannot be used; {wanted}")

@@ -1,19 +1,19 @@
 """The user's own pictures: a folder or archive with a sub-folder a class, copied and read."""
 
 import lzma
-import shutil
 import tarfile
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from imagetrail.base.errors import UserError
-from imagetrail.data.pictures import FORMATS, Pictures, decode
+from imagetrail.data import decoding
+from imagetrail.data.decoding import FORMATS
+from imagetrail.data.pictures import Pictures
 
 # valid is carved anew from train
 SPLIT_FOLDERS = {
@@ -26,27 +26,8 @@ SPLIT_FOLDERS = {
 }
 
 
-def copy_tree(origin: Path, folder: Path) -> dict[str, Any]:
-    """Copies or unpacks the user's pictures into `folder`."""
-    if folder.resolve().is_relative_to(origin.resolve()):
-        raise UserError(
-            f"params.yaml: data.path: {origin} holds this pipeline's own data; "
-            "name the folder of your pictures"
-        )
-    if origin.is_dir():
-        shutil.copytree(origin, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
-    else:
-        _unpack(origin, folder)
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return {
-        "tried": [],
-        "used": {"": str(origin)},
-        "files": len(files),
-        "bytes": sum(file.stat().st_size for file in files),
-    }
-
-
-def _unpack(origin: Path, folder: Path) -> None:
+def unpack(origin: Path, folder: Path) -> None:
+    """Unpacks an archive of the user's into `folder`."""
     wanted = "it must be a folder or archive of class sub-folders"
     try:
         if zipfile.is_zipfile(origin):
@@ -99,8 +80,8 @@ def read(folder: Path) -> Pictures:
         np.array([numbers[kind] for _, kind, _ in pictures], np.int64),
         tuple(split for split, _, _ in pictures),
         tuple(str(path.relative_to(folder)) for path in paths),
-        lambda i: decode(paths[i]),
-        tuple(str(path.relative_to(folder)) for path in ignored),
+        lambda i, target: decoding.read(paths[i], target),
+        tuple((str(path.relative_to(folder)), "no picture by its name") for path in ignored),
     )
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.samples import Images
-from imagetrail.data.pictures import FORMATS, Unreadable, decode, fit, on_all_cores
+from imagetrail.data.decoding import FORMATS, Unreadable, decode, fit
+from imagetrail.data.pictures import on_all_cores
 
 REFUSED = {".avif", ".bmp", ".gif", ".heic", ".tif", ".tiff", ".webp"}  # each by a line of its own
 NAMED = FORMATS | REFUSED

@@ -1,6 +1,7 @@
 """The section of params.yaml that is the augment stage's."""
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -23,5 +24,6 @@ class Augment(Section):
     )
 
     def check(self, path: Path) -> None:
-        size, channels = load(int, "data.image_size", path), load(int, "data.channels", path)
-        build(self.policy, (size, size, channels))
+        size, channels = load(Any, "data.image_size", path), load(int, "data.channels", path)
+        height, width = size if isinstance(size, list) else (size, size)
+        build(self.policy, (height, width, channels))

@@ -10,34 +10,36 @@ from typing import Any
 from imagetrail.base import paths
 from imagetrail.base.files import replacing, write_json
 from imagetrail.base.params import load
-from imagetrail.data import datasets
-from imagetrail.data.datasets import check_others
+from imagetrail.data import arrival, datasets
+from imagetrail.data.params import Data, check_others
 
 NAME_OR_NULL: Any = str | None  # mypy takes no union where a type is wanted
 
 
 def run() -> None:
-    dataset, own = load(str, "data.name"), load(Path, "data.path")
+    data = load(Data, "data")
     related, unknown = load(list[str], "pretrain.related"), load(NAME_OR_NULL, "evaluate.unknown")
     unknowns = [unknown] if unknown else []
-    check_others(related, dataset, "params.yaml: pretrain.related")
-    check_others(unknowns, dataset, "params.yaml: evaluate.unknown")
-    source = _fetch(dataset, own, paths.RAW / dataset / "files")
-    source["related"] = _fetch_others(related, own, paths.RELATED_FILES)
-    source["unknown"] = _fetch_others(unknowns, own, paths.UNKNOWN_FILES)
-    write_json(paths.RAW / dataset / "SOURCE.json", source)
+    check_others(related, data.source, "params.yaml: pretrain.related")
+    check_others(unknowns, data.source, "params.yaml: evaluate.unknown")
+    with replacing(paths.RAW / data.name / "files") as folder:
+        source = arrival.fetch(data, folder)
+    _tell(source)
+    source["related"] = _fetch_others(related, paths.RELATED_FILES)
+    source["unknown"] = _fetch_others(unknowns, paths.UNKNOWN_FILES)
+    write_json(paths.RAW / data.name / "SOURCE.json", source)
 
 
-def _fetch_others(names: Sequence[str], own: Path, folder: Path) -> list[dict[str, Any]]:
+def _fetch_others(names: Sequence[str], folder: Path) -> list[dict[str, Any]]:
     with replacing(folder) as temporary:
         write_json(temporary / "datasets.json", list(names))
-        return [_fetch(name, own, temporary / name) for name in names]
+        found = [datasets.fetch(name, temporary / name) for name in names]
+    for source in found:
+        _tell(source)
+    return found
 
 
-def _fetch(name: str, own: Path, folder: Path) -> dict[str, Any]:
-    with replacing(folder) as temporary:
-        source = datasets.fetch(name, own, temporary)
+def _tell(source: dict[str, Any]) -> None:
     used = source["used"].items()
     places = {uri.removesuffix(".gz").removesuffix(f"/{file}") for file, uri in used}
-    print(f"{name}: from {', '.join(sorted(places))}")
-    return source
+    print(f"{source['dataset']}: from {', '.join(sorted(places)) or 'where it is'}")

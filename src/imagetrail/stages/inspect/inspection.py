@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagetrail.base.samples import fingerprint
-from imagetrail.data.datasets import Data
-from imagetrail.data.pictures import Pictures, Unreadable, group_equal
+from imagetrail.data.decoding import Target, Unreadable
+from imagetrail.data.pictures import Examined, Pictures, group_equal
 
 CELLS = 40  # pictures on a contact sheet
 
@@ -29,13 +29,14 @@ class Inspection:
     low: int = 255
     high: int = 0
 
-    def add(self, image: NDArray[np.uint8] | Unreadable) -> None:
+    def add(self, examined: Examined | Unreadable) -> None:
         """Takes the next picture into account."""
         i = len(self.fingerprints)
-        if isinstance(image, Unreadable):
-            self.unreadable.append({"source": self.pictures.sources[i], "reason": str(image)})
+        if isinstance(examined, Unreadable):
+            self.unreadable.append({"source": self.pictures.sources[i], "reason": str(examined)})
             self.fingerprints.append(None)
             return
+        image, _ = examined
         label = int(self.pictures.labels[i])
         self.fingerprints.append(fingerprint(image))
         self.counts[self.pictures.splits[i], label] += 1
@@ -47,10 +48,10 @@ class Inspection:
             self.sheets[label].append(image)
 
 
-def inspect(pictures: Pictures, data: Data) -> Inspection:
+def inspect(pictures: Pictures, target: Target) -> Inspection:
     found = Inspection(pictures)
-    for image in pictures.decoded(range(len(pictures)), data.shape):
-        found.add(image)
+    for examined in pictures.examined(range(len(pictures)), target):
+        found.add(examined)
     return found
 
 
@@ -77,7 +78,7 @@ def report(found: Inspection, *, licence: str) -> dict[str, Any]:
         },
         "duplicates": duplicates(found),
         "unreadable": found.unreadable,
-        "ignored": list(pictures.ignored),
+        "ignored": [{"source": name, "reason": reason} for name, reason in pictures.ignored],
     }
 
 

@@ -12,8 +12,8 @@ from imagetrail.base import paths
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import replacing, write_json
 from imagetrail.base.params import load
-from imagetrail.data import datasets
-from imagetrail.data.datasets import Data
+from imagetrail.data import arrival
+from imagetrail.data.params import Data
 from imagetrail.plots.sheets import contact_sheet
 from imagetrail.stages.inspect import inspection
 from imagetrail.stages.inspect.inspection import Inspection
@@ -25,12 +25,11 @@ FINGERPRINTS = pa.schema([("source", pa.string()), ("fingerprint", pa.string())]
 
 def run() -> None:
     data, limits = load(Data, "data"), load(Inspect, "inspect")
-    pictures = datasets.read(data.name, paths.RAW / data.name / "files")
-    found = inspection.inspect(pictures, data)
-    report = inspection.report(found, licence=datasets.DATASETS[data.name].licence)
+    pictures = arrival.read(data)
+    found = inspection.inspect(pictures, data.target)
+    report = inspection.report(found, licence=arrival.licence(data))
     _print_faults("unreadable, left out", report["unreadable"])
-    ignored = [{"source": name, "reason": "no picture by its name"} for name in report["ignored"]]
-    _print_faults("ignored", ignored)
+    _print_faults("ignored", report["ignored"])
     _refuse(found, limits)
     folder = paths.artifacts("inspect")
     with replacing(folder / "classes") as sheets:

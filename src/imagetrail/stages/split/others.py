@@ -17,7 +17,7 @@ from imagetrail.base.files import read_json
 from imagetrail.base.rng import generator
 from imagetrail.base.samples import Images, fingerprint
 from imagetrail.data import datasets
-from imagetrail.data.datasets import Data
+from imagetrail.data.params import Data
 from imagetrail.data.pictures import Pictures
 
 UNKNOWN = 2000  # pictures of another data set that the model is tried on, at most
@@ -69,7 +69,7 @@ def _decode(
     file: IO[bytes],
 ) -> Iterator[tuple[int, str]]:
     """Appends pictures to a file; yields the number and the fingerprint of each."""
-    for i, image in zip(chosen, pictures.readable(chosen, data.shape), strict=True):
+    for i, image in zip(chosen, pictures.readable(chosen, data.target), strict=True):
         content = fingerprint(image)
         if content not in held_out:
             file.write(image.data)
@@ -91,7 +91,7 @@ def write_unknown(data: Data, seed: int) -> None:
         test = [i for i, split in enumerate(pictures.splits) if split == "test"]
         pool = test or range(len(pictures))
         chosen = [pool[i] for i in generator(seed, "unknown").permutation(len(pool))[:UNKNOWN]]
-        images = list(pictures.readable(chosen, data.shape))
+        images = list(pictures.readable(chosen, data.target))
         ids = [f"{name}/{pictures.sources[i]}" for i in chosen]
         index = samples.make_index(
             ids=ids,

@@ -12,8 +12,8 @@ from imagetrail.base.errors import UserError
 from imagetrail.base.params import load
 from imagetrail.base.rng import generator
 from imagetrail.base.samples import Images, fingerprint
-from imagetrail.data import datasets
-from imagetrail.data.datasets import Data
+from imagetrail.data import arrival
+from imagetrail.data.params import Data
 from imagetrail.data.pictures import Pictures, group_equal
 from imagetrail.stages.split import others
 from imagetrail.stages.split.params import Split
@@ -21,7 +21,7 @@ from imagetrail.stages.split.params import Split
 
 def run() -> None:
     split, data, seed = load(Split, "split"), load(Data, "data"), load(int, "seed")
-    pictures = datasets.read(data.name, paths.RAW / data.name / "files")
+    pictures = arrival.read(data)
     fingerprints = _fingerprints(pictures)
     parts, dropped = divide(pictures, group_equal(fingerprints), split, seed)
     for name, chosen in parts.items():
@@ -100,7 +100,7 @@ def _decoded(
     pictures: Pictures, chosen: Sequence[int], fingerprints: Sequence[str | None], data: Data
 ) -> Iterator[Images]:
     """Raises UserError for a picture that is not what inspect saw."""
-    for i, image in zip(chosen, pictures.readable(chosen, data.shape), strict=True):
+    for i, image in zip(chosen, pictures.readable(chosen, data.target), strict=True):
         if fingerprint(image) != fingerprints[i]:
             raise UserError(f"{pictures.sources[i]} is not what inspect saw; run `dvc repro`")
         yield image[None]

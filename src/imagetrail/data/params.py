@@ -1,0 +1,98 @@
+"""The section of params.yaml that says which pictures, and what they are brought to."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+
+from imagetrail.base.errors import UserError
+from imagetrail.base.lookup import choose, names_in
+from imagetrail.base.params import Section, load
+from imagetrail.data.decoding import Shape, Target
+
+OWN = "own"  # data.source: the user's pictures at data.path
+PUBLISHED = "imagetrail.data.datasets:DATASETS"
+
+Side = Annotated[int, Field(ge=8, le=512)]
+
+
+def _source(source: str) -> str:
+    if "://" in source:
+        return source
+    return choose(dict.fromkeys((*names_in(PUBLISHED), OWN), source), source, "data source")
+
+
+class Data(Section):
+    """The `data` section: which pictures, and the one size and colour they are brought to."""
+
+    renamed: ClassVar[dict[str, str]] = {}
+
+    name: str = Field(
+        pattern=r"^\w[\w.-]*$",
+        max_length=100,
+        description="of the data set: the experiment and the registered model are called so",
+    )
+    source: Annotated[str, AfterValidator(_source)] = Field(
+        description="a published data set; own: your pictures at `path`; or an address: https://…, "
+        "s3://…, gs://…, hf://…"
+    )
+    path: Path = Field(
+        description="own: a folder or archive of class sub-folders, or of pictures and a table"
+    )
+    table: str | None = Field(
+        default=None,
+        description="file of labels within the source, such as labels.csv; null: class sub-folders",
+    )
+    sha256: str | None = Field(
+        default=None,
+        pattern="^[0-9a-f]{64}$",
+        description="of what an address sends; null: noted in data/checksums.json at first",
+    )
+    image_size: Side | tuple[Side, Side] = Field(
+        description="pixels, both sides, or [height, width]"
+    )
+    channels: Literal[1, 3] = Field(description="1 grey, 3 RGB")
+    fit: Literal["crop", "pad", "stretch"] = Field(
+        default="crop", description="what is done to pictures of another shape"
+    )
+    frames: Literal["refuse", "first"] = Field(
+        default="refuse", description="what is done with a file of several pages or frames"
+    )
+
+    @property
+    def shape(self) -> Shape:
+        size = self.image_size
+        height, width = (size, size) if isinstance(size, int) else size
+        return height, width, self.channels
+
+    @property
+    def target(self) -> Target:
+        return Target(self.shape, self.fit, self.frames)
+
+    def check(self, path: Path) -> None:
+        if self.source == OWN and not self.path.exists():
+            raise UserError(
+                f"{path}: data.path: {self.path} does not exist; it must be a folder or archive of "
+                "pictures"
+            )
+        unknown: Any = load(Any, "evaluate.unknown", path)
+        check_others([unknown] if unknown else [], self.source, f"{path}: evaluate.unknown")
+        related = load(list[str], "pretrain.related", path)
+        check_others(related, self.source, f"{path}: pretrain.related")
+        if unknown in related:
+            raise UserError(
+                f"{path}: evaluate.unknown: {unknown!r} is among pretrain.related; "
+                "name one that the model has not learned from"
+            )
+
+
+def check_others(names: Sequence[str], source: str, where: str) -> None:
+    """Raises UserError, beginning with `where`, for one that is not published or is `source`."""
+    if len(set(names)) < len(names):
+        raise UserError(f"{where}: a data set is named twice in {', '.join(names)}")
+    for name in names:
+        choose(dict.fromkeys(names_in(PUBLISHED)), name, f"data set in {where}")
+        if name == source:
+            wanted = f"name a published data set other than {source!r}"
+            raise UserError(f"{where}: {name!r} cannot be used; {wanted}")
