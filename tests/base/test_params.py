@@ -9,7 +9,7 @@ from imagetrail.base import params
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import alternatives, choose, names_in
 from imagetrail.base.params import Section
-from imagetrail.data.datasets import Data
+from imagetrail.data.params import Data
 from imagetrail.stages.export.params import Export
 from imagetrail.training.recipe import Recipe
 
@@ -130,7 +130,9 @@ def test_dots_lead_to_a_section_inside_a_section(tmp_path: Path) -> None:
 def test_image_size_stays_within_8_to_224(size: int) -> None:
     with pytest.raises(UserError, match=r"data\.image_size: input should be"):
         params.check(
-            Data, {"name": "digits", "path": ".", "image_size": size, "channels": 1}, "data"
+            Data,
+            {"name": "digits", "source": "digits", "path": ".", "image_size": size, "channels": 1},
+            "data",
         )
 
 

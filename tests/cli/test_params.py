@@ -66,7 +66,7 @@ def test_a_seed_that_no_generator_takes_is_refused(tmp_path: Path, seed: int) ->
 def test_mistakes_between_sections_are_all_found_at_once(tmp_path: Path) -> None:
     path = write(
         tmp_path,
-        data={"name": "folder", "path": "/nowhere"},
+        data={"name": "pictures", "source": "own", "path": "/nowhere"},
         augment={"policy": "digit"},
         pretrain={"weights": "imagenet"},
         synthesise={"per_class": 0},
@@ -173,7 +173,10 @@ def contest(reference: str, name: str = "x", **arms: dict[str, Any]) -> dict[str
             ["evaluate.unknown: 'digits' is among pretrain.related"],
         ),
         ({"evaluate": {"corrupted": 0}}, ["evaluate.corrupted"]),
-        ({"data": {"name": "folder", "path": "/nowhere"}}, ["data.path: /nowhere does not exist"]),
+        (
+            {"data": {"name": "pictures", "source": "own", "path": "/nowhere"}},
+            ["data.path: /nowhere does not exist"],
+        ),
         (
             {"augment": {"policy": [{"HorizontalFlop": {}}]}},
             ["unknown transform", "did you mean 'HorizontalFlip'?"],

@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from imagetrail.base.errors import UserError
 from imagetrail.data import datasets, folders, pictures, sources
 from imagetrail.data.datasets import IMAGES, LABELS, idx_reader, parse_idx
-from imagetrail.data.pictures import Unreadable, decode, fit
+from imagetrail.data.decoding import Unreadable, decode, fit
 
 GREY8 = (8, 8, 1)
 

@@ -31,7 +31,7 @@ FILES = (
     *("src", "champion/README.md", "data/weights/README.md"),
 )
 SMALL = {
-    "data": {"name": "folder", "path": "pictures", "image_size": 8},
+    "data": {"name": "pictures", "source": "own", "path": "pictures", "image_size": 8},
     "augment": {"copies": 0},
     "synthesise": {"per_class": 0},
     "recipe": {"flip": False, "shift": 0, "batch_size": 64, "width": 0.5, "repeat_to": 256},

@@ -63,7 +63,11 @@ class TrainingProject(Project):
         save_file({}, self.root / "artifacts/pretrain/weights.safetensors")
         (self.root / "artifacts/tune/best.yaml").write_text("activation: silu\n")
         (self.root / "artifacts/compare/cures.yaml").write_text("{}\n")
-        self.set(data={"name": "digits", "image_size": 8}, recipe=RECIPE, train={"epochs": 2})
+        self.set(
+            data={"name": "digits", "source": "digits", "image_size": 8},
+            recipe=RECIPE,
+            train={"epochs": 2},
+        )
         open_store(self.root)
 
     def start(self, *command: str, **environment: str) -> subprocess.Popen[str]:

@@ -71,7 +71,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         made = Project(root)
         made.take("dvc.yaml")
         made.set(
-            data={"name": "digits", "image_size": 8},
+            data={"name": "digits", "source": "digits", "image_size": 8},
             split={"valid": 0.45},  # so many that a score is not all noise
             augment={"policy": [{"Affine": {"rotate": [-8, 8], "p": 1.0}}]},
             recipe=Recipe(**RECIPE, epochs=1).model_dump(exclude={"epochs"}) | {"repeat_to": 2000},

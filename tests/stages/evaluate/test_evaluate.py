@@ -57,7 +57,8 @@ def draw_pictures(folder: Path, count: int = 900) -> None:
 def set_params(**changes: Any) -> None:
     small = {"bootstrap": 200, "corrupted": 100, "slices": ["origin"], "unknown": "digits"}
     Project(Path()).set(
-        data={"name": "folder", "path": "pictures", "image_size": 9}, evaluate=small | changes
+        data={"name": "pictures", "source": "own", "path": "pictures", "image_size": 9},
+        evaluate=small | changes,
     )
 
 

@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from imagetrail.base import paths, samples
 from imagetrail.base.errors import UserError
 from imagetrail.base.samples import Samples, fingerprint
-from imagetrail.data import datasets
+from imagetrail.data import datasets, params
 from imagetrail.models import inference
 from imagetrail.models.classifier import Classifier
 from imagetrail.models.networks import Spec
@@ -88,7 +88,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(images[number, ..., 0]).save(path)
     Project(root).set(
-        data={"name": "folder", "path": "own", "image_size": 8, "channels": 1},
+        data={"name": "pictures", "source": "own", "path": "own", "image_size": 8, "channels": 1},
         pretrain={"related": ["digits"], "epochs": 2},
         recipe={"width": 0.25, "repeat_to": 0, "flip": False},
     )
@@ -192,7 +192,7 @@ def test_a_data_set_named_twice_is_refused() -> None:
     with pytest.raises(
         UserError, match=r"pretrain\.related: a data set is named twice in digits, mnist, digits"
     ):
-        datasets.check_others(["digits", "mnist", "digits"], "folder", "pretrain.related")
+        params.check_others(["digits", "mnist", "digits"], "folder", "pretrain.related")
 
 
 # ---- what it is worth ----

@@ -61,7 +61,13 @@ def decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Count:
     for folder in (paths.RELATED_FILES, paths.UNKNOWN_FILES):
         write_json(folder / "datasets.json", ["digits"])
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["data"] = {"name": "folder", "path": ".", "image_size": 8, "channels": 1}
+    params["data"] = {
+        "name": "pictures",
+        "source": "own",
+        "path": ".",
+        "image_size": 8,
+        "channels": 1,
+    }
     Path("params.yaml").write_text(yaml.safe_dump(params))
     inspect.run()
     return count

@@ -25,5 +25,5 @@ class Augment(Section):
 
     def check(self, path: Path) -> None:
         size, channels = load(Any, "data.image_size", path), load(int, "data.channels", path)
-        height, width = size if isinstance(size, list) else (size, size)
-        build(self.policy, (height, width, channels))
+        sides = tuple(size) if isinstance(size, list) else (size, size)
+        build(self.policy, (*sides, channels))
