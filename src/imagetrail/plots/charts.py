@@ -53,11 +53,9 @@ def intervals(arms: Sequence[Mapping[str, Any]], path: Path | BinaryIO) -> None:
     left.set_yticks(
         range(len(arms)), [f"{arm['arm']}  ({arm['verdict']})" for arm in reversed(arms)]
     )
-    for label in left.get_yticklabels():
-        label.set_parse_math(False)  # an arm may have any name
     (reference,) = (arm["arm"] for arm in arms if arm["verdict"] == "reference")
     finish(left, "valid top-1, %", "")
-    finish(right, f"points more than {reference}, paired by seed".replace("$", r"\$"), "")
+    finish(right, f"points more than {reference}, paired by seed", "")
     save(figure, path)
 
 
@@ -148,9 +146,7 @@ def _tile(
     """A picture in a square of side 1, on axes that point down, and its caption above."""
     extent = (left + 0.03, left + 0.97, bottom - 0.03, bottom - 0.97)
     axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255, extent=extent, aspect="auto")
-    style: dict[str, Any] = {"fontsize": 6.5, "ha": "center", "va": "bottom"}
-    # a class may have any name, so no mathematics in it
-    axes.text(left + 0.5, bottom - 1, caption, parse_math=False, **style)
+    axes.text(left + 0.5, bottom - 1, caption, fontsize=6.5, ha="center", va="bottom")
 
 
 def saliency(

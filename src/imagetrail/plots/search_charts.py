@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from imagetrail.plots.style import BLUE, GREY, ORANGE, finish, save
@@ -91,8 +92,7 @@ def _mark(
         if name == "value":
             text = f"{100 * mark:.1f} %"
         place, offset = (x, places[values.index(mark)]), (3, 0)
-        style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7, "va": "center"}
-        axes.annotate(text, place, offset, parse_math=False, **style)
+        axes.annotate(text, place, offset, textcoords="offset points", fontsize=7, va="center")
 
 
 def _places(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
@@ -121,5 +121,8 @@ def pareto(front: Sequence[Mapping[str, Any]], cost: str, path: Path | BinaryIO)
             f"trial {row['number']}", place, (4, -10), textcoords="offset points", fontsize=7
         )
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(EngFormatter())  # the usual one writes mathematics
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     finish(axes, cost.replace("_", " "), "valid top-1, %")
     save(figure, path)

@@ -123,8 +123,12 @@ def _write_predictions(path: Path, probabilities: Floats, test: Samples) -> None
 def _write_confusion(folder: Path, probabilities: Floats, test: Samples) -> None:
     table, names = scores.confusion(probabilities, test.labels), test.classes
     rows = [
-        {"label": name, **dict(zip(names, row.tolist(), strict=True))}
-        for name, row in zip(names, table, strict=True)
+        {
+            "label": names[label],
+            "predicted": names[predicted],
+            "images": int(table[label, predicted]),
+        }
+        for label, predicted in np.argwhere(table)
     ]
     write_csv(folder / "confusion.csv", rows)
     with replacing(folder / "confusion.png") as temporary:
