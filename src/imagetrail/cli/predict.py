@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # what the command works with is loaded when it runs: the oth
 
 def predict(
     images: Annotated[
-        list[str], typer.Argument(help="JPEG or PNG files, folders of them, or - for one on stdin.")
+        list[str], typer.Argument(help="Pictures, folders of them, or - for one on stdin.")
     ],
     model: Annotated[
         Path | None, typer.Option(help="An ONNX file; else the champion, else what export chose.")
@@ -71,7 +71,7 @@ def _read(files: Sequence[str], model: "Model", failed: list[str]) -> "Iterator[
 
     progress = sys.stderr.isatty() and not sys.stdout.isatty() and len(files) > 1
     done = 0
-    for batch in inputs.batches(files, model.shape):
+    for batch in inputs.batches(files, model.target):
         for file, reason in batch.faults:
             failed.append(file)
             print(f"error: {prediction.printable(file)}: {reason}", file=sys.stderr)
