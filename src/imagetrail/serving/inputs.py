@@ -11,7 +11,8 @@ import numpy as np
 from imagetrail.base.errors import UserError
 from imagetrail.base.samples import Images
 from imagetrail.data import decoding, formats
-from imagetrail.data.decoding import FORMATS, MAX_BYTES, Target, Unreadable
+from imagetrail.data.decoding import FORMATS, Target, Unreadable
+from imagetrail.data.limits import MAX_BYTES
 from imagetrail.data.pictures import on_all_cores
 
 STDIN = "-"  # one picture
