@@ -65,12 +65,10 @@ def refusal(head: bytes) -> str:
     if name is None:
         return f"no {NAMES} picture"
     if name in NAMES:
-        return f"damaged (a {name} whose header cannot be read)"
+        return f"damaged ({name}, but its header cannot be read)"
     if name == "HEIC":
-        return (
-            "a HEIC, which is read only where the package pi-heif is installed; or save it as JPEG"
-        )
-    return f"a {name}, which is not taken; save it as {NAMES}"
+        return "HEIC, which is taken where the package pi-heif is installed; or save it as JPEG"
+    return f"{name}, which is not taken; save it as {NAMES}"
 
 
 def without_text(content: bytes) -> bytes:
