@@ -1,7 +1,6 @@
 """`imagetrail drift`: do new pictures look like those the model was made with?"""
 
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,7 +34,6 @@ def drift(
     from imagetrail.base.files import write_json
     from imagetrail.serving import drift, inputs, onnx_model, prediction
 
-    warnings.filterwarnings("ignore", module="PIL")
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder of pictures")
     files = inputs.find([str(folder)])

@@ -1,7 +1,6 @@
 """`imagetrail predict`: what is in pictures."""
 
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -38,7 +37,6 @@ def predict(
     """
     from imagetrail.serving import inputs, onnx_model, prediction
 
-    warnings.filterwarnings("ignore", module="PIL")
     _print_any_name()
     files, path = inputs.find(images), prediction.model_in_use(model)
     opened = onnx_model.load(path)
