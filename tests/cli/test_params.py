@@ -195,3 +195,19 @@ def test_a_wrong_param_is_told_before_anything_runs(
     with pytest.raises(UserError) as caught:
         check_all(tmp_path / "params.yaml")
     assert all(word in str(caught.value) for word in words)
+
+
+def test_a_network_too_deep_for_the_pictures_is_refused_wherever_it_is_named(
+    tmp_path: Path,
+) -> None:
+    data = {"source": "digits", "image_size": [8, 32]}
+    article = {"recipe": {"model": "article"}, "tune": {"space": {"model": ["fast", "article"]}}}
+    assert faults(write(tmp_path, data=data, **article)) == [
+        "recipe: model 'article' needs data.image_size 10 or more, not 8",
+        "tune.space.model: model 'article' needs data.image_size 10 or more, not 8",
+    ]
+    assert faults(write(tmp_path, data=data)) == [
+        "compare, set networks, arm article: model 'article' needs data.image_size 10 or more, "
+        "not 8"
+    ]
+    check_all(write(tmp_path, data=data | {"image_size": [10, 32]}, **article))

@@ -2,20 +2,19 @@ import re
 import shutil
 import struct
 import tarfile
-import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from imagetrail.base.errors import UserError
-from imagetrail.data import datasets, folders, pictures, sources
+from imagetrail.data import datasets, folders, sources
 from imagetrail.data.datasets import IMAGES, LABELS, idx_reader, parse_idx
-from imagetrail.data.decoding import Unreadable, decode, fit
+from imagetrail.data.decoding import Unreadable
 
 GREY8 = (8, 8, 1)
 
@@ -34,69 +33,6 @@ def animals(top: Path) -> Path:
     return top
 
 
-# ---- pictures ----
-
-
-def pixel(image: Image.Image) -> tuple[int, ...]:
-    return tuple(np.asarray(image).reshape(image.width * image.height, -1)[0].tolist())
-
-
-@pytest.mark.parametrize(
-    ("mode", "colour", "expected"),
-    [
-        ("I;16", 65535, (255,)),
-        ("I;16", 32768, (128,)),
-        ("L", 77, (77,)),
-        ("1", 1, (255,)),
-        ("RGB", (1, 2, 3), (1, 2, 3)),
-        ("RGBA", (255, 0, 0, 0), (255, 255, 255)),
-        ("RGBA", (255, 0, 0, 255), (255, 0, 0)),
-        ("LA", (0, 0), (255, 255, 255)),
-    ],
-)
-def test_every_png_mode_becomes_8_bit_grey_or_rgb_on_white(
-    tmp_path: Path, mode: str, colour: object, expected: tuple[int, ...]
-) -> None:
-    assert pixel(decode(picture(tmp_path / "a.png", colour, mode=mode))) == expected
-
-
-def test_a_transparent_palette_colour_is_laid_on_white(tmp_path: Path) -> None:
-    Image.new("P", (4, 4), 0).save(tmp_path / "a.png", transparency=0)
-    assert pixel(decode(tmp_path / "a.png")) == (255, 255, 255)
-
-
-@pytest.mark.parametrize("orientation", range(10))
-def test_a_photo_is_turned_upright_as_pillow_turns_it(tmp_path: Path, orientation: int) -> None:
-    exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = orientation
-    noise = np.random.default_rng(0).integers(0, 256, (10, 20, 3), np.uint8)
-    Image.fromarray(noise).save(tmp_path / "a.png", exif=exif)
-    with Image.open(tmp_path / "a.png") as image:
-        expected = np.asarray(ImageOps.exif_transpose(image))
-    assert np.array_equal(np.asarray(decode(tmp_path / "a.png")), expected)
-
-
-@pytest.mark.parametrize(
-    "odd",
-    [(0x11A, 2, 4, b"abc\0"), (0x100, 9, 1, b"\xfb\xff\xff\xff"), (0x100, 2, 4, b"xyz\0")],
-    ids=["words for a resolution", "a negative width", "words for a width"],
-)
-def test_an_odd_exif_tag_does_not_keep_a_photo_from_being_turned(
-    tmp_path: Path, odd: tuple[int, int, int, bytes]
-) -> None:
-    tags = [struct.pack("<HHI4s", *tag) for tag in (odd, (0x112, 3, 1, b"\6\0\0\0"))]
-    exif = b"Exif\0\0II*\0\x08\0\0\0\x02\0" + b"".join(tags) + bytes(4)
-    Image.new("RGB", (20, 10)).save(tmp_path / "a.jpg", exif=exif)
-    assert decode(tmp_path / "a.jpg").size == (10, 20)
-
-
-def test_fit_cuts_the_centre_and_stretches_nothing() -> None:
-    wide = np.zeros((20, 40), np.uint8)
-    wide[:, 10:30] = 255
-    assert (fit(Image.fromarray(wide), (20, 20, 1)) == 255).all()
-    assert fit(Image.fromarray(wide), (8, 8, 3)).shape == (8, 8, 3)
-
-
 def write_bad(path: Path, kind: str) -> Path:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
     noise.save(path)
@@ -111,41 +47,6 @@ def write_bad(path: Path, kind: str) -> Path:
     }
     path.write_bytes(content[kind])
     return path
-
-
-@pytest.mark.parametrize(
-    ("name", "kind", "reason"),
-    [
-        ("a.png", "empty", "the file is empty"),
-        ("a.jpg", "text", "not a JPEG or PNG picture"),
-        ("a.jpg", "cut", "damaged"),
-        ("a.png", "cut", "damaged"),
-        ("a.png", "broken", "damaged"),
-    ],
-)
-def test_a_damaged_picture_is_unreadable_with_its_reason(
-    tmp_path: Path, name: str, kind: str, reason: str
-) -> None:
-    with pytest.raises(Unreadable, match=f"^{reason}"):
-        decode(write_bad(tmp_path / name, kind))
-
-
-@pytest.mark.parametrize("side", [10_001, 60_000])
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(
-    tmp_path: Path, side: int
-) -> None:
-    def block(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    header = block(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
-    (tmp_path / "a.png").write_bytes(
-        b"\x89PNG\r\n\x1a\n" + header + block(b"IDAT", zlib.compress(b"")) + block(b"IEND", b"")
-    )
-    with pytest.raises(Unreadable, match=f"more than {pictures.MAX_PIXELS:,}"):
-        decode(tmp_path / "a.png")
 
 
 # ---- IDX ----

@@ -12,6 +12,7 @@ from imagetrail.models import activations, classifier, weights
 from imagetrail.models.activations import ACTIVATIONS
 from imagetrail.models.classifier import INITIALISATIONS, Classifier
 from imagetrail.models.networks import MODELS
+from imagetrail.training.recipe import LEAST_SIDE
 
 KERAS = Path(__file__).parent / "keras_article.npz"
 
@@ -54,7 +55,7 @@ def test_every_model_takes_every_size_and_colour(name: str, size: int, channels:
         mean=(9.0,) * channels,
         std=(5.0,) * channels,
     )
-    if name == "article" and size == 8:
+    if size < LEAST_SIDE.get(name, 1):
         with pytest.raises(UserError, match="needs image_size 10 or more, not 8"):
             Classifier(spec)
         return
@@ -68,11 +69,29 @@ def test_every_model_takes_every_size_and_colour(name: str, size: int, channels:
     )
 
 
+@pytest.mark.parametrize("sides", [(8, 512), (40, 24), (11, 100)])
 @pytest.mark.parametrize("name", MODELS)
-def test_a_saved_model_is_rebuilt_with_the_same_answers(name: str, tmp_path: Path) -> None:
-    model = Classifier(replace(SPEC, model=name, activation="silu", dropout=0.5)).eval()
+def test_every_model_takes_pictures_that_are_not_square(name: str, sides: tuple[int, int]) -> None:
+    spec = replace(SPEC, model=name, image_size=sides, width=0.25)
+    if min(sides) < LEAST_SIDE.get(name, 1):
+        with pytest.raises(UserError, match="needs image_size 10 or more, not 8"):
+            Classifier(spec)
+        return
+    model = Classifier(spec).eval()
+    images = torch.randint(0, 256, (2, *sides, 1), dtype=torch.uint8)
+    logits = model(images)
+    assert logits.shape == (2, 10) and logits.isfinite().all()
+
+
+@pytest.mark.parametrize("image_size", [28, (20, 36)])
+@pytest.mark.parametrize("name", MODELS)
+def test_a_saved_model_is_rebuilt_with_the_same_answers(
+    name: str, image_size: int | tuple[int, int], tmp_path: Path
+) -> None:
+    spec = replace(SPEC, model=name, activation="silu", dropout=0.5, image_size=image_size)
+    model = Classifier(spec).eval()
     weights.save(model, tmp_path)
-    images = torch.randint(0, 256, (3, 28, 28, 1), dtype=torch.uint8)
+    images = torch.randint(0, 256, (3, *spec.shape), dtype=torch.uint8)
     assert torch.equal(weights.load(tmp_path)(images), model(images))
 
 

@@ -15,7 +15,8 @@ from PIL import Image
 from tiny_onnx import noise, write
 
 from imagetrail.cli import main
-from imagetrail.data import pictures
+from imagetrail.data import decoding, pictures
+from imagetrail.data.decoding import Target
 from imagetrail.serving import inputs, occlusion, onnx_model
 
 CLASSES = ("cat", "dog", "emu")
@@ -70,7 +71,8 @@ def test_answers_are_the_models_own_and_names_are_exact(
     ]
     expected = {name: exported.predict(save(tmp_path / name, i))[0] for i, name in enumerate(names)}
     (tmp_path / "pics/notes.txt").write_text("no picture, and not meant as one")
-    save(tmp_path / "pics/.hidden.png")
+    for hidden in (".hidden.png", ".ipynb_checkpoints/a.png", "deep/__MACOSX/._a.png"):
+        save(tmp_path / "pics" / hidden)
 
     code, out, err = run("predict", "z.png", "pics", "--format", "json", "--top", "9")
     rows = [json.loads(line) for line in out.splitlines()]
@@ -138,7 +140,7 @@ def test_a_picture_comes_through_stdin(
 
 @pytest.mark.usefixtures("exported")
 def test_more_than_a_picture_on_stdin_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "MAX_STDIN", 1000)
+    monkeypatch.setattr(inputs, "MAX_BYTES", 1000)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(bytes(1001))))
     code, out, err = run("predict", "-")
     assert (code, out) == (1, "") and "error: -: more than 1,000 bytes" in err
@@ -150,23 +152,21 @@ def bad(folder: Path) -> dict[str, str]:
     frames = [Image.fromarray(draw(i)) for i in range(3)]
     frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
     frames[0].save(folder / "moving.png", save_all=True, append_images=frames[1:])
-    frames[0].save(folder / "still.gif")
-    frames[0].save(folder / "other.bmp")
+    frames[0].save(folder / "other.ppm")
     Image.new("1", (20_000, 20_000)).save(folder / "huge.png")
     Image.new("1", (9_900, 9_900)).resize((10_001, 10_000)).save(folder / "large.png")
     (folder / "cut.png").write_bytes((folder / "whole.png").read_bytes()[:60])
     (folder / "empty.jpg").touch()
     (folder / "text.jpeg").write_text("hello")
     return {
-        "moving.gif": "an animated GIF; only still JPEG and PNG pictures are taken",
-        "moving.png": "an animated PNG; only still",
-        "still.gif": "a GIF; only still",
-        "other.bmp": "not a JPEG or PNG picture",
+        "moving.gif": "a moving GIF; with `frames: first`",
+        "moving.png": "a moving PNG; with `frames: first`",
+        "other.ppm": "Netpbm, which is not taken; save it as JPEG",
         "huge.png": "more than 100,000,000",
         "large.png": "10001×10000 pixels are more than 100,000,000",
         "cut.png": "damaged (",
         "empty.jpg": "the file is empty",
-        "text.jpeg": "not a JPEG or PNG picture",
+        "text.jpeg": "no JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or JPEG 2000 picture",
     }
 
 
@@ -201,6 +201,8 @@ def test_unusual_kinds_of_pictures_are_seen_as_they_look(
         "palette.png": Image.fromarray(grey).convert("P"),
         "print.jpg": Image.fromarray(np.repeat(grey[..., None], 3, 2)).convert("CMYK"),
     }
+    for name in ("web.webp", "scan.tif", "old.bmp", "still.gif", "new.avif", "film.jp2"):
+        save_as[name] = Image.fromarray(grey)
     for name, image in save_as.items():
         image.save(tmp_path / name)
     stereo = [Image.fromarray(np.repeat(grey[..., None], 3, 2)) for _ in range(2)]
@@ -209,9 +211,37 @@ def test_unusual_kinds_of_pictures_are_seen_as_they_look(
     )  # a JPEG, says its owner
     code, out, err = run("predict", ".", "--format", "json")
     rows = [json.loads(line) for line in out.splitlines()]
-    assert code == 0 and len(rows) == 7 and "error" not in err
+    assert code == 0 and len(rows) == 13 and "error" not in err
     expected = float(exported.predict(grey[None, ..., None]).max())
-    assert [row["probability"] for row in rows] == pytest.approx([expected] * 7, abs=0.01)
+    assert [row["probability"] for row in rows] == pytest.approx([expected] * 13, abs=0.01)
+
+
+def test_pictures_are_prepared_as_the_models_training_had_them(run: Run, tmp_path: Path) -> None:
+    wide = Image.fromarray(draw(0, 8, 16))
+    wide.save(tmp_path / "wide.gif", save_all=True, append_images=[Image.fromarray(draw(1, 8, 16))])
+    asked = []
+    for fit in ("crop", "pad", "stretch"):
+        made = noise(CLASSES, fit=fit, frames="first", bits="12")
+        model = onnx_model.load(write(tmp_path / "model.onnx", made))
+        assert model.target == Target((8, 8, 1), fit, "first", 12)
+        with Image.open(tmp_path / "wide.gif") as image:
+            expected = model.predict(decoding.fit(image.convert("L"), model.target)[None]).max()
+        code, out, _ = run("predict", "wide.gif", "--format", "json", "--model", "model.onnx")
+        assert code == 0 and json.loads(out)["probability"] == pytest.approx(expected, abs=1e-6)
+        asked.append(round(float(expected), 6))
+    assert len(set(asked)) == 3
+    write(tmp_path / "model.onnx", noise(CLASSES, fit="squeeze"))
+    code, _, err = run("predict", "wide.gif", "--model", "model.onnx")
+    assert code == 1 and "model.onnx is refused: its metadata.fit: input should be 'crop'" in err
+
+
+@pytest.mark.usefixtures("exported")
+def test_what_pillow_warns_of_stays_off_the_terminal(tmp_path: Path) -> None:
+    Image.new("1", (9_900, 9_900)).save(tmp_path / "large.png")
+    command = [sys.executable, "-m", "imagetrail.cli", "predict", "large.png"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("model: ")
 
 
 @pytest.mark.usefixtures("exported")
@@ -278,7 +308,7 @@ def test_batches_keep_the_order_and_part_the_readable_from_the_rest(tmp_path: Pa
     for i in range(10):
         if i % 4:
             save(Path(files[i]), i)
-    found = list(inputs.batches(files, (8, 8, 1), size=3))
+    found = list(inputs.batches(files, Target((8, 8, 1)), size=3))
     assert [name for batch in found for name in batch.files] == [
         name for i, name in enumerate(files) if i % 4
     ]

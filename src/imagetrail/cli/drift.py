@@ -1,7 +1,6 @@
 """`imagetrail drift`: do new pictures look like those the model was made with?"""
 
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,7 +34,6 @@ def drift(
     from imagetrail.base.files import write_json
     from imagetrail.serving import drift, inputs, onnx_model, prediction
 
-    warnings.filterwarnings("ignore", module="PIL")
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder of pictures")
     files = inputs.find([str(folder)])
@@ -61,7 +59,7 @@ def _write_sheet(path: Path, files: Sequence[str], model: "Model") -> None:
     from imagetrail.plots import sheets
     from imagetrail.serving import inputs
 
-    batches = inputs.batches(files, model.shape)
+    batches = inputs.batches(files, model.target)
     with replacing(path) as temporary:
         sheet = sheets.contact_sheet([image for batch in batches for image in batch.images])
         sheet.save(temporary, "PNG")

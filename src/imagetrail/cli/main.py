@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -55,6 +56,8 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     # At exit, a last search for cycles among all that torch has loaded would take over a second.
     atexit.register(gc.freeze)
+    # What Pillow says of an odd picture names no file: what cannot be read is named by us.
+    warnings.filterwarnings("ignore", module="PIL")
     signal.signal(signal.SIGTERM, _terminated)
     if {"DVC_STAGE", "TORCHELASTIC_RUN_ID"} & os.environ.keys():  # started by dvc repro or torchrun
         end_with_parent(signal.SIGTERM)

@@ -1,7 +1,6 @@
 """`imagetrail predict`: what is in pictures."""
 
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -16,7 +15,7 @@ if TYPE_CHECKING:  # what the command works with is loaded when it runs: the oth
 
 def predict(
     images: Annotated[
-        list[str], typer.Argument(help="JPEG or PNG files, folders of them, or - for one on stdin.")
+        list[str], typer.Argument(help="Pictures, folders of them, or - for one on stdin.")
     ],
     model: Annotated[
         Path | None, typer.Option(help="An ONNX file; else the champion, else what export chose.")
@@ -38,7 +37,6 @@ def predict(
     """
     from imagetrail.serving import inputs, onnx_model, prediction
 
-    warnings.filterwarnings("ignore", module="PIL")
     _print_any_name()
     files, path = inputs.find(images), prediction.model_in_use(model)
     opened = onnx_model.load(path)
@@ -71,7 +69,7 @@ def _read(files: Sequence[str], model: "Model", failed: list[str]) -> "Iterator[
 
     progress = sys.stderr.isatty() and not sys.stdout.isatty() and len(files) > 1
     done = 0
-    for batch in inputs.batches(files, model.shape):
+    for batch in inputs.batches(files, model.target):
         for file, reason in batch.faults:
             failed.append(file)
             print(f"error: {prediction.printable(file)}: {reason}", file=sys.stderr)

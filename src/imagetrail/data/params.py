@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import choose, names_in
 from imagetrail.base.params import Section, load
-from imagetrail.data.decoding import Shape, Target
+from imagetrail.data.decoding import Bits, Fit, Frames, Shape, Target
 
 OWN = "own"  # data.source: the user's pictures at data.path
 PUBLISHED = "imagetrail.data.datasets:DATASETS"
@@ -53,11 +53,14 @@ class Data(Section):
         description="pixels, both sides, or [height, width]"
     )
     channels: Literal[1, 3] = Field(description="1 grey, 3 RGB")
-    fit: Literal["crop", "pad", "stretch"] = Field(
-        default="crop", description="what is done to pictures of another shape"
-    )
-    frames: Literal["refuse", "first"] = Field(
+    fit: Fit = Field(default="crop", description="what is done to pictures of another shape")
+    frames: Frames = Field(
         default="refuse", description="what is done with a file of several pages or frames"
+    )
+    bits: Bits | None = Field(
+        default=None,
+        description="in use of 16-bit grey, such as 12; null: as many as each file's brightest "
+        "pixel needs",
     )
 
     @property
@@ -68,7 +71,7 @@ class Data(Section):
 
     @property
     def target(self) -> Target:
-        return Target(self.shape, self.fit, self.frames)
+        return Target(self.shape, self.fit, self.frames, self.bits)
 
     def check(self, path: Path) -> None:
         if self.source == OWN and not self.path.exists():

@@ -12,7 +12,7 @@ from PIL import Image
 
 from imagetrail.data.decoding import Facts, Target, Unreadable, fit
 
-AHEAD = 512  # results of work on all cores that may wait to be taken
+AHEAD = 128  # results of work on all cores that may wait to be taken
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -96,6 +96,6 @@ def in_memory(
     def read(i: int, target: Target) -> Examined:
         image = Image.fromarray(images[i])
         facts = Facts("", image.width, image.height, image.mode, images[i].nbytes, "")
-        return fit(image, target.shape), facts
+        return fit(image, target), facts
 
     return Pictures(tuple(classes), labels.astype(np.int64), tuple(splits), tuple(names), read)

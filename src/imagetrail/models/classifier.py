@@ -78,7 +78,7 @@ def card(model: Classifier) -> dict[str, int]:
     """Its parameters, and the floating-point operations of one picture's forward pass."""
     spec = model.spec
     device = next(model.parameters()).device
-    picture = torch.zeros(1, spec.image_size, spec.image_size, spec.channels, device=device)
+    picture = torch.zeros(1, *spec.shape, device=device)
     was_training = model.training
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():

@@ -22,7 +22,9 @@ STAGES = (
 )
 STEM, LAST = 32, 1280  # channels of the first layer and of the last one
 MAPPED = (3, 4, 5)  # stages
-SMALLEST = 84  # pixels: smaller pictures are enlarged by a whole factor to this or more
+SMALLEST = 84  # pixels: pictures of smaller sides are enlarged by a whole factor to this or more
+
+Sides = tuple[int, int]  # H, W
 
 
 class Pyramid(nn.Sequential):
@@ -46,7 +48,7 @@ class Pyramid(nn.Sequential):
 
 def lite0(
     *,
-    size: int,
+    sides: Sides,
     mean: tuple[float, ...],
     std: tuple[float, ...],
     classes: int,
@@ -54,33 +56,41 @@ def lite0(
     width: float = 1.0,
     dropout: float = 0.0,
 ) -> tuple[Pyramid, nn.Sequential]:
-    """Trunk and head, for pictures of `size` pixels, normalised by `mean` and `std` per channel.
+    """Trunk and head, for pictures of `sides` pixels, normalised by `mean` and `std` per channel.
 
     Beside the mean of the last layer, the head reads coarse maps of stages 3 to 5: pictures unlike
     those of ImageNet are told apart by where simple parts are. The ImageNet weights were learned
     with relu6 and at width 1.
     """
-    enlarged = size * max(1, -(-SMALLEST // size))
-    channels, last, side = scaled(STEM, width), scaled(LAST, width), -(-enlarged // 2)
+    factor = max(1, -(-SMALLEST // min(sides)))
+    enlarged = sides[0] * factor, sides[1] * factor
+    channels, last, seen = scaled(STEM, width), scaled(LAST, width), _halved(enlarged, 2)
     layers: list[nn.Module] = [
-        _as_imagenet(mean, std, enlarged // size),
+        _as_imagenet(mean, std, factor),
         _layer(len(mean), channels, 3, 2, enlarged, activation),
     ]
     maps: dict[int, nn.Module] = {}
     features = last
-    for stage, (blocks, kernel, first, factor, wide) in enumerate(STAGES, 1):
+    for stage, (blocks, kernel, first, inner, wide) in enumerate(STAGES, 1):
         out = scaled(wide, width)
         for stride in (first, *[1] * (blocks - 1)):
-            layers.append(_block(channels, out, factor, kernel, stride, side, activation))
-            channels, side = out, -(-side // stride)
+            layers.append(_block(channels, out, inner, kernel, stride, seen, activation))
+            channels, seen = out, _halved(seen, stride)
         if stage in MAPPED:
-            maps[len(layers) - 1] = nn.AvgPool2d(side - 2 * (side // 3), side // 3)
+            apart = seen[0] // 3, seen[1] // 3
+            maps[len(layers) - 1] = nn.AvgPool2d(
+                (seen[0] - 2 * apart[0], seen[1] - 2 * apart[1]), apart
+            )
             features += 9 * channels
-    layers.append(_layer(channels, last, 1, 1, side, activation))
+    layers.append(_layer(channels, last, 1, 1, seen, activation))
     head = nn.Sequential(
         nn.BatchNorm1d(features, affine=False), nn.Dropout(dropout), nn.Linear(features, classes)
     )
     return Pyramid(layers, maps), head
+
+
+def _halved(sides: Sides, stride: int) -> Sides:
+    return -(-sides[0] // stride), -(-sides[1] // stride)
 
 
 def _as_imagenet(mean: tuple[float, ...], std: tuple[float, ...], factor: int) -> nn.Sequential:
@@ -92,17 +102,17 @@ def _as_imagenet(mean: tuple[float, ...], std: tuple[float, ...], factor: int) -
 
 
 def _block(
-    into: int, out: int, factor: int, kernel: int, stride: int, side: int, activation: str
+    into: int, out: int, factor: int, kernel: int, stride: int, sides: Sides, activation: str
 ) -> nn.Sequential:
     """Channels times `factor`, a convolution of each channel by itself, and `out` of their sums.
 
     What came in is added where it has the same shape.
     """
     inner = into * factor
-    layers = [_layer(into, inner, 1, 1, side, activation)] if factor > 1 else []
+    layers = [_layer(into, inner, 1, 1, sides, activation)] if factor > 1 else []
     layers += [
-        _layer(inner, inner, kernel, stride, side, activation, groups=inner),
-        _layer(inner, out, 1, 1, side, None),
+        _layer(inner, inner, kernel, stride, sides, activation, groups=inner),
+        _layer(inner, out, 1, 1, sides, None),
     ]
     return (Residual if stride == 1 and into == out else nn.Sequential)(*layers)
 
@@ -112,7 +122,7 @@ def _layer(
     out: int,
     kernel: int,
     stride: int,
-    side: int,
+    sides: Sides,
     activation: str | None,
     *,
     groups: int = 1,
@@ -121,12 +131,13 @@ def _layer(
 
     Padded as TensorFlow does, where an odd pixel goes to the right and below.
     """
-    missing = max((-(-side // stride) - 1) * stride + kernel - side, 0)
-    before, after = missing // 2, missing - missing // 2
-    even = before == after
+    high, wide = (max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in sides)
+    even = high % 2 == 0 == wide % 2
+    around = (wide // 2, wide - wide // 2, high // 2, high - high // 2)  # left, right, above, below
+    padding = (high // 2, wide // 2) if even else 0
     return nn.Sequential(
-        nn.Identity() if even else nn.ZeroPad2d((before, after, before, after)),
-        nn.Conv2d(into, out, kernel, stride, before if even else 0, groups=groups, bias=False),
+        nn.Identity() if even else nn.ZeroPad2d(around),
+        nn.Conv2d(into, out, kernel, stride, padding, groups=groups, bias=False),
         nn.BatchNorm2d(out, eps=1e-3),
         *([activations.build(activation)] if activation else []),
     )

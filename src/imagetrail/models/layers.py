@@ -12,14 +12,14 @@ class Flatten(nn.Module):
 
 
 class Crop(nn.Module):
-    """N×C×H×W to its upper left square."""
+    """N×C×H×W to its upper left part."""
 
-    def __init__(self, side: int) -> None:
+    def __init__(self, height: int, width: int) -> None:
         super().__init__()
-        self.side = side
+        self.height, self.width = height, width
 
     def forward(self, features: Tensor) -> Tensor:
-        return features[:, :, : self.side, : self.side]
+        return features[:, :, : self.height, : self.width]
 
 
 class Residual(nn.Sequential):

@@ -20,11 +20,18 @@ class Spec:
     width: float  # factor on the number of channels
     dropout: float  # of the features, before the last layer
     classes: tuple[str, ...]
-    image_size: int
+    image_size: int | tuple[int, int]  # pixels: of both sides, or height and width
     channels: int
     mean: tuple[float, ...]  # per channel of the train split, in units of 0 … 255
     std: tuple[float, ...]
     initialisation: str = "gain"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """H, W, C of its pictures."""
+        size = self.image_size
+        height, width = (size, size) if isinstance(size, int) else size
+        return height, width, self.channels
 
 
 Network = tuple[nn.Module, nn.Module]  # trunk and head
@@ -59,16 +66,20 @@ def resnet(spec: Spec) -> Network:
 def widths(spec: Spec) -> list[int]:
     """The channels of each stage of `fast` and `resnet`.
 
-    There are as many stages as halve the picture to 4×4 or less, and two at least.
+    There are as many stages as halve the longer side to 4 or less, as long as the shorter one can
+    be halved, and two at least.
     """
-    stages = max(2, math.ceil(math.log2(spec.image_size / 4)))
+    *sides, _ = spec.shape
+    halvings = min(math.ceil(math.log2(max(sides) / 4)), math.floor(math.log2(min(sides))))
+    stages = max(2, halvings)
     return [scaled(min(32 * 2**stage, 256), spec.width) for stage in range(stages)]
 
 
 def _flat(spec: Spec) -> int:
     """The size of the last stage's maps, flattened."""
     stages = widths(spec)
-    return stages[-1] * (spec.image_size >> len(stages)) ** 2
+    height, width, _ = spec.shape
+    return stages[-1] * (height >> len(stages)) * (width >> len(stages))
 
 
 def _halving(into: int, out: int, spec: Spec) -> list[nn.Module]:
@@ -96,14 +107,14 @@ def article(spec: Spec) -> Network:
     Convolution 32, pooling, convolution 64, pooling, dense 64, dense K. Pooling drops an odd last
     row and column; pixels that only they see are left out: the same answers for a sixth less.
     """
-    side = ((spec.image_size - 2) // 2 - 2) // 2
-    if side < 1:
+    height, width = (((side - 2) // 2 - 2) // 2 for side in spec.shape[:2])
+    if min(height, width) < 1:
         raise UserError(
-            f"model 'article' needs image_size 10 or more, not {spec.image_size}: "
+            f"model 'article' needs image_size 10 or more, not {min(spec.shape[:2])}: "
             "its unpadded layers shrink it"
         )
     first, second, dense = (scaled(base, spec.width) for base in (32, 64, 64))
-    seen = (2 * side + 2) * 2 + 2
+    seen = [(2 * side + 2) * 2 + 2 for side in (height, width)]
 
     def pooled() -> list[nn.Module]:
         """Activation and pooling, the cheaper order where both are the same function."""
@@ -111,29 +122,30 @@ def article(spec: Spec) -> Network:
         return layers[::-1] if spec.activation in activations.NOT_MONOTONIC else layers
 
     trunk = nn.Sequential(
-        *(Crop(seen), nn.Conv2d(spec.channels, first, 3), *pooled()),
+        *(Crop(*seen), nn.Conv2d(spec.channels, first, 3), *pooled()),
         *(nn.Conv2d(first, second, 3), *pooled()),
-        *(Flatten(), nn.Linear(second * side * side, dense), activations.build(spec.activation)),
+        *(Flatten(), nn.Linear(second * height * width, dense)),
+        activations.build(spec.activation),
     )
     return trunk, _head(dense, spec)
 
 
 def mlp(spec: Spec) -> Network:
     """One hidden layer on the pixels: what a network without convolutions reaches."""
-    pixels, hidden = spec.channels * spec.image_size**2, scaled(256, spec.width)
+    pixels, hidden = math.prod(spec.shape), scaled(256, spec.width)
     trunk = nn.Sequential(Flatten(), nn.Linear(pixels, hidden), activations.build(spec.activation))
     return trunk, _head(hidden, spec)
 
 
 def linear(spec: Spec) -> Network:
     """Logistic regression on the pixels: the floor that every network must beat."""
-    return Flatten(), nn.Linear(spec.channels * spec.image_size**2, len(spec.classes))
+    return Flatten(), nn.Linear(math.prod(spec.shape), len(spec.classes))
 
 
 def efficientnet_lite0(spec: Spec) -> Network:
     """A network for photos, with weights learned on ImageNet to begin with: `pretrain.weights`."""
     return efficientnet.lite0(
-        size=spec.image_size,
+        sides=spec.shape[:2],
         mean=spec.mean,
         std=spec.std,
         classes=len(spec.classes),

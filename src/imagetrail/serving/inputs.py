@@ -10,13 +10,13 @@ import numpy as np
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.samples import Images
-from imagetrail.data.decoding import FORMATS, Unreadable, decode, fit
+from imagetrail.data import decoding, formats
+from imagetrail.data.decoding import FORMATS, Target, Unreadable
+from imagetrail.data.limits import MAX_BYTES
 from imagetrail.data.pictures import on_all_cores
 
-REFUSED = {".avif", ".bmp", ".gif", ".heic", ".tif", ".tiff", ".webp"}  # each by a line of its own
-NAMED = FORMATS | REFUSED
 STDIN = "-"  # one picture
-MAX_STDIN = 1 << 29  # bytes
+UNPACKED = "__MACOSX"  # a folder that archives of a Mac leave: its files are no pictures
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Batch:
 def find(names: Iterable[str]) -> list[str]:
     """The files meant: a folder stands for all in it and below that are pictures by name.
 
-    Hidden ones are left out. Raises UserError for a folder without any.
+    What is hidden, or in a hidden folder of it, is left out. Raises UserError for a folder without
+    any.
     """
     return [
         file
@@ -44,25 +45,24 @@ def _below(folder: Path) -> list[str]:
     named = [
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in NAMED and not path.name.startswith(".")
+        if path.suffix.lower() in FORMATS
+        and not any(part.startswith((".", UNPACKED)) for part in path.relative_to(folder).parts)
     ]
     found = [path for path in named if path.is_file()]
     if not found:
         raise UserError(
             f"{folder}: no picture in this folder; "
-            "JPEG and PNG files are looked for, in sub-folders too"
+            f"{formats.NAMES} files are looked for, in sub-folders too"
         )
     return sorted(map(str, found))
 
 
-def batches(
-    files: Sequence[str], shape: tuple[int, int, int], *, size: int = 256
-) -> Iterator[Batch]:
-    """All the files, `size` at a time; pictures become H×W×C of `shape` as for training."""
+def batches(files: Sequence[str], target: Target, *, size: int = 256) -> Iterator[Batch]:
+    """All the files, `size` at a time; pictures become H×W×C as `target` says, as for training."""
 
     def read(name: str) -> Images | Unreadable:
         try:
-            return fit(decode(_open(name)), shape)
+            return decoding.read(_open(name), target)[0]
         except Unreadable as reason:
             return reason
 
@@ -73,7 +73,9 @@ def batches(
         good = [(name, image) for name, image in found if not isinstance(image, Unreadable)]
         yield Batch(
             [name for name, _ in good],
-            np.stack([image for _, image in good]) if good else np.empty((0, *shape), np.uint8),
+            np.stack([image for _, image in good])
+            if good
+            else np.empty((0, *target.shape), np.uint8),
             [(name, str(reason)) for name, reason in found if isinstance(reason, Unreadable)],
         )
 
@@ -83,7 +85,7 @@ def _open(name: str) -> Path | io.BytesIO:
         if Path(name).exists() and not Path(name).is_file():
             raise Unreadable("not a file")  # a pipe or device could keep us waiting for ever
         return Path(name)
-    content = sys.stdin.buffer.read(MAX_STDIN + 1)
-    if not content or len(content) > MAX_STDIN:
-        raise Unreadable("nothing came" if not content else f"more than {MAX_STDIN:,} bytes")
+    content = sys.stdin.buffer.read(MAX_BYTES + 1)
+    if not content or len(content) > MAX_BYTES:
+        raise Unreadable("nothing came" if not content else f"more than {MAX_BYTES:,} bytes")
     return io.BytesIO(content)

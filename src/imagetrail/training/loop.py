@@ -53,7 +53,7 @@ def start(
 ) -> Training:
     """A training about to begin, for the pictures of `train`."""
     mean, std = channel_statistics(train)
-    _, size, _, channels = train.images.shape
+    _, height, width, channels = train.images.shape
     spec = Spec(
         model=recipe.model,
         activation=recipe.activation,
@@ -61,7 +61,7 @@ def start(
         width=recipe.width,
         dropout=recipe.dropout,
         classes=train.classes,
-        image_size=size,
+        image_size=height if height == width else (height, width),
         channels=channels,
         mean=mean,
         std=std,

@@ -27,6 +27,7 @@ PREPARED_BY = {
     "pretrained": ("pretrain.related", "pretrain.weights"),
 }
 SHARES = ("augmented", "synthetic", "related")  # of the images of an epoch
+LEAST_SIDE = {"article": 10}  # model: pixels of the shorter side; the others take all sizes
 
 
 class Recipe(Section):
@@ -127,6 +128,7 @@ class Recipe(Section):
 
     def check(self, path: Path) -> None:
         check_shares(self, f"{path}: recipe", prepared=prepared_by(path))
+        check_size(self.model, f"{path}: recipe", path)
 
 
 def shares(recipe: Recipe) -> dict[str, float]:
@@ -151,6 +153,16 @@ def check_shares(
                 f"{where}: takes a share of {share:g} {field} images, but {key} makes none of "
                 "these classes"
             )
+
+
+def check_size(model: str, where: str, path: Path) -> None:
+    """Raises UserError, beginning with `where`, for a network too deep for data.image_size."""
+    size: Any = load(Any, "data.image_size", path)
+    side, least = min(size) if isinstance(size, list) else size, LEAST_SIDE.get(model, 1)
+    if side < least:
+        raise UserError(
+            f"{where}: model {model!r} needs data.image_size {least} or more, not {side}"
+        )
 
 
 def prepared_by(path: Path) -> Callable[[str], bool]:

@@ -16,6 +16,7 @@ from imagetrail.base import samples
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import write_json
 from imagetrail.base.samples import Samples
+from imagetrail.data.decoding import Target
 from imagetrail.metrics import calibration, scores
 from imagetrail.metrics.calibration import Calibration
 from imagetrail.models import inference
@@ -243,7 +244,8 @@ def prepare(root: Path, toy: Callable[..., Samples], *, epochs: int = 4) -> None
     toy("data/split/related", seed=3, count=10)
     save(learned(train, valid, epochs=epochs).outcome, root / "artifacts/train")
     (root / "artifacts/train/recipe.json").write_text(json.dumps(RECIPE))
-    write_json(root / "artifacts/inspect/report.json", {"licence": "CC0-1.0, Ada"})
+    noted = {"licence": "CC0-1.0, Ada", "fit": "pad", "frames": "refuse", "bits": None}
+    write_json(root / "artifacts/inspect/report.json", noted)
     locked = {"split": {"outs": [{"path": "data/split/train", "md5": "abc.dir"}]}}
     (root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": locked}))
     params(root)
@@ -278,6 +280,7 @@ def test_the_stage_ships_one_file_and_says_what_each_is_worth(
         opened = onnx_model.load(out / row["file"])
         assert opened.metadata["data"] == "abc.dir"
         assert opened.metadata["licence"] == "CC0-1.0, Ada"
+        assert opened.target == Target((8, 8, 1), "pad") and "bits" not in opened.metadata
     sizes = [
         f"batch{size}{more}"
         for size in (1, 256)

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from imagetrail.base.params import Section
 from imagetrail.stages.compare.arms import REMEDIES, Name, Remedies, Set, resolve
-from imagetrail.training.recipe import check_shares, default_recipe, prepared_by
+from imagetrail.training.recipe import check_shares, check_size, default_recipe, prepared_by
 
 
 class Compare(Section):
@@ -37,3 +37,5 @@ class Compare(Section):
             for arm, recipe in contest.arms.items():
                 place = f"{where}, set {contest.name}, arm {arm}"
                 check_shares(recipe, place, prepared=prepared, base=base)
+                if recipe.model != base.model:
+                    check_size(recipe.model, place, path)

@@ -60,7 +60,7 @@ def to_onnx(
 ) -> None:
     """Writes `model` in float32, for any batch size; `facts` join its metadata."""
     spec = model.spec
-    example = torch.zeros(2, spec.image_size, spec.image_size, spec.channels, dtype=torch.uint8)
+    example = torch.zeros(2, *spec.shape, dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     warnings.simplefilter("ignore", FutureWarning)  # of torch's own use of its own functions
     program = torch.onnx.export(

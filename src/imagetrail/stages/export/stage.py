@@ -64,10 +64,7 @@ def _write_files(
 
     Returns the files that may be shipped, and what the network that each was made from answers.
     """
-    facts = {
-        "data": pipeline.data_version() or "unknown",
-        "licence": read_json(paths.INSPECTION)["licence"],
-    }
+    facts = {"data": pipeline.data_version() or "unknown"} | _prepared()
     model = weights.load(paths.ARTIFACTS / "train")
     files = {"float32": folder / "model.onnx", "int8": folder / "model.int8.onnx"}
     answers = _write(model, files["float32"], files["int8"], facts, params, seed)
@@ -81,6 +78,12 @@ def _write_files(
         expected["student"] = _write(student, float32, files["student"], facts, params, seed)
     write_json(folder / "student" / "history.json", history)
     return files, expected
+
+
+def _prepared() -> dict[str, str]:
+    """What inspect noted of the pictures: their licence, and how they were brought to one shape."""
+    noted = read_json(paths.INSPECTION)
+    return {key: str(noted[key]) for key in ("licence", "fit", "frames", "bits") if noted[key]}
 
 
 def _write(

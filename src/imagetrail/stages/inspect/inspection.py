@@ -55,13 +55,16 @@ def inspect(pictures: Pictures, target: Target) -> Inspection:
     return found
 
 
-def report(found: Inspection, *, licence: str) -> dict[str, Any]:
+def report(found: Inspection, target: Target, *, licence: str) -> dict[str, Any]:
     """The findings as plain values."""
     pictures = found.pictures
     splits = sorted({split for split, _ in found.counts})
     mean = found.total / max(found.values, 1)
     return {
         "licence": licence,
+        "fit": target.fit,  # so that the exported model has its pictures as this one has
+        "frames": target.frames,
+        "bits": target.bits,
         "classes": list(pictures.classes),
         "images": sum(found.counts.values()),
         "counts": {

@@ -27,7 +27,7 @@ def run() -> None:
     data, limits = load(Data, "data"), load(Inspect, "inspect")
     pictures = arrival.read(data)
     found = inspection.inspect(pictures, data.target)
-    report = inspection.report(found, licence=arrival.licence(data))
+    report = inspection.report(found, data.target, licence=arrival.licence(data))
     _print_faults("unreadable, left out", report["unreadable"])
     _print_faults("ignored", report["ignored"])
     _refuse(found, limits)

@@ -55,7 +55,7 @@ def imagenet() -> dict[str, Tensor]:
 def fit_imagenet(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The package's weights by our names; raises UserError where a tensor or its shape differs."""
     with torch.device("meta"):  # for its names and shapes alone
-        trunk, _ = lite0(size=224, mean=(0.0,) * 3, std=(1.0,) * 3, classes=1)
+        trunk, _ = lite0(sides=(224, 224), mean=(0.0,) * 3, std=(1.0,) * 3, classes=1)
     modules, fitted, used = _modules(trunk), dict[str, Tensor](), set(CLASSIFIER)
     for name, own in trunk.state_dict().items():
         module, _, field = name.rpartition(".")

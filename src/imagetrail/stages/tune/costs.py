@@ -18,7 +18,7 @@ def model_bytes(model: Classifier) -> float:
 def latency_ms(model: Classifier, *, repeats: int = 20) -> float:
     """Milliseconds a picture, alone, on one thread, by the clock: never twice the same."""
     spec, threads = model.spec, torch.get_num_threads()
-    picture = torch.zeros(1, spec.image_size, spec.image_size, spec.channels, dtype=torch.uint8)
+    picture = torch.zeros(1, *spec.shape, dtype=torch.uint8)
     model = model.cpu().eval()
     torch.set_num_threads(1)
     times = []

@@ -8,7 +8,14 @@ from pydantic import Field, model_validator
 from imagetrail.base.lookup import one_of
 from imagetrail.base.params import Epochs, Section
 from imagetrail.stages.tune.space import Space, completed, ends, typed
-from imagetrail.training.recipe import SHARES, Recipe, check_shares, default_recipe, prepared_by
+from imagetrail.training.recipe import (
+    SHARES,
+    Recipe,
+    check_shares,
+    check_size,
+    default_recipe,
+    prepared_by,
+)
 
 Cost = Annotated[str, one_of("imagetrail.stages.tune.costs:COSTS", "cost")]
 Sampler = Annotated[str, one_of("imagetrail.stages.tune.study:SAMPLERS", "sampler")]
@@ -73,6 +80,8 @@ class Tune(Section):
         space = resolve(self, recipe, f"{path}: tune").space
         largest = with_largest_shares(recipe, space)
         check_shares(largest, f"{path}: tune.space", prepared=prepared_by(path), base=recipe)
+        for model in ends(space.get("model", [])):
+            check_size(model, f"{path}: tune.space.model", path)
 
 
 def resolve(tune: Tune, recipe: Recipe, where: str) -> Tune:
