@@ -1,5 +1,7 @@
 """Archives of the user's, unpacked: nothing outside the folder, no bomb, names as they were."""
 
+import bz2
+import gzip
 import lzma
 import shutil
 import stat
@@ -10,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 import pyarrow as pa
 
@@ -18,7 +20,6 @@ from imagetrail.base.errors import UserError
 from imagetrail.data.listing import escaped, flaw, hidden
 
 KINDS = "zip, tar, tar.gz, tar.bz2, tar.xz or tar.zst"
-ZSTANDARD = b"\x28\xb5\x2f\xfd"
 SMALL, RATIO = 1 << 30, 200  # an archive may unpack to so many bytes, or times its own size
 BLOCK = 4096  # bytes that the smallest file takes of a disk
 DAMAGED = (  # what the libraries raise for archives that are cut off, broken or of a rare method
@@ -31,6 +32,20 @@ DAMAGED = (  # what the libraries raise for archives that are cut off, broken or
     zipfile.BadZipFile,
     zlib.error,
 )
+
+
+def _zstandard(path: Path, _: str) -> IO[bytes]:
+    stream: IO[bytes] = pa.input_stream(str(path), compression="zstd")
+    return stream
+
+
+ZSTANDARD = b"\x28\xb5\x2f\xfd"
+COMPRESSED: dict[bytes, Callable[[Path, str], Any]] = {  # by what such a file begins with
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\0": lzma.open,
+    ZSTANDARD: _zstandard,
+}
 
 
 @dataclass(frozen=True)
@@ -75,12 +90,12 @@ def unpack(origin: Path, folder: Path, shown: str) -> None:
 
 
 def _kind(path: Path) -> str:
-    """zip, tar or tar.zst by content; empty for anything else."""
+    """Zip or tar by content; empty for anything else."""
     if not path.is_file():
         return ""
     with path.open("rb") as file:
         if file.read(4) == ZSTANDARD:
-            return "tar.zst"
+            return "tar"
     if zipfile.is_zipfile(path):
         return "zip"
     return "tar" if tarfile.is_tarfile(path) else ""
@@ -148,17 +163,13 @@ def _zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
 
 @contextmanager
 def _tar(path: Path) -> Iterator[Iterator[Member]]:
-    with tarfile.open(path, "r|*") as archive:
+    with path.open("rb") as file:
+        head = file.read(6)
+    unpacked = next((how for mark, how in COMPRESSED.items() if head.startswith(mark)), open)
+    with unpacked(path, "rb") as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
         yield (_tarred(archive, info) for info in archive)
-
-
-@contextmanager
-def _zstandard(path: Path) -> Iterator[Iterator[Member]]:
-    with (
-        pa.input_stream(str(path), compression="zstd") as stream,
-        tarfile.open(fileobj=stream, mode="r|") as archive,
-    ):
-        yield (_tarred(archive, info) for info in archive)
+        while stream.read(1 << 20):  # to the end, where the checksum is
+            pass
 
 
 def _tarred(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
@@ -174,4 +185,4 @@ def _tarred(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
     return Member(info.name, info.size, kind, lambda: archive.extractfile(info), info.linkname)
 
 
-OPENERS = {"zip": _zip, "tar": _tar, "tar.zst": _zstandard}
+OPENERS = {"zip": _zip, "tar": _tar}

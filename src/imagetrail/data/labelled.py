@@ -110,7 +110,7 @@ def _named(top: Folder, marked: Sequence[Marked], shown: str) -> Pictures:
                 _refuse_other(path, first[path], (m, row), shown)
             first.setdefault(path, (m, row))
     missing = [path for path in first if path not in there]
-    notes = [f"{again} rows name a picture again, with the same label"] if again else []
+    notes = [f"{again} row(s) name a picture again, with the same label"] if again else []
     if missing:
         notes.append(_missing(missing, first, shown))
     sources = list(first)

@@ -31,23 +31,20 @@ def in_order(names: Iterable[str]) -> list[str]:
 def check_classes(classes: Mapping[str, str], shown: str) -> None:
     """Raises UserError for names that cannot be shown, or be told from one another by eye.
 
-    classes: where each name stands first, as ": line 7", or nothing.
+    classes: where each name stands first, as " (labels.csv, line 7)", or nothing.
     """
     alike: dict[str, str] = {}
     for name, where in classes.items():
         if fault := flaw(name):
-            raise UserError(f"{shown}{where}: class {escaped(name)!r} {fault}; rename it")
+            raise UserError(f"{shown}: class '{escaped(name)}'{where} {fault}; rename it")
         if len(name) > LONGEST:
-            raise UserError(
-                f"{shown}{where}: class {name[:40]!r}… has {len(name)} characters; "
-                f"at most {LONGEST} can be shown"
-            )
+            fault = f"has {len(name)} characters; at most {LONGEST} can be shown"
+            raise UserError(f"{shown}: class '{name[:40]}…'{where} {fault}")
         other = alike.setdefault(_seen(name), name)
         if other != name:
-            raise UserError(
-                f"{shown}{where}: classes {other!r}{classes[other]} and {name!r} differ by "
-                f"{_difference(other, name)} only; give both one name"
-            )
+            both = f"{other!r}{classes[other]} and {name!r}{where}"
+            fault = f"differ by {_difference(other, name)} only; give both one name"
+            raise UserError(f"{shown}: classes {both} {fault}")
 
 
 def _seen(name: str) -> str:
