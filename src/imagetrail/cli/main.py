@@ -18,6 +18,7 @@ import typer
 
 from imagetrail.base.errors import UserError
 from imagetrail.cli.drift import drift
+from imagetrail.cli.import_labels import import_labels
 from imagetrail.cli.predict import predict
 from imagetrail.cli.stage import Interrupted, run_stage
 from imagetrail.compute.processes import end_with_parent
@@ -203,5 +204,6 @@ def ui(port: Annotated[int, typer.Option(help="The first port to try.")] = 5000)
     serve(port)
 
 
+app.command("import")(import_labels)
 for _use in (predict, drift):
     app.command()(_use)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from imagetrail.base import paths
-from imagetrail.data import corrections, datasets, folders
+from imagetrail.data import addresses, archives, corrections, datasets, listing, own
 from imagetrail.data.params import OWN, Data
 from imagetrail.data.pictures import Pictures
 
@@ -14,23 +14,53 @@ def fetch(data: Data, folder: Path) -> dict[str, Any]:
 
     A folder of the user's stays where it is.
     """
-    if data.source != OWN:
+    if data.source in datasets.DATASETS:
         return datasets.fetch(data.source, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    if not data.path.is_dir():
-        folders.unpack(data.path, folder)
-    return {"dataset": data.name, "licence": licence(data), "tried": [], "used": {}}
+    facts: dict[str, Any] = {}
+    if data.source != OWN:
+        facts = addresses.fetch(data.source, folder, sha256=data.sha256)
+    elif not own.stays(data.path):
+        own.check(data.path, data.table)
+        archives.unpack(data.path, folder, str(data.path))
+    place, shown = _place(data, folder)
+    return {
+        "dataset": data.name,
+        "licence": licence(data),
+        "tried": [],
+        "used": {"": shown},
+        "notes": list(own.read(place, data.table, shown).notes),
+        **_amount(place, shown),
+        **facts,
+    }
+
+
+def _amount(place: Path, shown: str) -> dict[str, int]:
+    names = [""] if place.is_file() else listing.scan(place, shown).below()
+    sizes = [(place / name).stat().st_size for name in names]
+    return {"files": len(sizes), "bytes": sum(sizes)}
 
 
 def licence(data: Data) -> str:
-    return "the user's own" if data.source == OWN else datasets.DATASETS[data.source].licence
+    if data.source in datasets.DATASETS:
+        return datasets.DATASETS[data.source].licence
+    return "the user's own" if data.source == OWN else f"not known; see {data.source}"
 
 
 def read(data: Data) -> Pictures:
     """All pictures, with the labels of data/corrections.csv."""
-    folder = paths.RAW / data.name / "files"
-    if data.source != OWN:
-        found = datasets.read(data.source, folder)
+    place, shown = _place(data, paths.RAW / data.name / "files")
+    if data.source in datasets.DATASETS:
+        found = datasets.read(data.source, place)
     else:
-        found = folders.read(data.path if data.path.is_dir() else folder)
+        found = own.read(place, data.table, shown)
     return corrections.apply(found, paths.CORRECTIONS)
+
+
+def _place(data: Data, folder: Path) -> tuple[Path, str]:
+    """Where the pictures are, and what a user calls that."""
+    if data.source == OWN:
+        return (data.path if own.stays(data.path) else folder), str(data.path)
+    if data.table is None and len(single := sorted(folder.glob(f"*{own.PARQUET}"))) == 1:
+        return single[0], data.source
+    return folder, data.source

@@ -1,137 +1,137 @@
-"""The user's own pictures: a folder or archive with a sub-folder a class, copied and read."""
+"""Labelled by folders: a sub-folder a class, or such sub-folders below train, valid and test."""
 
-import lzma
-import tarfile
-import zipfile
-import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from imagetrail.base.errors import UserError
-from imagetrail.data import decoding
-from imagetrail.data.decoding import FORMATS
+from imagetrail.data import decoding, labels, listing
+from imagetrail.data.labels import split_of, words
+from imagetrail.data.listing import Folder, may_be_picture
 from imagetrail.data.pictures import Pictures
 
-# valid is carved anew from train
-SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "valid": "train",
-    "val": "train",
-    "test": "test",
-    "testing": "test",
-}
+LAYOUT = (
+    "wanted are class folders with pictures in them, or such class folders below train, valid "
+    "and test"
+)
+NO_PICTURE = "no picture by its name"
 
 
-def unpack(origin: Path, folder: Path) -> None:
-    """Unpacks an archive of the user's into `folder`."""
-    wanted = "it must be a folder or archive of class sub-folders"
-    try:
-        if zipfile.is_zipfile(origin):
-            with zipfile.ZipFile(origin) as archive:
-                archive.extractall(folder)
-        elif origin.is_file() and tarfile.is_tarfile(origin):
-            with tarfile.open(origin) as archive:
-                archive.extractall(folder, filter="data")
-        else:
-            problem = "is no zip or tar archive" if origin.exists() else "does not exist"
-            raise UserError(f"params.yaml: data.path: {origin} {problem}; {wanted}")
-    except (
-        EOFError,
-        RuntimeError,
-        lzma.LZMAError,
-        zlib.error,
-        tarfile.TarError,
-        zipfile.BadZipFile,
-    ) as error:
-        raise UserError(
-            f"params.yaml: data.path: {origin} cannot be unpacked ({error}); {wanted}"
-        ) from None
+def read(place: Path, shown: str) -> Pictures:
+    """The pictures in the class folders of a folder, which messages call `shown`.
 
-
-def read(folder: Path) -> Pictures:
-    """Class sub-folders, optionally below `train` and `test`.
-
-    A single wrapping folder, as archives have, is skipped.
+    A single wrapping folder, as archives have, is skipped: paths begin below it. Raises UserError
+    for a layout that could mean something else.
     """
-    top = folder
-    while len(inside := _folders(top)) == 1 and not _is_class(inside[0]):
-        top = inside[0]
-    roots = _split_roots(inside) or [("", top)]
+    top = _unwrapped(listing.scan(place, shown))
+    parts = _parts(top, shown)
     found = [
-        (split, kind.name, path)
-        for split, root in roots
-        for kind in _folders(root)
-        for path in _files(kind)
+        (split, kind, path)
+        for split, below, folder in parts
+        for kind, inside in folder.folders.items()
+        for path in (f"{below}{kind}/{name}" for name in inside.below())
     ]
-    pictures = [row for row in found if _is_picture(row[2])]
-    ignored = [path for _, _, path in found if not _is_picture(path)] + _strays(
-        {top, *(root for _, root in roots)}
-    )
-    classes = sorted({kind.name for _, root in roots for kind in _folders(root)})
-    _refuse_empty(folder, classes, Counter(kind for _, kind, _ in pictures))
+    pictures = [row for row in found if may_be_picture(row[2])]
+    kinds = [kind for _, kind, _ in pictures]
+    classes = labels.in_order({kind for _, _, folder in parts for kind in folder.folders})
+    _refuse_empty(classes, Counter(kinds), shown)
+    labels.check_classes(dict.fromkeys(classes, ""), shown)
+    splits = tuple(split for split, _, _ in pictures)
+    sources = tuple(path for _, _, path in pictures)
     numbers = {name: number for number, name in enumerate(classes)}
-    paths = [path for _, _, path in pictures]
     return Pictures(
         tuple(classes),
-        np.array([numbers[kind] for _, kind, _ in pictures], np.int64),
-        tuple(split for split, _, _ in pictures),
-        tuple(str(path.relative_to(folder)) for path in paths),
-        lambda i, target: decoding.read(paths[i], target),
-        tuple((str(path.relative_to(folder)), "no picture by its name") for path in ignored),
+        np.array([numbers[kind] for kind in kinds], np.int64),
+        splits,
+        sources,
+        lambda i, target: decoding.read(top.place / sources[i], target),
+        ignored=tuple(_strays(top, parts))
+        + tuple((path, NO_PICTURE) for _, _, path in found if not may_be_picture(path)),
+        notes=labels.check_counts(kinds, splits, classes, shown),
     )
 
 
-def _split_roots(folders: Sequence[Path]) -> list[tuple[str, Path]]:
-    """The split that each folder is by its name, if all are.
+Part = tuple[str, str, Folder]  # split, path from the top with / at its end, folder of classes
 
-    Where there is no test set, no split counts as published.
-    """
-    names = {folder.name.lower() for folder in folders}
-    if not names <= set(SPLIT_FOLDERS):
-        return []
+
+def _unwrapped(folder: Folder) -> Folder:
+    return _unwrap("", folder)[1]
+
+
+def _unwrap(path: str, folder: Folder) -> tuple[str, Folder]:
+    """Goes into a folder that is the only one, unless that is a class."""
+    while len(folder.folders) == 1:
+        ((name, only),) = folder.folders.items()
+        if only.pictures() or not only.folders:
+            break
+        path, folder = f"{path}{name}/", only
+    return path, folder
+
+
+def _parts(top: Folder, shown: str) -> list[Part]:
+    """The folders whose sub-folders are the classes."""
+    folders = top.folders
+    known = {name for name in folders if split_of(name)}
+    every = len(known) == len(folders)
+    splits = [name for name in known if folders[name].folders]
+    if not every:  # among classes, one called train may show trains
+        splits = [name for name in splits if not folders[name].pictures()]
+    if not splits:
+        _refuse_unlike_classes(top, shown, every)
+        return [("", "", top)]
+    if others := sorted(folders.keys() - set(splits)):
+        raise UserError(
+            f"{shown}: {words(sorted(splits))} would be splits, but {words(others)} beside them "
+            f"cannot be one; {LAYOUT}"
+        )
+    for split, count in Counter(map(split_of, splits)).items():
+        if count > 1:
+            both = words(sorted(name for name in splits if split_of(name) == split))
+            raise UserError(f"{shown}: {both} would all be {split}; let one name stay")
+    return [(split_of(name), *_unwrap(f"{name}/", folders[name])) for name in sorted(splits)]
+
+
+def _refuse_unlike_classes(top: Folder, shown: str, every: bool) -> None:
+    """Raises UserError where sub-folders are hardly the classes."""
+    if not top.folders:
+        raise UserError(f"{shown}: no class folders; {LAYOUT}")
+    if every:
+        fault = "hold no class folders, so their pictures have no labels"
+        raise UserError(f"{shown}: {words(sorted(top.folders))} {fault}; {LAYOUT}")
+    halls = {
+        name: set(_unwrapped(folder).folders)
+        for name, folder in top.folders.items()
+        if folder.folders and not folder.pictures()
+    }
+    shared = Counter(name for inside in halls.values() for name in inside)
+    alike = [name for name, inside in halls.items() if sum(shared[one] > 1 for one in inside) > 1]
+    if alike:
+        inside = sorted(name for name in halls[alike[0]] if shared[name] > 1)
+        raise UserError(
+            f"{shown}: {words(alike)} hold no pictures, but folders of the same names "
+            f"({words(inside)}): if they are splits, call them train, valid and test; if they are "
+            f"classes, let those names differ ({alike[0]}/{alike[0]}-{inside[0]}), "
+            "or name the labels in a table (data.table)"
+        )
+
+
+def _refuse_empty(classes: Sequence[str], count: Counter[str], shown: str) -> None:
+    if empty := [name for name in classes if not count[name]]:
+        raise UserError(
+            f"{shown}: no picture in class {words(empty)}; add pictures or remove the folder"
+        )
+
+
+def _strays(top: Folder, parts: Sequence[Part]) -> list[tuple[str, str]]:
+    """Files above the class folders."""
+    above = {"": top, **{path: folder for _, path, folder in parts}}
     return [
-        (SPLIT_FOLDERS[folder.name.lower()] if "test" in names else "", folder)
-        for folder in folders
+        (
+            f"{path}{name}",
+            "in no class folder" if may_be_picture(name) else NO_PICTURE,
+        )
+        for path, folder in above.items()
+        for name in folder.files
     ]
-
-
-def _strays(folders: Iterable[Path]) -> list[Path]:
-    return sorted(path for folder in folders for path in _files(folder, deep=False))
-
-
-def _refuse_empty(folder: Path, classes: Sequence[str], count: Counter[str]) -> None:
-    empty = [name for name in classes if not count[name]]
-    if empty:
-        fault = f"no JPEG or PNG file in class {', '.join(empty)}"
-        raise UserError(f"{folder}: {fault}; add pictures or remove the folder")
-    if not classes:
-        wanted = "expected one folder a class, with JPEG or PNG files in it"
-        raise UserError(f"{folder}: no class sub-folders; {wanted}")
-    if len(classes) < 2:
-        wanted = "a classifier needs at least two sub-folders"
-        raise UserError(f"{folder}: only one class, {classes[0]}; {wanted}")
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_dir() and not path.name.startswith((".", "__MACOSX"))
-    )
-
-
-def _is_class(folder: Path) -> bool:
-    return any(_is_picture(path) for path in _files(folder, deep=False)) or not _folders(folder)
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in FORMATS
-
-
-def _files(folder: Path, *, deep: bool = True) -> list[Path]:
-    found = folder.rglob("*") if deep else folder.iterdir()
-    return sorted(path for path in found if path.is_file() and not path.name.startswith("."))

@@ -1,14 +1,16 @@
 """The section of params.yaml that says which pictures, and what they are brought to."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import choose, names_in
 from imagetrail.base.params import Section, load
+from imagetrail.data import addresses, own
 from imagetrail.data.decoding import Bits, Fit, Frames, Shape, Target
 
 OWN = "own"  # data.source: the user's pictures at data.path
@@ -19,18 +21,23 @@ Side = Annotated[int, Field(ge=8, le=512)]
 
 def _source(source: str) -> str:
     if "://" in source:
+        addresses.check(source)
         return source
     return choose(dict.fromkeys((*names_in(PUBLISHED), OWN), source), source, "data source")
+
+
+def _name(name: str) -> str:
+    """A folder, an experiment and a registered model of MLflow are called so."""
+    if not re.fullmatch(r"\w[\w.-]{0,99}", name):
+        wanted = "at most 100 letters, digits, -, _ and ., the first a letter or digit"
+        raise ValueError(f"wanted are {wanted}")
+    return name
 
 
 class Data(Section):
     """The `data` section: which pictures, and the one size and colour they are brought to."""
 
-    renamed: ClassVar[dict[str, str]] = {}
-
-    name: str = Field(
-        pattern=r"^\w[\w.-]*$",
-        max_length=100,
+    name: Annotated[str, AfterValidator(_name)] = Field(
         description="of the data set: the experiment and the registered model are called so",
     )
     source: Annotated[str, AfterValidator(_source)] = Field(
@@ -63,6 +70,17 @@ class Data(Section):
         "pixel needs",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, values: Any) -> Any:
+        """Until there was `source`, `name` said both."""
+        if isinstance(values, dict) and "name" in values and "source" not in values:
+            source, name = values["name"], values["name"]
+            if name == "folder":
+                source, name = OWN, "a name of your choice"
+            raise ValueError(f"source is missing; write `source: {source}` and `name: {name}`")
+        return values
+
     @property
     def shape(self) -> Shape:
         size = self.image_size
@@ -73,12 +91,18 @@ class Data(Section):
     def target(self) -> Target:
         return Target(self.shape, self.fit, self.frames, self.bits)
 
+    def _check_path(self, path: Path) -> None:
+        if not self.path.exists():
+            wanted = "it must be a folder or archive of pictures"
+            raise UserError(f"{path}: data.path: {self.path} does not exist; {wanted}")
+        try:
+            own.check(self.path, self.table)
+        except UserError as fault:
+            raise UserError(f"{path}: data.path: {fault}") from None
+
     def check(self, path: Path) -> None:
-        if self.source == OWN and not self.path.exists():
-            raise UserError(
-                f"{path}: data.path: {self.path} does not exist; it must be a folder or archive of "
-                "pictures"
-            )
+        if self.source == OWN:
+            self._check_path(path)
         unknown: Any = load(Any, "evaluate.unknown", path)
         check_others([unknown] if unknown else [], self.source, f"{path}: evaluate.unknown")
         related = load(list[str], "pretrain.related", path)

@@ -43,3 +43,5 @@ def _tell(source: dict[str, Any]) -> None:
     used = source["used"].items()
     places = {uri.removesuffix(".gz").removesuffix(f"/{file}") for file, uri in used}
     print(f"{source['dataset']}: from {', '.join(sorted(places)) or 'where it is'}")
+    for note in source.get("notes", ()):
+        print(f"{source['dataset']}: {note}")

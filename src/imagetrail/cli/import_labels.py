@@ -1,0 +1,48 @@
+"""`imagetrail import`: the labels of another tool as a table for data.table."""
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+import typer
+
+from imagetrail.base.errors import UserError
+from imagetrail.base.files import write_csv
+
+UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # what Label Studio puts before an uploaded file's name
+
+
+def import_labels(
+    file: Annotated[Path, typer.Argument(help="Label Studio's JSON, or COCO's of whole pictures.")],
+    out: Annotated[
+        Path, typer.Option(help="The table to write: beside the pictures, for data.table.")
+    ] = Path("labels.csv"),
+) -> None:
+    """Make a table of the labels that another tool exported."""
+    from imagetrail.data import exports
+
+    if out.exists():
+        raise UserError(f"{out} is there already; remove it, or name another file by --out")
+    found = exports.read(file)
+    rows = [row | {"path": _beside(out.parent, row["path"])} for row in found.rows]
+    write_csv(out, rows)
+    kinds = len({row["label"] for row in rows})
+    print(f"{out}: {len(rows)} pictures in {kinds} classes")
+    for reason, count in found.left_out.items():
+        print(f"  {count} left out: {reason}")
+    absent = [row["path"] for row in rows if not (out.parent / row["path"]).is_file()]
+    if absent:
+        print(f"  {len(absent)} are not beside the table, the first: {absent[0]}")
+
+
+def _beside(folder: Path, path: str) -> str:
+    """The name under which a file lies below `folder`, where tools give it another one."""
+    name = PurePosixPath(path).name
+    uploaded = UPLOADED.fullmatch(name)
+    names = [
+        path,
+        name,
+        f"images/{name}",
+        *([uploaded[1], f"images/{uploaded[1]}"] if uploaded else []),
+    ]
+    return next((each for each in names if (folder / each).is_file()), path)

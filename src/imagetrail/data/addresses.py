@@ -1,0 +1,217 @@
+"""Pictures from an address, through fsspec: the same bytes as before, or a plain refusal."""
+
+import hashlib
+import importlib
+import json
+import re
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import fsspec
+
+from imagetrail.base.errors import UserError
+from imagetrail.base.files import read_json, remove, write_json
+from imagetrail.data import archives, listing
+
+CHECKSUMS = Path("data/checksums.json")  # address: sha256 of what it sent first; in git
+TIMEOUT = 20  # seconds without a byte before an address counts as out of reach
+AT_ONCE = 8  # files of a folder
+PARQUET = b"PAR1"
+WEB_PAGE = re.compile(rb"\s*<(!doctype|html|\?xml)", re.IGNORECASE)
+EXTRA = "pip install 'imagetrail[remote]'"
+
+
+@dataclass(frozen=True)
+class Client:
+    """What fsspec asks for a scheme: a package, and what that raises beside OSError."""
+
+    package: str
+    errors: tuple[str, ...] = ()  # module:class
+
+
+CLIENTS = {
+    "https": Client("aiohttp", ("aiohttp:ClientError",)),
+    "http": Client("aiohttp", ("aiohttp:ClientError",)),
+    "s3": Client("s3fs", ("botocore.exceptions:BotoCoreError", "botocore.exceptions:ClientError")),
+    "gs": Client(
+        "gcsfs",
+        ("google.auth.exceptions:GoogleAuthError", "gcsfs.retry:HttpError", "aiohttp:ClientError"),
+    ),
+    "hf": Client("huggingface_hub", ("huggingface_hub.errors:HfHubHTTPError", "httpx:HTTPError")),
+    "file": Client("fsspec"),
+    "memory": Client("fsspec"),
+}
+
+
+def check(address: str) -> None:
+    """Raises UserError for an address that cannot be asked from here."""
+    scheme = urlsplit(address).scheme
+    if scheme not in CLIENTS:
+        raise UserError(f"{address}: no address begins so; known are {', '.join(CLIENTS)}")
+    if urlsplit(address).password is not None:
+        raise UserError(f"{_public(address)}: params.yaml is no place for a password; remove it")
+    try:
+        importlib.import_module(CLIENTS[scheme].package)
+    except ImportError:
+        package = CLIENTS[scheme].package
+        raise UserError(f"{address}: needs the package {package}; {EXTRA}") from None
+
+
+def fetch(address: str, folder: Path, *, sha256: str | None) -> dict[str, Any]:
+    """Puts into `folder` the pictures at an address: an archive, a Parquet file or a folder.
+
+    What it sends must have the checksum `sha256` or, without one, that noted in CHECKSUMS, where
+    the first one is noted. Raises UserError, before anything is unpacked, if it is another, and
+    where the address cannot be read.
+    """
+    check(address)
+    with _told(address):
+        system, path = fsspec.core.url_to_fs(address, **_options(address))
+        is_web = urlsplit(address).scheme in ("http", "https")
+        is_folder = address.endswith("/") if is_web else system.isdir(path)
+    if is_folder:
+        digest = _fetch_folder(system, path, address, folder)
+        _compare(address, digest, sha256)
+    else:
+        sent = folder / ".sent"
+        digest = _download(system, path, address, sent)
+        _compare(address, digest, sha256)
+        _settle(sent, folder, address)
+    return {"sha256": digest}
+
+
+def _options(address: str) -> dict[str, Any]:
+    """For the web: a large file may take for ever, a silent server may not."""
+    if not address.startswith("http"):
+        return {}
+    import aiohttp  # here: to load it takes a tenth of a second
+
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT, sock_read=TIMEOUT)
+    return {"client_kwargs": {"timeout": timeout}}
+
+
+def _fetch_folder(system: Any, path: str, address: str, folder: Path) -> str:
+    """All files of a folder that are not hidden; returns the SHA-256 of their names and hashes."""
+    with _told(address):
+        found = system.find(path)
+    start = len(path.rstrip("/")) + 1
+    names = {_name(name[start:], address): name for name in found if "?" not in name}
+    wanted = {
+        name: there
+        for name, there in names.items()
+        if not any(map(listing.hidden, PurePosixPath(name).parts))
+    }
+    if not wanted:
+        raise UserError(f"{address}: no file is in this folder")
+
+    def one(name: str) -> str:
+        return _download(system, wanted[name], address, folder / name)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        hashes = dict(zip(sorted(wanted), pool.map(one, sorted(wanted)), strict=True))
+    return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
+
+
+def _name(name: str, address: str) -> str:
+    """Where a file goes in our folder."""
+    plain = unquote(name) if address.startswith("http") else name
+    if ".." in PurePosixPath(plain).parts or PurePosixPath(plain).is_absolute():
+        raise UserError(f"{address}: {listing.escaped(plain)} leads out of the folder: refused")
+    return plain
+
+
+def _download(system: Any, path: str, address: str, target: Path) -> str:
+    """Copies a file; returns its SHA-256."""
+    digest = hashlib.sha256()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as file:
+        for block in _blocks(system, path, address):
+            digest.update(block)
+            file.write(block)
+    return digest.hexdigest()
+
+
+def _blocks(system: Any, path: str, address: str) -> Iterator[bytes]:
+    stream = {"block_size": 0} if address.startswith("http") else {}
+    with _told(address), system.open(path, "rb", **stream) as content:
+        while block := content.read(1 << 20):
+            yield block
+
+
+def _compare(address: str, digest: str, wanted: str | None) -> None:
+    """Raises UserError if an address sends other bytes than it should."""
+    noted: dict[str, str] = read_json(CHECKSUMS) if CHECKSUMS.exists() else {}
+    place = "data.sha256 in params.yaml" if wanted else str(CHECKSUMS)
+    wanted = wanted or noted.get(address)
+    if wanted and wanted != digest:
+        remedy = "write the new one there" if place != str(CHECKSUMS) else "remove its line there"
+        raise UserError(
+            f"{address} sends other bytes than {place} says: sha256 {digest}, not {wanted}; "
+            f"to accept them, {remedy}"
+        )
+    if not wanted:
+        write_json(CHECKSUMS, dict(sorted({**noted, address: digest}.items())))
+
+
+def _settle(sent: Path, folder: Path, address: str) -> None:
+    """Makes pictures of the one file that came."""
+    with sent.open("rb") as file:
+        head = file.read(512)
+    if archives.is_archive(sent):
+        archives.unpack(sent, folder, address)
+        remove(sent)
+    elif head.startswith(PARQUET):
+        sent.rename(folder / "pictures.parquet")
+    elif WEB_PAGE.match(head):
+        raise UserError(f"{address} sends a web page, not pictures; find the address of the file")
+    else:
+        wanted = f"an archive ({archives.KINDS}), a Parquet file or a folder is wanted"
+        raise UserError(f"{address} is no such thing: {wanted}")
+
+
+@contextmanager
+def _told(address: str) -> Iterator[None]:
+    """What a client raises becomes one line."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, (OSError, *_errors(address))):
+            raise
+        raise UserError(f"{address}: {_reason(error)}") from None
+
+
+def _errors(address: str) -> Iterator[type[Exception]]:
+    """Those of the client's own that it has loaded."""
+    for name in CLIENTS[urlsplit(address).scheme].errors:
+        module, _, kind = name.partition(":")
+        if module in sys.modules:
+            yield getattr(sys.modules[module], kind)
+
+
+def _reason(error: BaseException) -> str:
+    while isinstance(error, FileNotFoundError) and error.__cause__:
+        error = error.__cause__  # fsspec says "not found" whatever the web says
+    status = getattr(error, "status", None) or getattr(
+        getattr(error, "response", None), "status_code", None
+    )
+    if isinstance(error, FileNotFoundError) or status in (404, 410):
+        return "nothing is there"
+    if isinstance(error, PermissionError) or status in (401, 403):
+        return "no right to read it; give its client your credentials"
+    if isinstance(error, TimeoutError):
+        return f"no answer within {TIMEOUT} s"
+    if status:
+        return f"the server answered {status}"
+    return f"out of reach ({str(error) or type(error).__name__})"
+
+
+def _public(address: str) -> str:
+    """Without its password."""
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -1,0 +1,91 @@
+"""What the columns of a table say of each picture, by their names."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from imagetrail.base.errors import UserError
+from imagetrail.base.samples import INDEX
+from imagetrail.data.labels import split_of
+from imagetrail.data.tables import Column, Table
+
+ROLES = {  # what a column says, by its name in any case
+    "path": ("path", "file", "file_name", "filename", "image"),
+    "label": ("label", "class", "category", "target"),
+    "split": ("split",),
+    "group": ("group",),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Marked:
+    """A table whose columns are understood; every sequence has an entry a row."""
+
+    table: Table
+    paths: Column  # empty where the pictures are in the table
+    labels: Column
+    splits: Column  # train, valid, test or ""
+    groups: Column
+    own: Mapping[str, Column]  # the user's other columns
+
+
+def understand(table: Table, shown: str) -> Marked:
+    """Raises UserError where a column is missing, means two things or has an empty value."""
+    roles = {role: _column(table, role, shown) for role in ROLES}
+    if table.pictures:
+        del roles["path"]  # a name beside the picture is the user's own column
+    for role in ("path", "label"):
+        if roles.get(role) == "":
+            there = ", ".join(table.columns)
+            wanted = f"call one of {there} {ROLES[role][0]!r}" if there else "its header is empty"
+            raise UserError(f"{shown}: {table.name} has no column for the {role}; {wanted}")
+    values = {role: table.columns[name] for role, name in roles.items() if name}
+    for role in values.keys() & {"path", "label"}:
+        _refuse_empty(table, roles[role], values[role], shown)
+    nothing, used = [""] * len(table), set(roles.values())
+    return Marked(
+        table,
+        values.get("path", ()),
+        values["label"],
+        _splits(table, values.get("split"), shown),
+        values.get("group", nothing),
+        {_free(name): values for name, values in table.columns.items() if name not in used},
+    )
+
+
+def _column(table: Table, role: str, shown: str) -> str:
+    """The column that has a role, "" if none has."""
+    found = [name for name in table.columns if name.strip().lower() in ROLES[role]]
+    if role == "label" and not found:
+        return table.label
+    if len(found) > 1 and not (role == "path" and table.pictures):
+        fault = f"{' and '.join(map(repr, found))} may both be the {role}"
+        raise UserError(f"{shown}: {table.name}: {fault}; rename the one that is not")
+    return found[0] if found else ""
+
+
+def _free(name: str) -> str:
+    """A name that no column of an index has."""
+    return f"own_{name}" if name in INDEX.names else name
+
+
+def _refuse_empty(table: Table, name: str, values: Column, shown: str) -> None:
+    empty = [row for row, value in enumerate(values) if value is None or not value.strip()]
+    if empty:
+        more = f", and {len(empty) - 1} more" if len(empty) > 1 else ""
+        remedy = "fill it in or remove the row"
+        raise UserError(f"{shown}: {table.where(empty[0])}: {name!r} is empty{more}; {remedy}")
+
+
+def _splits(table: Table, values: Column | None, shown: str) -> Column:
+    """By the column, or by the name of the file: train-00000-of-00002.parquet."""
+    if values is None:
+        return [split_of(re.split(r"[-_.]", PurePosixPath(table.name).name)[0])] * len(table)
+    known = {value: split_of(value or "") for value in set(values)}
+    wrong = {value for value, split in known.items() if value and value.strip() and not split}
+    if wrong:
+        row = next(row for row, value in enumerate(values) if value in wrong)
+        wanted = "train, valid or test is wanted"
+        raise UserError(f"{shown}: {table.where(row)}: no split is {values[row]!r}; {wanted}")
+    return [known[value] for value in values]

@@ -1,0 +1,225 @@
+"""Labelled by a table: which of its columns say what, and which files its rows mean."""
+
+import io
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from imagetrail.base.errors import UserError
+from imagetrail.base.lookup import nearest
+from imagetrail.data import columns, decoding, labels, listing, parquet, tables
+from imagetrail.data.columns import Marked
+from imagetrail.data.decoding import Target, Unreadable
+from imagetrail.data.listing import Folder
+from imagetrail.data.pictures import Examined, Pictures
+from imagetrail.data.tables import Table
+
+READERS: dict[str, Callable[[Path, str, str], Table]] = {
+    ".csv": tables.delimited,
+    ".tsv": tables.delimited,
+    ".jsonl": tables.json_lines,
+    ".ndjson": tables.json_lines,
+    ".parquet": parquet.load,
+}
+FIRST = 3  # missing files that are named
+PLAIN = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")  # a path that needs no second look
+
+Row = tuple[Marked, int]
+
+
+def read(place: Path, pattern: str, shown: str) -> Pictures:
+    """The pictures that the table `pattern`, or all tables that match it, name or hold.
+
+    Raises UserError, which calls the folder `shown`, for a table that cannot be understood.
+    """
+    top = listing.scan(place, shown)
+    while not (names := _matching(top, pattern)) and len(top.folders) == 1:
+        (top,) = top.folders.values()  # what archives wrap around
+    if not names:
+        raise _no_table(listing.scan(place, shown), pattern, shown)
+    found = [_load(top.place / name, name, shown) for name in names]
+    inside = {bool(table.pictures) for table in found}
+    if len(inside) > 1:
+        raise UserError(f"{shown}: some files of {pattern} hold pictures, and some name files")
+    take = _held if inside == {True} else _named
+    return take(top, [columns.understand(table, shown) for table in found], shown)
+
+
+def read_file(place: Path, shown: str) -> Pictures:
+    """The pictures in a single Parquet file, which messages call `shown`."""
+    table = _load(place, place.name, shown)
+    if not table.pictures:
+        wanted = "name its folder in data.path, and the file in data.table"
+        raise UserError(f"{shown}: it names pictures, and does not hold them; {wanted}")
+    marked = columns.understand(table, shown)
+    return _held(Folder(place.parent, {}, (place.name,)), [marked], shown)
+
+
+def _matching(top: Folder, pattern: str) -> list[str]:
+    return sorted(path for path in top.below() if path == pattern or fnmatchcase(path, pattern))
+
+
+def _no_table(top: Folder, pattern: str, shown: str) -> UserError:
+    there = [path for path in top.below() if PurePosixPath(path).suffix.lower() in READERS]
+    likely = nearest(pattern, there)
+    hint = f"did you mean {likely!r}?" if likely else "its path begins at the top of the source"
+    return UserError(f"{shown}: data.table: there is no {pattern}; {hint}")
+
+
+def _load(path: Path, name: str, shown: str) -> Table:
+    suffix = path.suffix.lower()
+    if suffix not in READERS:
+        known = ", ".join(READERS)
+        hint = "; `imagetrail import` makes one of a labelling tool's" if suffix == ".json" else ""
+        raise UserError(f"{shown}: {name} is no table, whose name ends with {known}{hint}")
+    table = READERS[suffix](path, name, shown)
+    if not len(table):
+        raise UserError(f"{shown}: {name} has no rows")
+    return table
+
+
+# ---- pictures inside the tables ----
+
+
+def _held(top: Folder, marked: Sequence[Marked], shown: str) -> Pictures:
+    contents = parquet.Pictures([(top.place / m.table.name, m.table.pictures) for m in marked])
+    rows = [(m, row) for m in marked for row in range(len(m.table))]
+    sources = [f"{m.table.name}#{row}" for m, row in rows]
+
+    def read(i: int, target: Target) -> Examined:
+        return decoding.read(io.BytesIO(contents.content(i)), target)
+
+    return _pictures(rows, sources, read, shown)
+
+
+# ---- pictures that the tables name ----
+
+
+def _named(top: Folder, marked: Sequence[Marked], shown: str) -> Pictures:
+    there = set(top.below())
+    first: dict[str, Row] = {}
+    again = 0
+    for m in marked:
+        for row, path in enumerate(_places(m, there, top.place, shown)):
+            if path in first:
+                again += 1
+                _refuse_other(path, first[path], (m, row), shown)
+            first.setdefault(path, (m, row))
+    missing = [path for path in first if path not in there]
+    notes = [f"{again} row(s) name a picture again, with the same label"] if again else []
+    if missing:
+        notes.append(_missing(missing, first, shown))
+    sources = list(first)
+
+    def read(i: int, target: Target) -> Examined:
+        if sources[i] not in there:
+            raise Unreadable("no such file")
+        return decoding.read(top.place / sources[i], target)
+
+    others = sorted(there - first.keys() - {m.table.name for m in marked})
+    ignored = [(path, "not in the table") for path in others]
+    return _pictures(list(first.values()), sources, read, shown, ignored, notes)
+
+
+def _places(m: Marked, there: set[str], top: Path, shown: str) -> list[str]:
+    """Where each row's file is, from the top: rows count from the table's folder or from the top.
+
+    A name whose letters have another Unicode form, as on a Mac, is the same name.
+    """
+    written = [
+        path if PLAIN.fullmatch(path) else _plain(path, top, f"{shown}: {m.table.where(row)}")
+        for row, path in enumerate(map(str, m.paths))
+    ]
+    parent = PurePosixPath(m.table.name).parent
+    if parent.parts:
+        beside = [f"{parent}/{path}" for path in written]
+        if sum(path in there for path in beside) >= sum(path in there for path in written):
+            written = beside
+    if all(path in there for path in written):
+        return written
+    forms = {unicodedata.normalize("NFC", path): path for path in there}
+    return [
+        path if path in there else forms.get(unicodedata.normalize("NFC", path), path)
+        for path in written
+    ]
+
+
+def _plain(path: str, top: Path, where: str) -> str:
+    """A path with / that begins in the source, however it was written."""
+    found = PurePosixPath(path.strip().replace("\\", "/"))
+    for root in (top.absolute(), top.resolve()):
+        if found.is_relative_to(root):
+            found = found.relative_to(root)
+    if found.is_absolute() or re.match(r"[A-Za-z]:", str(found)):
+        fault = "is not in the source; write its path from the folder of the table"
+        raise UserError(f"{where}: {path} {fault}")
+    if "://" in path:
+        raise UserError(f"{where}: {path} is an address; put the file beside the table")
+    if ".." in found.parts:
+        raise UserError(f"{where}: {path} leads out with ..; write it without")
+    if fault := listing.flaw(str(found)):
+        raise UserError(f"{where}: {listing.escaped(path)}: the path {fault}")
+    return str(found)
+
+
+def _refuse_other(path: str, one: Row, other: Row, shown: str) -> None:
+    """Raises UserError if two rows say different things of a picture."""
+    for what in ("label", "split", "group"):
+        values = [getattr(m, f"{what}s")[row] for m, row in (one, other)]
+        if values[0] != values[1]:
+            fault = f"{path} has {what} {values[0]!r} and {values[1]!r}"
+            raise UserError(f"{shown}: {_where(one)} and {_where(other)}: {fault}; leave one row")
+
+
+def _missing(missing: Sequence[str], first: Mapping[str, Row], shown: str) -> str:
+    """Tells them; raises UserError if it is all, which is a mistake in the paths."""
+    named = ", ".join(f"{path} ({_where(first[path])})" for path in missing[:FIRST])
+    if len(missing) == len(first):
+        raise UserError(
+            f"{shown}: none of the {len(first)} files of the table is there: {named}; "
+            "paths are meant from the folder of the table, or from the top of the source"
+        )
+    more = f" and {len(missing) - FIRST} more" if len(missing) > FIRST else ""
+    return f"{len(missing)} of {len(first)} files of the table are missing: {named}{more}"
+
+
+def _where(row: Row) -> str:
+    return row[0].table.where(row[1])
+
+
+def _pictures(
+    rows: Sequence[Row],
+    sources: Sequence[str],
+    read: Callable[[int, Target], Examined],
+    shown: str,
+    ignored: Sequence[tuple[str, str]] = (),
+    notes: Sequence[str] = (),
+) -> Pictures:
+    kinds = [str(m.labels[row]) for m, row in rows]
+    splits = [str(m.splits[row]) for m, row in rows]
+    groups = [m.groups[row] or "" for m, row in rows]
+    first: dict[str, Row] = {}
+    for kind, row in zip(kinds, rows, strict=True):
+        first.setdefault(kind, row)
+    labels.check_classes({kind: f" ({_where(row)})" for kind, row in first.items()}, shown)
+    classes = labels.in_order(first)
+    own = dict.fromkeys(name for m in dict.fromkeys(m for m, _ in rows) for name in m.own)
+    numbers = {name: number for number, name in enumerate(classes)}
+    return Pictures(
+        tuple(classes),
+        np.array([numbers[kind] for kind in kinds], np.int64),
+        tuple(splits),
+        tuple(sources),
+        read,
+        tuple(ignored),
+        (*notes, *labels.check_counts(kinds, splits, classes, shown)),
+        tuple(groups) if any(groups) else (),
+        {
+            name: [m.own[name][row] or "" if name in m.own else "" for m, row in rows]
+            for name in own
+        },
+    )

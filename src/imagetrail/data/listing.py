@@ -1,0 +1,126 @@
+"""What lies in a folder of pictures: seen once, without a look into any file."""
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagetrail.base.errors import UserError
+
+HIDDEN = {"$RECYCLE.BIN", "@eaDir", "__MACOSX", "Desktop.ini", "Thumbs.db", "desktop.ini"}
+STEERS_DVC = {".dvc", ".dvcignore", "dvc.lock", "dvc.yaml"}  # it would take them for its own
+NO_PICTURE = re.compile(  # by its name; any other file is judged by its content
+    r".*\.(csv|tsv|json|jsonl|ndjson|parquet|xml|ya?ml|toml|ini|cfg|txt|md|rst|html?|log|py|ipynb|sh"
+    r"|m|mat|npy|npz|h5|hdf5|pkl|pt|pth|onnx|pdf|docx?|xlsx?|ods|db|sqlite|dvc|md5|sha256"
+    r"|zip|tar|gz|tgz|bz2|xz|zst|7z|rar|mp4|mov|avi|mkv|webm|mp3|wav|m4a|aae|xmp)",
+    re.IGNORECASE,
+)
+BREAKING = {"Cc", "Cs", "Zl", "Zp"}  # Unicode: control, half a pair, line and paragraph ends
+DEEPEST = 50  # folders within folders
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder and all below it, but for what is hidden; names are in order."""
+
+    place: Path
+    folders: dict[str, "Folder"]
+    files: tuple[str, ...]
+
+    def below(self) -> Iterator[str]:
+        """The paths of all files from here, with /."""
+        yield from self.files
+        for name, folder in self.folders.items():
+            for path in folder.below():
+                yield f"{name}/{path}"
+
+    def pictures(self) -> bool:
+        """Whether one lies right here, by its name."""
+        return any(may_be_picture(name) for name in self.files)
+
+
+def hidden(name: str) -> bool:
+    return name.startswith(".") or name in HIDDEN
+
+
+def may_be_picture(name: str) -> bool:
+    return not NO_PICTURE.fullmatch(name)
+
+
+def escaped(name: str) -> str:
+    """A name as it can be printed, with the codes of what breaks a line or is not UTF-8."""
+    return "".join(
+        _escaped(char) if unicodedata.category(char) in BREAKING else char for char in name
+    )
+
+
+def _escaped(char: str) -> str:
+    byte = ord(char) - 0xDC00  # where Python puts a byte that is not UTF-8
+    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else char.encode("unicode_escape").decode()
+
+
+def flaw(name: str) -> str:
+    """What keeps a file, folder or class from being called so; empty if nothing does."""
+    if name.isprintable():
+        return ""
+    kinds = {unicodedata.category(char) for char in name} & BREAKING
+    if "Cs" in kinds:
+        return "is not UTF-8"
+    return "has a control character" if kinds else ""
+
+
+def scan(folder: Path, shown: str) -> Folder:
+    """All of a folder, which messages call `shown`.
+
+    Raises UserError for what cannot be listed, for names that cannot be written down, and for
+    what DVC, which says whether pictures have changed, would not see or would take for its own.
+    """
+    return _scan(folder, shown, "", 0)
+
+
+def _scan(folder: Path, shown: str, inside: str, depth: int) -> Folder:
+    if depth > DEEPEST:
+        raise UserError(f"{shown}: {inside}: more than {DEEPEST} folders within one another")
+    folders: dict[str, Folder] = {}
+    files: list[str] = []
+    for entry in _entries(folder, shown, inside):
+        path = f"{inside}{entry.name}"
+        if entry.name in STEERS_DVC:
+            raise UserError(f"{shown}: {path} is DVC's, not a picture; take it out of the pictures")
+        if hidden(entry.name):
+            continue
+        if fault := flaw(entry.name):
+            raise UserError(f"{shown}: {escaped(path)}: the name {fault}; rename it")
+        if _is_folder(entry, shown, path):
+            folders[entry.name] = _scan(folder / entry.name, shown, f"{path}/", depth + 1)
+        else:
+            files.append(entry.name)
+    return Folder(folder, folders, tuple(files))
+
+
+def _entries(folder: Path, shown: str, inside: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except OSError as error:
+        place = f"{shown}: {inside}" if inside else shown
+        raise UserError(f"{place}: cannot be listed ({str(error.strerror).lower()})") from None
+
+
+def _is_folder(entry: os.DirEntry[str], shown: str, path: str) -> bool:
+    """Asks the disk for nothing but where a link leads: what an entry is, the listing has told."""
+    if entry.is_symlink():
+        if entry.is_dir():
+            fault = (
+                "is a linked folder, behind which DVC sees no change; put the folder itself here"
+            )
+            raise UserError(f"{shown}: {path} {fault}, or name it in data.path")
+        if not entry.is_file():
+            raise UserError(f"{shown}: {path} is a link that leads nowhere; remove it")
+    elif entry.is_dir():
+        return True
+    elif not entry.is_file():
+        raise UserError(f"{shown}: {path} is neither file nor folder; remove it")
+    return False

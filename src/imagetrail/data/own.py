@@ -1,0 +1,35 @@
+"""The user's own pictures, wherever they are and however they are labelled."""
+
+from pathlib import Path
+
+from imagetrail.base.errors import UserError
+from imagetrail.data import archives, folders, labelled
+from imagetrail.data.pictures import Pictures
+
+PARQUET = ".parquet"
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
+
+
+def stays(place: Path) -> bool:
+    """Whether the pictures are read where they are: a folder, or a Parquet file with pictures."""
+    return place.is_dir() or place.suffix.lower() == PARQUET
+
+
+def check(place: Path, table: str | None) -> None:
+    """Raises UserError for what can be said before anything is unpacked."""
+    if stays(place):
+        read(place, table, str(place))
+    elif place.suffix.lower() in TABLES:
+        wanted = f"write data.path: {place.parent} and data.table: {place.name}"
+        raise UserError(f"{place} is a table without its pictures; {wanted}")
+    elif not archives.is_archive(place):
+        raise UserError(f"{place} is neither a folder nor an archive ({archives.KINDS})")
+
+
+def read(place: Path, table: str | None, shown: str) -> Pictures:
+    """The pictures in a folder or Parquet file, which messages call `shown`; raises UserError."""
+    if place.is_file():
+        return labelled.read_file(place, shown)
+    if table is None:
+        return folders.read(place, shown)
+    return labelled.read(place, table, shown)

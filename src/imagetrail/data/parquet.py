@@ -1,0 +1,157 @@
+"""Parquet files: plain tables, and those with pictures inside, as the Hugging Face hub has them."""
+
+import json
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from imagetrail.base.errors import UserError
+from imagetrail.data.decoding import Unreadable
+from imagetrail.data.tables import Column, Table
+
+PIECE = 2 << 20  # bytes of pictures that are read at once
+MANY = 256  # pictures that are read at once, at most
+KEPT = 64  # pieces: threads ask for pictures that are near one another
+
+
+def load(path: Path, name: str, shown: str) -> Table:
+    """The columns that can be texts; pictures stay in the file until they are asked for.
+
+    Numbers of classes become their names, which the hub writes into the file's metadata.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            schema, rows = file.schema_arrow, file.metadata.num_rows
+            pictures = [column.name for column in schema if _holds_pictures(column.type)]
+            plain = [column.name for column in schema if not pa.types.is_nested(column.type)]
+            read = file.read([column for column in plain if column not in pictures])
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{shown}: {name} is no whole Parquet file ({reason})") from None
+    if len(pictures) > 1:
+        fault = f"has several columns of pictures: {', '.join(pictures)}"
+        raise UserError(f"{shown}: {name} {fault}; leave one of them")
+    named = {key: names for key, names in _class_names(schema).items() if key in plain}
+    columns = {key: _texts(read[key], named.get(key, ())) for key in read.column_names}
+    label = next(iter(named)) if len(named) == 1 else ""
+    return Table(name, columns, range(rows), "row", "".join(pictures), label)
+
+
+def _holds_pictures(kind: pa.DataType) -> bool:
+    """Bytes, or a struct with bytes in it, as datasets.Image."""
+    if pa.types.is_struct(kind):
+        return bool(kind.get_field_index("bytes") >= 0)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _class_names(schema: pa.Schema) -> dict[str, Sequence[str]]:
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return {
+            column: feature["names"]
+            for column, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    except (AttributeError, KeyError, TypeError, ValueError):  # another tool's
+        return {}
+
+
+def _texts(column: pa.ChunkedArray, names: Sequence[str]) -> Column:
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if names and pa.types.is_integer(column.type):  # -1 stands for no label
+        return [
+            names[n] if n is not None and 0 <= n < len(names) else None for n in column.to_pylist()
+        ]
+    if pa.types.is_floating(column.type):  # of whole numbers, where some are missing
+        return [
+            None if n is None or n != n else str(n).removesuffix(".0") for n in column.to_pylist()
+        ]
+    texts: Column = pc.cast(column, pa.string()).to_pylist()
+    return texts
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A group of rows of a file."""
+
+    path: Path
+    number: int
+    piece: int  # rows that are read at once
+
+
+class Pictures:
+    """The pictures in a column of some files, numbered through.
+
+    They are read in small pieces, of which the last are kept: a group of rows may be as large as
+    its file. In order, each piece is read once; a step back reads the group from its beginning.
+    """
+
+    def __init__(self, files: Sequence[tuple[Path, str]]) -> None:
+        """files: each with the name of its column of pictures."""
+        self.groups: list[_Group] = []
+        self.firsts = [0]  # row of each group
+        self.columns = dict(files)
+        for path, column in files:
+            about = pq.read_metadata(path)
+            for number in range(about.num_row_groups):
+                group = about.row_group(number)
+                sizes = _column_bytes(group, column)
+                piece = min(MANY, max(1, PIECE * group.num_rows // max(1, sizes)))
+                self.groups.append(_Group(path, number, piece))
+                self.firsts.append(self.firsts[-1] + group.num_rows)
+        self._kept: OrderedDict[tuple[int, int], pa.Array] = OrderedDict()
+        self._group, self._next = -1, 0  # what `_pieces` is in, and what it yields next
+        self._pieces: Iterator[pa.Array] = iter(())
+        self._lock = Lock()
+
+    def content(self, row: int) -> bytes:
+        """The file of the picture in a row, as bytes; raises Unreadable."""
+        number = bisect_right(self.firsts, row) - 1
+        piece, place = divmod(row - self.firsts[number], self.groups[number].piece)
+        try:
+            with self._lock:
+                content: bytes | None = self._piece(number, piece)[place].as_py()
+        except (OSError, pa.ArrowException) as error:
+            raise Unreadable(f"damaged ({str(error).splitlines()[0]})") from None
+        if content is None:
+            raise Unreadable("no picture in this row")
+        return content
+
+    def _piece(self, group: int, piece: int) -> pa.Array:
+        if (group, piece) not in self._kept and (self._group != group or self._next > piece):
+            self._group, self._next = group, 0
+            self._pieces = self._read(self.groups[group])
+        while (group, piece) not in self._kept:
+            self._kept[group, self._next] = next(self._pieces)
+            self._next += 1
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end((group, piece))
+        return self._kept[group, piece]
+
+    def _read(self, group: _Group) -> Iterator[pa.Array]:
+        column = self.columns[group.path]
+        with pq.ParquetFile(group.path, memory_map=True, pre_buffer=False) as file:
+            is_struct = pa.types.is_struct(file.schema_arrow.field(column).type)
+            leaf = f"{column}.bytes" if is_struct else column
+            for batch in file.iter_batches(group.piece, row_groups=[group.number], columns=[leaf]):
+                values = batch.column(0)
+                yield pc.struct_field(values, "bytes") if is_struct else values
+
+
+def _column_bytes(group: pq.RowGroupMetaData, column: str) -> int:
+    """What a column and its fields take in a group of rows."""
+    chunks = (group.column(i) for i in range(group.num_columns))
+    return sum(
+        chunk.total_uncompressed_size
+        for chunk in chunks
+        if chunk.path_in_schema.split(".")[0] == column
+    )
