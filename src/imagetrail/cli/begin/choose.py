@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from imagetrail.cli.begin.expect import Plan, seconds
+from imagetrail.cli.begin.expect import FRESH, Plan, seconds
 from imagetrail.cli.begin.look import Look
-from imagetrail.cli.begin.speed import Network
+from imagetrail.cli.begin.speed import PRETRAINED, Network
 
 SMALL = 64  # pixels: pictures that are no larger are taken as they are
 SIZES = {  # pixels, to which larger ones are brought, if the machine is fast enough
-    "efficientnet_lite0": (224, 160, 128, 96),
+    PRETRAINED: (224, 160, 128, 96),
     "fast": (128, 96, 64, 48, 32),
 }
+FEW_SMALL, FEW_LARGE = 6000, 60_000  # pictures, small or larger: with more, all layers shall learn
 WITHIN = 20 * 60  # seconds that `dvc repro` may be expected to take
 SHOWN = 0.424  # accuracy: a loss by a class of n test pictures shows from SHOWN / √n
-PRETRAINED = "efficientnet_lite0"
 PER_STAGE = 200_000_000  # bytes of images that a stage may make
 
 Params = dict[str, Any]
@@ -54,13 +54,15 @@ class _Rough:
         if network.size <= SMALL and self.look.short <= SMALL:
             return self.speed(network)
         middle = Network(network.model, 96, network.channels, network.classes)
-        return self.speed(middle) * (96 / network.size) ** 1.75
+        return self.speed(middle) * float((96 / network.size) ** 1.75)
 
 
 def _options(look: Look, *, weights: bool) -> Iterator[Plan]:
     """From the best to the cheapest."""
-    models = [PRETRAINED, "fast"] if weights and not look.written else ["fast"]
-    for model in models:
+    small = look.short <= SMALL
+    few = look.count <= (FEW_SMALL if small else FEW_LARGE)
+    known = weights and few and not look.written
+    for model in [PRETRAINED, "fast"] if known else ["fast"]:
         for size in _sizes(look, model):
             for thorough in (True, False):
                 yield Plan(model, size, 1 if look.grey else 3, thorough)
@@ -148,18 +150,19 @@ def _network(chosen: Plan) -> Choice:
     }
     if chosen.model != PRETRAINED:
         return Choice(fresh, "trained from nothing: small, fast pictures or signs, or many of them")
-    known = {
-        "pretrain.weights": "imagenet",
-        "recipe.activation": "relu6",
-        "recipe.probe": 0.5,
-        "recipe.layer_decay": 0.7,
-    }
-    return Choice(fresh | known, "it knows ImageNet, which helps where pictures are few")
+    known = {"pretrain.weights": "imagenet", "recipe.activation": "relu6", "recipe.probe": 1.0}
+    return Choice(
+        fresh | known,
+        "it knows ImageNet, and its last layer alone learns: best where pictures are few",
+    )
 
 
 def _training(look: Look, chosen: Plan) -> Choice:
     train = chosen.train(look)
+    known = chosen.model == PRETRAINED
     values = {
+        "recipe.lr": 0.03 if known else 0.1,
+        "recipe.dropout": 0.3 if known else 0.0,
         "recipe.batch_size": chosen.batch_size,
         "recipe.ema": 0.99 if chosen.epoch(look) >= 5000 else 0.9,
         "recipe.repeat_to": chosen.repeat_to,
@@ -169,15 +172,18 @@ def _training(look: Look, chosen: Plan) -> Choice:
 
 
 def _search(chosen: Plan) -> Choice:
-    space: Params = {
-        "lr": {"low": 0.03, "high": 0.3, "log": True},
-        "weight_decay": {"low": 0.01, "high": 0.2, "log": True},
-    }
     if chosen.model == PRETRAINED:
-        space |= {"layer_decay": [0.7, 0.85, 1.0]}
+        space: Params = {
+            "lr": {"low": 0.01, "high": 0.1, "log": True},
+            "dropout": [0.0, 0.3, 0.5],
+        }
     else:
-        space = {"activation": ["relu", "leaky_relu", "silu", "gelu"], **space}
-        space |= {"width": [0.75, 1.0]}
+        space = {
+            "activation": ["relu", "leaky_relu", "silu", "gelu"],
+            "lr": {"low": 0.03, "high": 0.3, "log": True},
+            "weight_decay": {"low": 0.01, "high": 0.2, "log": True},
+            "width": [0.75, 1.0],
+        }
     values = {
         "tune.trials": chosen.trials,
         "tune.rungs": list(chosen.rungs),
@@ -188,17 +194,20 @@ def _search(chosen: Plan) -> Choice:
 
 
 def _comparison(look: Look, chosen: Plan) -> Choice:
-    tried: Params = {"augmented": 0.3, "synthetic": 0.1}
+    tried = {"augmented": 0.3, "synthetic": 0.1}
     length = {"epochs": chosen.compared_epochs, "images": chosen.compared}
+    other: Params = {"model": "resnet"}
     if chosen.model == PRETRAINED:
-        tried |= {"pretrained": True}
-        other: Params = {"model": "fast", "pretrained": False}
-    else:
-        other = {"model": "resnet"}
+        other = {"model": "fast", "activation": "relu", "lr": 0.1, "pretrained": False}
+        other["repeat_to"] = FRESH
     arms = {chosen.model: {"model": chosen.model}, other["model"]: other}
     values = {
         "compare.seeds": chosen.seeds,
-        "compare.remedies": {"epochs": 2, "images": chosen.compared, "tried": tried},
+        "compare.remedies": {
+            "epochs": chosen.remedied_epochs,
+            "images": chosen.compared,
+            "tried": tried,
+        },
         "compare.sets": {"networks": {**length, "reference": chosen.model, "arms": arms}},
     }
     few = "few" if chosen.train(look) < 10_000 else "many"

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from imagetrail.cli.begin.look import Look
-from imagetrail.cli.begin.speed import Network
+from imagetrail.cli.begin.speed import PRETRAINED, Network
 
+FRESH = 5000  # images of an epoch, at least, of a network that knows nothing
 START = 3.0  # seconds a stage takes beside its work: Python, DVC's hashes, MLflow
 WORKERS = 6.0  # seconds until all worker processes have loaded torch
 ALL_CORES = 0.75  # power of the number of cores by which one training on all of them is faster
-FORWARD = 3  # answers take so much less time than training steps
+ARMS = 4  # real, augmented, synthetic and all
 CORRUPTIONS, MAPS = 15, 120  # passes over a picture in `evaluate` and `explain`
 ANSWERS = 8  # passes over test and validation in `export`, twice as slow for int8 made simple
 DECODED = 60.0  # megapixels a second and core
@@ -28,25 +29,28 @@ class Plan:
 
     @property
     def pretrained(self) -> bool:
-        return self.model == "efficientnet_lite0"
+        return self.model == PRETRAINED
 
     @property
     def batch_size(self) -> int:
-        return 32 if self.pretrained else 256 if self.thorough else 128
+        if self.pretrained:
+            return 32
+        return 256 if self.thorough else 128
 
     @property
     def repeat_to(self) -> int:
-        return (
-            (1000 if self.pretrained else 10_000)
-            if self.thorough
-            else 0
-            if self.pretrained
-            else 4000
-        )
+        if self.pretrained:  # the last layer alone learns, and soon
+            return 1000
+        return 10_000 if self.thorough else 4000
 
     @property
     def epochs(self) -> int:
-        return 12
+        return 9 if self.pretrained else 12
+
+    @property
+    def forward(self) -> float:
+        """How much less time an answer takes than a training step of the same picture."""
+        return 1.2 if self.pretrained else 3.0
 
     @property
     def trials(self) -> int:
@@ -72,6 +76,10 @@ class Plan:
     def compared_epochs(self) -> int:
         return 5 if self.thorough else 3
 
+    @property
+    def remedied_epochs(self) -> int:
+        return 2
+
     def valid(self, look: Look) -> float:
         return 0.2 if look.count < 2000 else 0.1
 
@@ -81,10 +89,11 @@ class Plan:
     def train(self, look: Look) -> int:
         return round((look.count - self.test(look)) * (1 - self.valid(look)))
 
-    def epoch(self, look: Look, limit: int | None = None) -> int:
+    def epoch(self, look: Look, limit: int | None = None, *, repeat_to: int | None = None) -> int:
         """Images of an epoch, from at most `limit` different ones."""
         used = max(1, min(self.train(look), limit or self.train(look)))
-        return used * max(1, -(-self.repeat_to // used))
+        least = min(self.repeat_to, self.repeat_to if repeat_to is None else repeat_to)
+        return int(used * max(1, -(-least // used)))
 
 
 def seconds(
@@ -112,14 +121,14 @@ def seconds(
         "pretrain": 0.0,
         "tune": WORKERS + _tuned(plan, look, valid) / own / cores,
         "compare": WORKERS + _compared(plan, look, valid, own, other) / cores,
-        "train": plan.epochs * (plan.epoch(look) + valid / FORWARD) / own / cores**ALL_CORES,
+        "train": plan.epochs * (plan.epoch(look) + valid / plan.forward) / own / cores**ALL_CORES,
         "evaluate": (test * 3 + valid + min(test, 2000) * CORRUPTIONS)
-        / FORWARD
+        / plan.forward
         / own
         / cores**ALL_CORES,
-        "explain": shown * MAPS / FORWARD / own / cores**ALL_CORES,
-        "export": 8.0 + (test + valid) * ANSWERS / FORWARD / own,
-        "gate": test / FORWARD / own,
+        "explain": shown * MAPS / plan.forward / own / cores**ALL_CORES,
+        "export": 8.0 + (test + valid) * ANSWERS / plan.forward / own,
+        "gate": test / plan.forward / own,
         "report": 0.0,
     }
     return {stage: START + time for stage, time in work.items()}
@@ -127,7 +136,7 @@ def seconds(
 
 def _tuned(plan: Plan, look: Look, valid: int) -> float:
     """Images trained on, answers counted as what they cost beside; a third goes on at each rung."""
-    each = plan.epoch(look, plan.searched) + valid / FORWARD
+    each = plan.epoch(look, plan.searched) + valid / plan.forward
     epochs, before = 0.0, 0
     for step, rung in enumerate(plan.rungs):
         epochs += plan.trials / 3**step * (rung - before)
@@ -137,8 +146,8 @@ def _tuned(plan: Plan, look: Look, valid: int) -> float:
 
 def _compared(plan: Plan, look: Look, valid: int, own: float, other: float) -> float:
     """Seconds of one core."""
-    train = min(plan.train(look), plan.compared)
-    once = train + valid / FORWARD
-    remedies = (5 if plan.pretrained else 4) * 2 * once / own
-    networks = plan.compared_epochs * once * (1 / own + 1 / other)
+    once = plan.epoch(look, plan.compared, repeat_to=plan.compared) + valid / plan.forward
+    remedies = ARMS * plan.remedied_epochs * once / own
+    again = max(once, FRESH) if plan.pretrained else once
+    networks = plan.compared_epochs * (once / own + again / other)
     return plan.seeds * (remedies + networks)

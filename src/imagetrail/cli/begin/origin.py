@@ -1,4 +1,4 @@
-"""What `imagetrail init` is pointed at: a folder, an archive, a table, an address, a published set."""
+"""What `imagetrail init` is pointed at: folder, archive, table, address or published data set."""
 
 import os
 import re

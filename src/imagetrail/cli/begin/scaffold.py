@@ -63,9 +63,11 @@ def refuse(root: Path) -> None:
 
 def make(root: Path) -> str:
     """Writes the files, and makes the folder a repository of Git and DVC; says so."""
-    if git_dvc.git(root, "rev-parse", "--is-inside-work-tree") != "true":
-        if git_dvc.git(root, "init", "--quiet", "--initial-branch=main") is None:
-            raise UserError("`git init` failed; imagetrail needs Git")
+    if (
+        git_dvc.git(root, "rev-parse", "--is-inside-work-tree") != "true"
+        and git_dvc.git(root, "init", "--quiet", "--initial-branch=main") is None
+    ):
+        raise UserError("`git init` failed; imagetrail needs Git")
     if not (root / ".dvc").exists():
         top = git_dvc.git(root, "rev-parse", "--show-prefix") == ""
         git_dvc.dvc(root, "init", "--quiet", *([] if top else ["--subdir"]))
@@ -75,7 +77,23 @@ def make(root: Path) -> str:
     for path, text in written.items():
         with replacing(root / path) as temporary:
             temporary.write_text(_joined(root / path, text) if path in IGNORES else text)
-    return f"a new project: {', '.join(written)}; commit them"
+    return "a new project is in this folder: `git add --all`, and commit it"
+
+
+def ignore(pictures: Path, root: Path = Path()) -> str:
+    """Has Git pass over a folder of pictures in the repository; says so if that is new."""
+    inside = not pictures.is_absolute() and ".." not in pictures.parts
+    known = ("check-ignore", "--quiet"), ("ls-files", "--error-unmatch")
+    if not inside or any(
+        git_dvc.git(root, *words, "--", str(pictures)) is not None for words in known
+    ):
+        return ""
+    file = root / ".gitignore"
+    line = "/" + re.sub(r"([\\*?\[\]#! ])", r"\\\1", pictures.as_posix())
+    text = _joined(file, line)
+    with replacing(file) as temporary:
+        temporary.write_text(text)
+    return f"{pictures} is in .gitignore now: DVC notes what is in it, Git does not keep it"
 
 
 def _joined(path: Path, text: str) -> str:
@@ -85,7 +103,7 @@ def _joined(path: Path, text: str) -> str:
 
 
 def _pin() -> str:
-    """The line of requirements.txt that installs this very package, from where it came (PEP 610)."""
+    """The line of requirements.txt for this very package, from where it came (PEP 610)."""
     name, package = "imagetrail[pretrained]", metadata.distribution("imagetrail")
     origin = json.loads(package.read_text("direct_url.json") or "{}")
     if vcs := origin.get("vcs_info"):
