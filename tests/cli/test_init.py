@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -346,6 +347,18 @@ def test_one_command_sets_the_params_and_says_why(project: Project) -> None:
     assert pipeline.stages(project.root)["inspect"].deps[0] == f"odd/{ODD}"
     assert "inspect:" in project.dvc("status", "inspect")
     project.run("git", "check-ignore", f"odd/{ODD}/a/0.png")
+
+
+def test_make_hands_the_pictures_on(project: Project) -> None:
+    project.take("Makefile", "pipeline.mk", "requirements.lock", "pyproject.toml")
+    folder = project.root / ".venv" / "bin"
+    folder.mkdir(parents=True)
+    (folder / "imagetrail").symlink_to(Path(sys.executable).with_name("imagetrail"))
+    stamp = re.search(r"touch (\S+)", project.run("make", "--dry-run", "setup"))
+    assert stamp
+    (project.root / stamp[1]).touch()  # it is installed
+    paint(project.root / "two words")
+    assert "24 pictures of 2 classes" in project.run("make", "init", "DATA=two words")
 
 
 @pytest.mark.parametrize(

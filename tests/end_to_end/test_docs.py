@@ -36,6 +36,7 @@ ELSEWHERE = {  # page, command or line of a snippet: the file that proves it, an
     "make test": (CI, "make check test"),
     "make check test": (CI, "make check test"),
     "make repro": (CI, "make repro"),
+    "make init DATA=photos": ("tests/cli/test_init.py", "test_make_hands_the_pictures_on"),
     "make retrain": (f"{HERE}/test_retraining.py", OFFERED),
     "make offer": (f"{HERE}/test_retraining.py", OFFERED),
     "make request": (f"{HERE}/test_retraining.py", OFFERED),
