@@ -1,50 +1,10 @@
-.DEFAULT_GOAL := help
-.PHONY: help setup repro test test-all check docs ui screenshots bench bench-inference bench-search bench-scarcity lock retrain offer request
-
-PYTHON ?= python3
-BIN := .venv/bin
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-export PATH := $(CURDIR)/$(BIN):$(PATH)
-export DVC_NO_ANALYTICS := 1
+include pipeline.mk
+.PHONY: setup test test-all check docs screenshots bench bench-inference bench-search bench-scarcity lock
 
 # The stamp's name holds the content of what it was made from, so that a second call costs one checksum.
 STAMP := .venv/.installed-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
 
-help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*##/\1/' | awk '{ printf "  make %-15s", $$1; $$1 = ""; print }'
-
 setup: $(STAMP)  ## create .venv with the exact versions of requirements.lock
-
-repro: setup  ## run the pipeline, or what of it is out of date, and publish it to MLflow
-	@$(BIN)/imagetrail params
-	$(BIN)/dvc repro
-	@$(BIN)/imagetrail publish
-
-# What CI does, whichever CI it is; .github/workflows/retrain.yml and .gitlab-ci.yml call these three.
-HAS_REMOTE := grep -qs "^\[.remote " .dvc/config .dvc/config.local
-retrain: setup  ## run what new data or params call for, and commit it to the branch retrain
-	@$(BIN)/imagetrail recall
-	@if $(HAS_REMOTE); then $(BIN)/dvc pull --allow-missing; fi
-	@$(BIN)/imagetrail params
-	$(BIN)/dvc repro
-	-@$(BIN)/imagetrail publish
-	@$(BIN)/imagetrail propose
-
-offer: setup  ## push that branch, and what DVC has of it
-	@rm -f .imagetrail/offered; \
-	others=$$(git for-each-ref --format='%(refname:short)' refs/heads/retrain-pictures refs/heads/retrain-rejected); \
-	retrain=$$(git branch --show-current | grep -x retrain); \
-	if [ -z "$$others$$retrain" ]; then echo "nothing to offer"; exit; fi; \
-	if ! git push --quiet --dry-run --force origin $$others $$retrain; then echo "no right to push: the summary is all there is"; exit; fi; \
-	if $(HAS_REMOTE); then $(BIN)/dvc push || exit; fi; \
-	if [ -n "$$others" ]; then git push --quiet --force origin $$others || exit; fi; \
-	if [ -n "$$retrain" ]; then git push --quiet --force $(OPTIONS) origin retrain && touch .imagetrail/offered; fi
-
-request:  ## open or update its pull request on GitHub
-	@if [ ! -e .imagetrail/offered ]; then echo "nothing to request"; exit; fi; \
-	title=$$(git log -1 --format=%s) && number=$$(gh pr list --head retrain --state open --json number --jq '.[].number') || exit; \
-	if [ -n "$$number" ]; then gh api --silent -X PATCH "repos/{owner}/{repo}/pulls/$$number" -f title="$$title" -F body=@.imagetrail/proposal.md; \
-	else gh pr create --head retrain --title "$$title" --body-file .imagetrail/proposal.md; fi
 
 # A module's tests stay in one process, where they share what is dear to make.
 PYTEST = $(BIN)/pytest -n 2 --dist loadfile
@@ -65,9 +25,6 @@ check: docs  ## lint, types, import rules, dependencies, workflows, documentatio
 	$(BIN)/deptry src
 	$(BIN)/actionlint .github/workflows/*.yml
 	$(BIN)/zizmor --offline --quiet .github/workflows
-
-ui: setup  ## open the MLflow UI on this machine
-	@$(BIN)/imagetrail ui
 
 screenshots: setup  ## take the pictures of MLflow in docs anew; needs chromium and chromedriver
 	$(BIN)/python docs/screenshots.py

@@ -98,10 +98,10 @@ def test_every_field_of_every_section_is_described(kind: type[Section]) -> None:
 
 def test_a_wrong_param_is_one_line_for_each_and_no_traceback(tmp_path: Path) -> None:
     made = Project(tmp_path)
-    made.set(data={"name": "cifar"}, gate={"alpha": 2})
+    made.set(data={"source": "cifar"}, gate={"alpha": 2})
     said = made.imagetrail("params", ok=False).splitlines()
     assert len(said) == 2 and said[0].startswith(
-        "error: params.yaml: data.name: unknown data set 'cifar'"
+        "error: params.yaml: data.source: unknown data source 'cifar'"
     )
     assert said[1].startswith("error: params.yaml: gate.alpha: input should be less than")
 

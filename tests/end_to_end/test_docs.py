@@ -36,6 +36,7 @@ ELSEWHERE = {  # page, command or line of a snippet: the file that proves it, an
     "make test": (CI, "make check test"),
     "make check test": (CI, "make check test"),
     "make repro": (CI, "make repro"),
+    "make init DATA=photos": ("tests/cli/test_init.py", "test_make_hands_the_pictures_on"),
     "make retrain": (f"{HERE}/test_retraining.py", OFFERED),
     "make offer": (f"{HERE}/test_retraining.py", OFFERED),
     "make request": (f"{HERE}/test_retraining.py", OFFERED),
@@ -78,7 +79,7 @@ SAYS = {  # command: what it prints
 def prepared(repo: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A user's project: the pipeline has run, a poor champion is there, and pictures to look at."""
     made = repo.copy(tmp_path_factory.mktemp("prepared") / "repo")
-    made.take("tests", "pyproject.toml", "Makefile", ".pre-commit-config.yaml")
+    made.take("tests", "pyproject.toml", "Makefile", "pipeline.mk", ".pre-commit-config.yaml")
     _crown(made)
     made.dvc("repro", "--quiet")
     made.imagetrail("publish")

@@ -27,7 +27,15 @@ from imagetrail.release import git_dvc, ledger, pull_request
 
 WORKFLOW = ROOT / ".github/workflows/retrain.yml"
 FILES = (
-    *(".dvcignore", ".gitignore", "Makefile", "dvc.yaml", "requirements.lock", "pyproject.toml"),
+    *(
+        ".dvcignore",
+        ".gitignore",
+        "Makefile",
+        "pipeline.mk",
+        "dvc.yaml",
+        "requirements.lock",
+        "pyproject.toml",
+    ),
     *("src", "champion/README.md", "data/weights/README.md"),
 )
 SMALL = {
@@ -243,7 +251,7 @@ def test_without_the_right_to_push_the_summary_is_all_there_is(tmp_path: Path) -
     project = Project(tmp_path, MAKEFLAGS="STAMP=")
     project.run("git", "init", "--quiet", "--initial-branch=retrain")
     project.run("git", "remote", "add", "origin", str(tmp_path / "nowhere"))
-    project.take("Makefile")
+    project.take("Makefile", "pipeline.mk")
     for step, words in (("offer", "no right to push"), ("request", "nothing to request")):
         assert words in project.run("make", step)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from imagetrail.base.errors import UserError
 
+REQUIREMENTS = Path("requirements.txt")  # pins imagetrail, in a project that has no code of it
 RAW = Path("data/raw")  # <dataset>/files/, <dataset>/SOURCE.json
 RELATED_FILES = Path("data/related")  # <dataset>/, of the data sets named in pretrain.related
 UNKNOWN_FILES = Path("data/unknown")  # <dataset>/, of the data set named in evaluate.unknown

@@ -28,11 +28,20 @@ class Stage:
 
 def stages(root: Path = Path()) -> dict[str, Stage]:
     """The stages of dvc.yaml, its `${…}` filled in from params.yaml."""
-    text = (root / "dvc.yaml").read_text()
+    described = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
     params = read_yaml(root / "params.yaml")
-    filled = re.sub(r"\$\{([\w.]+)\}", lambda match: str(_at(params, match[1])), text)
-    described = yaml.safe_load(filled)["stages"]
-    return {name: _stage(name, entry) for name, entry in described.items()}
+    return {name: _stage(name, _filled(entry, params)) for name, entry in described.items()}
+
+
+def _filled(value: Any, params: dict[str, Any]) -> Any:
+    """With `${…}` filled in after parsing, as DVC does: a path may have any character in it."""
+    if isinstance(value, dict):
+        return {_filled(key, params): _filled(inner, params) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_filled(inner, params) for inner in value]
+    if isinstance(value, str):
+        return re.sub(r"\$\{([\w.]+)\}", lambda match: str(_at(params, match[1])), value)
+    return value
 
 
 def _stage(name: str, entry: dict[str, Any]) -> Stage:

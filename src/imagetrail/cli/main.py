@@ -19,6 +19,7 @@ import typer
 from imagetrail.base.errors import UserError
 from imagetrail.cli.drift import drift
 from imagetrail.cli.import_labels import import_labels
+from imagetrail.cli.init import init
 from imagetrail.cli.predict import predict
 from imagetrail.cli.stage import Interrupted, run_stage
 from imagetrail.compute.processes import end_with_parent
@@ -90,6 +91,7 @@ def _command(name: str) -> Callable[[], None]:
     return command
 
 
+app.command()(init)
 for _name, _help in STAGES.items():
     app.command(_name, help=_help)(_command(_name))
 

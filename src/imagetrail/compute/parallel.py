@@ -33,6 +33,11 @@ def workers() -> int | None:
     return int(number)
 
 
+def count() -> int:
+    """How many workers there are on this machine."""
+    return workers() or int(cpu_count())
+
+
 def map(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
     """Yields function(item) in the order of `items`, each as soon as it and all before are there.
 
@@ -51,7 +56,7 @@ def _local(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
         "ignore", message="A worker (stopped|was restarted)", category=UserWarning
     )
     executor = get_reusable_executor(
-        workers() or cpu_count(),
+        count(),
         timeout=None,  # an idle worker stays: others may train on for long
         env=ONE_THREAD,
         # equal at each call, else loky takes it for another executor and starts new workers

@@ -21,17 +21,19 @@ from imagetrail.training.recipe import Recipe
 HISTORY, CHECKPOINT, BEGUN = "history.csv", "checkpoint.safetensors", "begun"
 
 # Data, weights, and the rooms of all code that `train` runs, which a test holds equal to its
-# imports. The code of tune and compare is not among them: it only chooses the trainings.
+# imports; where the package is installed and no code is here, the file that pins its version. The
+# code of tune and compare is not among them: it only chooses the trainings.
 ROOMS = ("base", "compute", "models", "training")
 DECISIVE = (
     *(path.as_posix() for path in (*FOLDERS, paths.PRETRAINED)),
     *(f"src/imagetrail/{room}" for room in ROOMS),
+    paths.REQUIREMENTS.as_posix(),
 )
 
 
 def decisive(inputs: Mapping[str, str]) -> dict[str, str]:
     """Of the content that a stage depends on, by path, what decides how its trainings go."""
-    return {path: inputs[path] for path in DECISIVE}
+    return {path: inputs[path] for path in DECISIVE if path in inputs}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,134 @@
+"""What `imagetrail init` is pointed at: folder, archive, table, address or published data set."""
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imagetrail.base import paths
+from imagetrail.base.errors import UserError
+from imagetrail.base.lookup import names_in
+from imagetrail.data import arrival
+from imagetrail.data.params import OWN, PUBLISHED, Data
+from imagetrail.data.pictures import Pictures
+
+TABLES = {".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"}
+TOO_GENERAL = {"data", "dataset", "images", "own", "photos", "pictures"}  # to call a data set
+LARGEST = 500_000_000  # bytes of an archive that is unpacked only to be looked at
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The fields of the `data` section that say where the pictures are."""
+
+    name: str
+    source: str
+    path: Path
+    table: str | None = None
+
+    def data(self, **other: Any) -> Data:
+        """The section with these fields; size and colour matter to nobody yet."""
+        fields = {**vars(self), "image_size": 64, "channels": 3, **other}
+        return Data.model_validate(fields)
+
+
+def find(where: str, default: Path) -> Origin:
+    """What `where` means; raises UserError if it means nothing here.
+
+    default: what `data.path` stays where it does not matter.
+    """
+    if "://" in where:
+        return Origin(named(Path(where.split("?")[0].rstrip("/"))), where, default)
+    path = Path(where).expanduser()
+    if where in names_in(PUBLISHED) and not path.exists():
+        return Origin(where, where, default)
+    if not path.exists():
+        published = ", ".join(names_in(PUBLISHED))
+        others = f"a published data set ({published}) or an address such as https://…"
+        raise UserError(f"{where}: no such file or folder; name yours, {others}")
+    table = None
+    if path.is_file() and path.suffix.lower() in TABLES:
+        path, table = path.parent, path.name
+    return Origin(named(path), OWN, _kept(path), table)
+
+
+def named(path: Path) -> str:
+    """A name of the data set, which DVC, MLflow's experiments and its registry all take."""
+    stem = re.sub(r"(\.(zip|tar|tgz|tbz2|txz|gz|bz2|xz|zst|parquet|csv))+$", "", path.name)
+    if stem.lower() in TOO_GENERAL | {"", ".", ".."}:
+        stem = path.resolve().parent.name if stem else path.resolve().name
+        if stem.lower() in TOO_GENERAL:
+            stem = Path.cwd().name
+    return re.sub(r"[^\w.-]+|^[^\w]+", "-", stem).strip("-.")[:100] or "pictures"
+
+
+def _kept(path: Path) -> Path:
+    """Relative as it was given, and from the repository where it is in it."""
+    here, full = Path.cwd(), Path(os.path.abspath(path))  # noqa: PTH100  links stay as they are
+    if here.is_relative_to(full) or (full.is_relative_to(here) and _ours(full.relative_to(here))):
+        fault = "has the project's own files in it; put the pictures into a folder of their own"
+        raise UserError(f"{path}: {fault}, such as data/own")
+    if path.is_absolute():
+        return full.relative_to(here) if full.is_relative_to(here) else full
+    return Path(os.path.normpath(path))
+
+
+def _ours(inside: Path) -> bool:
+    """Whether stages write there, or a stage's results are below."""
+    kept = (Path("data/own"), Path("data/weights"))
+    folders = (Path("data"), paths.ARTIFACTS, paths.CHAMPION)
+    return any(inside == folder for folder in folders) or (
+        any(inside.is_relative_to(folder) for folder in folders)
+        and not any(inside.is_relative_to(folder) for folder in kept)
+    )
+
+
+@contextmanager
+def opened(origin: Origin) -> Iterator[tuple[Origin, Pictures | None]]:
+    """The origin, with the table that names the pictures, and those that can be looked at now.
+
+    None: they are still to be brought in, or are too many to be unpacked for a look.
+    """
+    brought = paths.RAW / origin.name / "files"
+    if origin.source != OWN:
+        known = brought.is_dir() and any(brought.iterdir())
+        yield origin, arrival.read(origin.data()) if known else None
+    elif origin.path.is_dir():
+        yield _read(origin, origin.path)
+    elif origin.path.stat().st_size > LARGEST:
+        yield origin, None
+    else:
+        with tempfile.TemporaryDirectory(prefix="imagetrail-") as scratch:
+            folder = Path(scratch) / "files"
+            arrival.fetch(origin.data(), folder)
+            yield _read(origin, folder)
+
+
+def _read(origin: Origin, folder: Path) -> tuple[Origin, Pictures]:
+    """The pictures by the one table that names them, else by class sub-folders."""
+    tables = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in TABLES)
+    if origin.table or not tables:
+        return origin, arrival.read(origin.data(path=folder))
+    found, faults = [], []
+    for table in tables:
+        try:
+            found.append((table, arrival.read(origin.data(path=folder, table=table))))
+        except UserError as fault:
+            faults.append(fault)
+    if len(found) > 1:
+        names = ", ".join(table for table, _ in found)
+        raise UserError(
+            f"{origin.path}: {names} are tables of pictures; name the one that is meant: "
+            f"`imagetrail init {origin.path / tables[0]}`"
+        )
+    if found:
+        ((table, pictures),) = found
+        return Origin(origin.name, origin.source, origin.path, table), pictures
+    try:
+        return origin, arrival.read(origin.data(path=folder))
+    except UserError:
+        raise faults[0] from None

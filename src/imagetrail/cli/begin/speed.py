@@ -1,0 +1,64 @@
+"""How fast this machine trains: a few steps of each network that matters, on one core."""
+
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+PRETRAINED = "efficientnet_lite0"  # of which the last layer alone learns
+BATCH = 32  # images a step
+ENOUGH = 0.6  # seconds of measuring, or MOST steps, whichever comes first
+MOST = 8
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a step's time depends on."""
+
+    model: str
+    size: int  # pixels
+    channels: int
+    classes: int
+
+
+def measured(network: Network) -> float:
+    """Images a second and core, of whole training steps on random pictures."""
+    import numpy as np
+    import pyarrow as pa
+    import torch
+
+    from imagetrail.base.samples import Samples
+    from imagetrail.models.weights import trunk_weights
+    from imagetrail.training import loop
+    from imagetrail.training.batches import Mixture
+    from imagetrail.training.recipe import Recipe
+
+    count = BATCH * (MOST + 2)
+    rng = np.random.default_rng(0)
+    shape = (count, network.size, network.size, network.channels)
+    index = pa.table({"label": np.arange(count) % network.classes})
+    classes = tuple(str(number) for number in range(network.classes))
+    images = Samples(rng.integers(0, 256, shape, dtype=np.uint8), index, classes)
+    recipe = Recipe(
+        model=network.model,
+        activation="relu",
+        epochs=1,
+        batch_size=BATCH,
+        lr=0.01,
+        ema=0.9,
+        probe=float(network.model == PRETRAINED),
+    )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        begun = loop.start(recipe, images, seed=0)
+        if recipe.probe:  # any weights will do, as the time goes by their number
+            begun = loop.start(recipe, images, seed=0, pretrained=trunk_weights(begun.outcome))
+        clock = []
+        for _ in loop.walk(begun, Mixture(images), images):
+            clock.append(time.perf_counter())
+            if len(clock) > MOST or (len(clock) > 1 and clock[-1] - clock[0] > ENOUGH):
+                break
+    finally:
+        torch.set_num_threads(threads)
+    return BATCH / median(later - earlier for earlier, later in pairwise(clock))

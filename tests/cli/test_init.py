@@ -1,0 +1,396 @@
+"""`imagetrail init`: what is seen of pictures, what is chosen for them, and how it is written."""
+
+import re
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from project import ROOT, Project
+
+from imagetrail.base import pipeline
+from imagetrail.base.errors import UserError
+from imagetrail.cli.begin import choose, expect, origin, write
+from imagetrail.cli.begin.look import Look, look
+from imagetrail.cli.begin.speed import PRETRAINED, Network
+from imagetrail.cli.params import check_all
+from imagetrail.data import datasets
+
+PHOTOS = Look(
+    count=2000,
+    classes=("cat", "dog"),
+    smallest=900,
+    tested=0,
+    grouped=False,
+    formats=("JPEG",),
+    short=3000,
+    same_size=False,
+    long=1.34,
+    grey=False,
+    plain=False,
+    written=False,
+    several=0.0,
+)
+DIGITS = replace(
+    PHOTOS,
+    count=1797,
+    classes=tuple("0123456789"),
+    smallest=174,
+    short=8,
+    same_size=True,
+    long=1.0,
+    grey=True,
+    written=True,
+)
+ODD = "a #b %c [d] *e $f ${g} {h} @i 'j' \"k\" é日"  # each has a meaning in YAML, DVC or Git
+
+
+def paint(
+    folder: Path,
+    *,
+    classes: str = "ab",
+    count: int = 12,
+    size: tuple[int, int] = (40, 40),
+    mode: str = "RGB",
+) -> Path:
+    """Pictures of noise, a sub-folder a class."""
+    rng = np.random.default_rng(0)
+    for kind in classes:
+        (folder / kind).mkdir(parents=True)
+        for number in range(count):
+            noise = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+            Image.fromarray(noise).convert(mode).save(folder / kind / f"{number}.png")
+    return folder
+
+
+def seen(folder: Path) -> Look:
+    with origin.opened(origin.find(str(folder), Path("data/own"))) as (_, pictures):
+        assert pictures is not None
+        return look(pictures, str(folder))
+
+
+def machine(rate: float) -> expect.Machine:
+    """One that trains so many images of 96 pixels a second and core, and smaller ones faster."""
+
+    def speed(network: Network) -> float:
+        slower = 1 if network.model == PRETRAINED else 5 if network.model == "fast" else 2
+        return rate * slower * (96 / network.size) ** 2
+
+    return expect.Machine(2, 0.02, speed)
+
+
+def planned(what: Look, rate: float = 200, *, weights: bool = True) -> expect.Plan:
+    return choose.plan(what, machine(rate), weights=weights)
+
+
+def values(what: Look, plan: expect.Plan) -> dict[str, object]:
+    return {key: value for one in choose.choices(what, plan) for key, value in one.values.items()}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A clone, committed, without what running takes."""
+    made = Project(tmp_path / "project")
+    made.init()
+    made.take("params.yaml", "dvc.yaml", ".gitignore", ".dvcignore")
+    made.commit()
+    return made
+
+
+# ---- what is seen ----
+
+
+def test_a_sample_shows_size_colour_and_shape(tmp_path: Path) -> None:
+    found = seen(paint(tmp_path / "wide", size=(20, 50)))
+    assert (found.count, found.short, found.long, found.same_size) == (24, 20, 2.5, True)
+    assert not found.grey and seen(paint(tmp_path / "grey", mode="L")).grey
+
+
+def test_digits_are_signs_and_noise_is_none(tmp_path: Path) -> None:
+    datasets.fetch("digits", tmp_path / "digits")
+    pictures = datasets.read("digits", tmp_path / "digits")
+    assert look(pictures, "digits").written
+    named = replace(pictures, classes=tuple(f"kind {name}" for name in pictures.classes))
+    assert not look(named, "digits").written
+    assert not seen(paint(tmp_path / "noise")).written
+
+
+def test_directions_are_signs_by_their_names(tmp_path: Path) -> None:
+    turn = paint(tmp_path / "turn")
+    (turn / "a").rename(turn / "turn_left")
+    assert seen(turn).written
+
+
+def test_the_same_pictures_are_seen_the_same_again(tmp_path: Path) -> None:
+    folder = paint(tmp_path / "noise", count=80)
+    assert seen(folder) == seen(folder)
+
+
+# ---- what is chosen ----
+
+
+def test_small_pictures_keep_their_size_and_signs_are_not_mirrored() -> None:
+    plan = planned(DIGITS)
+    chosen = values(DIGITS, plan)
+    assert (plan.size, plan.channels, plan.model) == (8, 1, "fast")
+    assert chosen["augment.policy"] == "digits" and chosen["recipe.flip"] is False
+
+
+def test_photos_begin_with_imagenet_where_its_weights_are_installed() -> None:
+    assert values(PHOTOS, planned(PHOTOS))["pretrain.weights"] == "imagenet"
+    assert values(PHOTOS, planned(PHOTOS, weights=False))["pretrain.weights"] is None
+
+
+def test_a_slower_machine_gets_smaller_pictures_or_less_search() -> None:
+    plans = [planned(PHOTOS, rate) for rate in (2, 20, 200, 2000)]
+    assert [plan.size for plan in plans] == sorted(plan.size for plan in plans)
+    assert plans[0].size < plans[-1].size and plans[-1].thorough and not plans[0].thorough
+
+
+def test_what_is_chosen_is_expected_to_take_no_longer_than_promised() -> None:
+    for rate in (20, 200, 2000):
+        times = expect.seconds(planned(PHOTOS, rate), PHOTOS, machine(rate))
+        assert sum(times.values()) <= 1.2 * choose.WITHIN
+
+
+def test_every_stage_has_an_expected_time() -> None:
+    times = expect.seconds(planned(PHOTOS), PHOTOS, machine(200))
+    assert list(times) == list(pipeline.stages(ROOT))
+
+
+def test_a_class_too_small_to_be_judged_is_not_asked_for_a_margin() -> None:
+    few = replace(PHOTOS, count=60, smallest=20)
+    assert values(few, planned(few))["gate.margin"] is None
+    many = replace(PHOTOS, count=20_000, smallest=9000)
+    assert values(many, planned(many))["gate.margin"] == 0.03
+
+
+def test_long_pictures_are_not_cut_and_files_of_several_pages_are_taken() -> None:
+    panels = replace(PHOTOS, long=3.0, several=0.5)
+    chosen = values(panels, planned(panels))
+    assert (chosen["data.fit"], chosen["data.frames"]) == ("pad", "first")
+
+
+@pytest.mark.parametrize("rate", [1, 100, 10_000])
+@pytest.mark.parametrize(
+    "what",
+    [
+        PHOTOS,
+        DIGITS,
+        replace(PHOTOS, count=40, smallest=2),
+        replace(PHOTOS, count=500_000, smallest=3000, short=32),
+        replace(PHOTOS, classes=tuple(map(str, range(300))), smallest=3),
+        replace(PHOTOS, tested=500, grey=True, plain=True, several=1.0, long=9.0),
+    ],
+)
+def test_whatever_is_chosen_is_valid(
+    what: Look, rate: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "params.yaml").read_text()
+    path = Path("params.yaml")
+    path.write_text(write.changed(text, values(what, planned(what, rate))))
+    check_all(path)
+
+
+# ---- where it is written ----
+
+
+def comments(text: str) -> list[str]:
+    return re.findall(r"(?:^|\s)(# .*)", text)
+
+
+def test_values_change_and_comments_stay_in_their_column() -> None:
+    text = (ROOT / "params.yaml").read_text()
+    chosen = {"data.name": "cats", "data.path": ODD, "data.table": "a#b.csv", "seed": 1}
+    chosen |= {"recipe.model": "resnet", "split.per_class": 10}
+    after = write.changed(text, chosen)
+    assert comments(after) == comments(text)
+    params = yaml.safe_load(after)
+    assert params["data"]["path"] == ODD and params["data"]["table"] == "a#b.csv"
+    same = [line for line in after.splitlines() if line in text.splitlines()]
+    assert len(same) == len(text.splitlines()) - len(chosen)
+    assert "  model: resnet         # article" in after
+    assert write.changed(after, yaml_values(text, chosen)) == text
+
+
+def yaml_values(text: str, keys: dict[str, object]) -> dict[str, object]:
+    """What a text of params has at dotted keys."""
+    found = {}
+    for key in keys:
+        value = yaml.safe_load(text)
+        for part in key.split("."):
+            value = value[part]
+        found[key] = value
+    return found
+
+
+def test_no_value_changes_nothing() -> None:
+    text = (ROOT / "params.yaml").read_text()
+    assert write.changed(text, {}) == text
+
+
+def test_changes_that_git_lacks_are_kept_unless_forced(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.root)
+    path = Path("params.yaml")
+    assert write.write(path, {"seed": 1})
+    with pytest.raises(UserError, match=r"^params.yaml has changes that are not in git; commit"):
+        write.write(path, {"seed": 2})
+    assert yaml.safe_load(path.read_text())["seed"] == 1
+    assert not write.write(path, {"seed": 1})
+    project.commit()
+    assert write.write(path, {"seed": 2}) and write.write(path, {"seed": 3}, force=True)
+
+
+# ---- where the pictures are ----
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("cats and dogs", "cats-and-dogs"),
+        ("../X-ray (2024)/", "X-ray-2024"),
+        ("birds.tar.gz", "birds"),
+        ("猫", "猫"),
+        ("#%*", "pictures"),
+        ("house/photos", "house"),
+        ("x" * 300, "x" * 100),
+    ],
+)
+def test_the_data_set_is_called_as_its_folder_where_mlflow_takes_that(path: str, name: str) -> None:
+    assert origin.named(Path(path)) == name
+    assert origin.Origin(name, "own", Path(path)).data().name == name
+
+
+def test_paths_stay_relative_and_from_the_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    for folder in (here / "in", tmp_path / "out"):
+        folder.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    for given, kept in {
+        "in": "in",
+        "./in/": "in",
+        "../out": "../out",
+        str(here / "in"): "in",
+        str(tmp_path / "out"): str(tmp_path / "out"),
+    }.items():
+        assert str(origin.find(given, Path("x")).path) == kept
+
+
+@pytest.mark.parametrize("path", [".", "..", "data", "artifacts", "data/split", "champion"])
+def test_a_folder_that_stages_write_to_is_refused(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / path).mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(here)
+    with pytest.raises(UserError, match="the project's own files in it"):
+        origin.find(path, Path("x"))
+
+
+def test_an_address_and_a_published_name_are_noted_and_looked_at_once_they_are_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    address = origin.find("https://example.org/birds.zip?raw=1", Path("data/own"))
+    assert (address.name, address.path) == ("birds", Path("data/own"))
+    for before in (address, origin.find("digits", Path("data/own"))):
+        with origin.opened(before) as (_, pictures):
+            assert pictures is None
+    datasets.fetch("digits", Path("data/raw/digits/files"))
+    with origin.opened(origin.find("digits", Path("data/own"))) as (_, pictures):
+        assert pictures is not None and len(pictures) == 1797
+
+
+def test_an_archive_is_looked_into_and_nothing_of_it_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = paint(tmp_path / "noise")
+    with zipfile.ZipFile("noise.zip", "w") as archive:
+        for file in sorted(folder.rglob("*.png")):
+            archive.write(file, file.relative_to(folder))
+    before = sorted(tmp_path.iterdir())
+    assert seen(Path("noise.zip")) == seen(folder)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_table_is_named_within_its_folder(tmp_path: Path) -> None:
+    folder = paint(tmp_path / "noise")
+    (folder / "labels.csv").write_text("path,label\na/0.png,x\nb/0.png,y\n")
+    found = origin.find(str(folder / "labels.csv"), Path("x"))
+    assert (found.path, found.table, found.name) == (folder, "labels.csv", "noise")
+
+
+# ---- the command ----
+
+
+def test_one_command_sets_the_params_and_says_why(project: Project) -> None:
+    paint(project.root / "odd" / ODD, mode="L")
+    printed = project.imagetrail("init", f"odd/{ODD}")
+    assert "24 pictures of 2 classes" in printed and "`dvc repro` will take about" in printed
+    assert "data.image_size 40: the pictures are 40 pixels" in printed
+    assert printed.endswith("next: make repro\n")
+    data = pipeline.read_yaml(project.root / "params.yaml")["data"]
+    assert (data["source"], data["path"], data["channels"]) == ("own", f"odd/{ODD}", 1)
+    assert project.imagetrail("params").startswith("params.yaml: all")
+    assert pipeline.stages(project.root)["inspect"].deps[0] == f"odd/{ODD}"
+    assert "inspect:" in project.dvc("status", "inspect")
+    project.run("git", "check-ignore", f"odd/{ODD}/a/0.png")
+
+
+def test_make_hands_the_pictures_on(project: Project) -> None:
+    project.take("Makefile", "pipeline.mk", "requirements.lock", "pyproject.toml")
+    folder = project.root / ".venv" / "bin"
+    folder.mkdir(parents=True)
+    (folder / "imagetrail").symlink_to(Path(sys.executable).with_name("imagetrail"))
+    stamp = re.search(r"touch (\S+)", project.run("make", "--dry-run", "setup"))
+    assert stamp
+    (project.root / stamp[1]).touch()  # it is installed
+    paint(project.root / "two words")
+    assert "24 pictures of 2 classes" in project.run("make", "init", "DATA=two words")
+
+
+@pytest.mark.parametrize(
+    ("path", "fault"),
+    [
+        ("nothing", "nothing: no such file or folder"),
+        ("empty", "empty: no class sub-folders"),
+        ("one", "one: only one class, a"),
+        ("broken", "broken: none of 2 pictures can be read; a/0.png: "),
+        ("notes.txt", "notes.txt is no "),
+    ],
+)
+def test_what_cannot_be_learned_from_is_one_line_and_writes_nothing(
+    project: Project, path: str, fault: str
+) -> None:
+    root = project.root
+    (root / "empty").mkdir()
+    paint(root / "one", classes="a")
+    for kind in "ab":
+        (root / "broken" / kind).mkdir(parents=True)
+        (root / "broken" / kind / "0.png").write_bytes(b"no picture")
+    (root / "notes.txt").write_text("no picture")
+    before = {file: file.read_bytes() for file in root.iterdir() if file.is_file()}
+    lines = project.imagetrail("init", path, ok=False).splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: ") and fault in lines[0]
+    assert {file: file.read_bytes() for file in root.iterdir() if file.is_file()} == before
+
+
+def test_pictures_that_git_keeps_are_left_to_it(project: Project) -> None:
+    paint(project.root / "kept", count=3)
+    project.commit()
+    before = (project.root / ".gitignore").read_text()
+    project.imagetrail("init", "kept")
+    assert (project.root / ".gitignore").read_text() == before
+    assert subprocess.run(["git", "diff", "--quiet"], cwd=project.root).returncode == 1
