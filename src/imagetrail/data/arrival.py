@@ -23,6 +23,8 @@ def fetch(data: Data, folder: Path) -> dict[str, Any]:
     elif not own.stays(data.path):
         own.check(data.path, data.table)
         archives.unpack(data.path, folder, str(data.path))
+    else:  # DVC warns of an empty folder
+        (folder / "elsewhere.txt").write_text(f"{data.path}\n")
     place, shown = _place(data, folder)
     return {
         "dataset": data.name,
