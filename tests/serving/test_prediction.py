@@ -303,6 +303,24 @@ def test_files_are_read_no_further_ahead_than_memory_allows(
     assert list(results) == [-number for number in range(1, 100)]
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("exported")
+def test_the_largest_pictures_are_answered_in_the_memory_of_one(tmp_path: Path) -> None:
+    Image.new("RGBA", (9_990, 9_990), (200, 0, 0, 99)).save(tmp_path / "0.png", compress_level=1)
+    for number in range(1, 6):
+        os.link(tmp_path / "0.png", tmp_path / f"{number}.png")
+    code = (
+        "import resource, sys; from imagetrail.cli import main\n"
+        "try: main.main()\n"
+        "except SystemExit: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    names = [f"{number}.png" for number in range(6)]
+    command = [sys.executable, "-c", code, "predict", *names]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    *answers, kilobytes = done.stdout.splitlines()
+    assert len(answers) == 6 and int(kilobytes) < 1.3e6  # one takes 0.8 GB
+
+
 def test_batches_keep_the_order_and_part_the_readable_from_the_rest(tmp_path: Path) -> None:
     files = [str(tmp_path / f"{i}.png") for i in range(10)]
     for i in range(10):

@@ -56,6 +56,9 @@ def main() -> None:
     # Threads that spin long while they wait take the core from those that work, once anything else
     # runs on the machine; those that never spin wake too late for small layers.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    # Pixels of large pictures come from the system and go back to it: in Pillow's blocks of 16 MB
+    # each thread would keep those of its largest.
+    os.environ.setdefault("PILLOW_BLOCK_SIZE", "64m")
     # At exit, a last search for cycles among all that torch has loaded would take over a second.
     atexit.register(gc.freeze)
     # What Pillow says of an odd picture names no file: what cannot be read is named by us.
