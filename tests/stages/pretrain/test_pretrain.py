@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from imagetrail.base import paths, samples
 from imagetrail.base.errors import UserError
 from imagetrail.base.samples import Samples, fingerprint
-from imagetrail.data import datasets, params
+from imagetrail.data import params
 from imagetrail.models import inference
 from imagetrail.models.classifier import Classifier
 from imagetrail.models.networks import Spec
