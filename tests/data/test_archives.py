@@ -7,40 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from photos import ANIMALS, animals, photo
+from photos import ANIMALS, animals, as_bzip, as_gzip, as_tar, as_xz, as_zip, as_zstandard, photo
 
 from imagetrail.base.errors import UserError
 from imagetrail.data import archives, folders
-
-
-def as_zip(top: Path) -> Path:
-    return Path(shutil.make_archive(str(top), "zip", top.parent, top.name))
-
-
-def as_tar(top: Path, kind: str = "tar") -> Path:
-    return Path(shutil.make_archive(str(top), kind, top.parent, top.name))
-
-
-def as_gzip(top: Path) -> Path:
-    return as_tar(top, "gztar")
-
-
-def as_bzip(top: Path) -> Path:
-    return as_tar(top, "bztar")
-
-
-def as_xz(top: Path) -> Path:
-    return as_tar(top, "xztar")
-
-
-def as_zstandard(top: Path) -> Path:
-    path = as_tar(top).with_suffix(".tar.zst")
-    with pa.output_stream(str(path), compression="zstd") as stream:
-        stream.write(as_tar(top).read_bytes())
-    return path
-
 
 PACKERS = [as_zip, as_tar, as_gzip, as_bzip, as_xz, as_zstandard]
 Pack = Callable[[Path], Path]

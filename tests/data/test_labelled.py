@@ -7,8 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from photos import photo, photos
-from PIL import Image
+from photos import hub, photo, photos, png
 
 from imagetrail.base.errors import UserError
 from imagetrail.data import labelled, own, parquet
@@ -248,30 +247,6 @@ def test_a_picture_named_twice_counts_once_unless_the_rows_differ(tmp_path: Path
 
 
 # ---- pictures inside ----
-
-
-def png(number: int) -> bytes:
-    Image.new("L", (9, 9), number % 256).save(out := io.BytesIO(), "PNG")
-    return out.getvalue()
-
-
-def hub(path: Path, numbers: Sequence[int], labels: Sequence[int], *, rows: int = 50) -> Path:
-    """A file as `datasets` pushes it to the hub."""
-    features = {
-        "image": {"_type": "Image"},
-        "label": {"names": ["a/b", "true", "c"], "_type": "ClassLabel"},
-    }
-    images = [{"bytes": png(number), "path": f"{number}.png"} for number in numbers]
-    columns = {
-        "image": images,
-        "label": labels,
-        "age": [1.0] * len(labels),
-        "box": [[1]] * len(labels),
-    }
-    about = {"huggingface": json.dumps({"info": {"features": features}})}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns).replace_schema_metadata(about), path, row_group_size=rows)
-    return path
 
 
 def grey(found: Pictures, i: int) -> int:

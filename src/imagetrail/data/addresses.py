@@ -66,15 +66,13 @@ def check(address: str) -> None:
 def fetch(address: str, folder: Path, *, sha256: str | None) -> dict[str, Any]:
     """Puts into `folder` the pictures at an address: an archive, a Parquet file or a folder.
 
-    What it sends must have the checksum `sha256` or, without one, that noted in CHECKSUMS, where
-    the first one is noted. Raises UserError, before anything is unpacked, if it is another, and
-    where the address cannot be read.
+    What it sends must have the checksum `sha256` or, without one, that noted in CHECKSUMS. Raises
+    UserError, before anything is unpacked, if it is another, and where the address cannot be read.
     """
     check(address)
     with _told(address):
         system, path = fsspec.core.url_to_fs(address, **_options(address))
-        is_web = urlsplit(address).scheme in ("http", "https")
-        is_folder = address.endswith("/") if is_web else system.isdir(path)
+        is_folder = address.endswith("/") if _is_web(address) else system.isdir(path)
     if is_folder:
         digest = _fetch_folder(system, path, address, folder)
         _compare(address, digest, sha256)
@@ -86,9 +84,13 @@ def fetch(address: str, folder: Path, *, sha256: str | None) -> dict[str, Any]:
     return {"sha256": digest}
 
 
+def _is_web(address: str) -> bool:
+    return urlsplit(address).scheme in ("http", "https")
+
+
 def _options(address: str) -> dict[str, Any]:
     """For the web: a large file may take for ever, a silent server may not."""
-    if not address.startswith("http"):
+    if not _is_web(address):
         return {}
     import aiohttp  # here: to load it takes a tenth of a second
 
@@ -99,14 +101,11 @@ def _options(address: str) -> dict[str, Any]:
 def _fetch_folder(system: Any, path: str, address: str, folder: Path) -> str:
     """All files of a folder that are not hidden; returns the SHA-256 of their names and hashes."""
     with _told(address):
+        system.info(path)  # `find` says nothing if the folder is not there
         found = system.find(path)
     start = len(path.rstrip("/")) + 1
-    names = {_name(name[start:], address): name for name in found if "?" not in name}
-    wanted = {
-        name: there
-        for name, there in names.items()
-        if not any(map(listing.hidden, PurePosixPath(name).parts))
-    }
+    names = {_name(name[start:], address): name for name in found if name[start:]}
+    wanted = {name: names[name] for name in names if _is_wanted(name)}
     if not wanted:
         raise UserError(f"{address}: no file is in this folder")
 
@@ -118,9 +117,15 @@ def _fetch_folder(system: Any, path: str, address: str, folder: Path) -> str:
     return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
 
 
+def _is_wanted(name: str) -> bool:
+    """No hidden file, and no link by which a web page sorts its list."""
+    plain = bool(name) and not name.endswith("/")
+    return plain and not any(map(listing.hidden, PurePosixPath(name).parts))
+
+
 def _name(name: str, address: str) -> str:
     """Where a file goes in our folder."""
-    plain = unquote(name) if address.startswith("http") else name
+    plain = unquote(name.partition("?")[0]) if _is_web(address) else name
     if ".." in PurePosixPath(plain).parts or PurePosixPath(plain).is_absolute():
         raise UserError(f"{address}: {listing.escaped(plain)} leads out of the folder: refused")
     return plain
@@ -138,7 +143,7 @@ def _download(system: Any, path: str, address: str, target: Path) -> str:
 
 
 def _blocks(system: Any, path: str, address: str) -> Iterator[bytes]:
-    stream = {"block_size": 0} if address.startswith("http") else {}
+    stream = {"block_size": 0} if _is_web(address) else {}
     with _told(address), system.open(path, "rb", **stream) as content:
         while block := content.read(1 << 20):
             yield block
@@ -146,17 +151,25 @@ def _blocks(system: Any, path: str, address: str) -> Iterator[bytes]:
 
 def _compare(address: str, digest: str, wanted: str | None) -> None:
     """Raises UserError if an address sends other bytes than it should."""
-    noted: dict[str, str] = read_json(CHECKSUMS) if CHECKSUMS.exists() else {}
-    place = "data.sha256 in params.yaml" if wanted else str(CHECKSUMS)
-    wanted = wanted or noted.get(address)
+    place, remedy = "data.sha256 in params.yaml", "write the new one there"
+    if not wanted:
+        place, remedy = str(CHECKSUMS), "remove its line there"
+        wanted = _noted().get(address)
     if wanted and wanted != digest:
-        remedy = "write the new one there" if place != str(CHECKSUMS) else "remove its line there"
         raise UserError(
             f"{address} sends other bytes than {place} says: sha256 {digest}, not {wanted}; "
             f"to accept them, {remedy}"
         )
-    if not wanted:
-        write_json(CHECKSUMS, dict(sorted({**noted, address: digest}.items())))
+
+
+def _noted() -> dict[str, str]:
+    noted: dict[str, str] = read_json(CHECKSUMS) if CHECKSUMS.exists() else {}
+    return noted
+
+
+def note(address: str, digest: str) -> None:
+    """Notes the checksum of an address that sent pictures, for the next time."""
+    write_json(CHECKSUMS, dict(sorted({**_noted(), address: digest}.items())))
 
 
 def _settle(sent: Path, folder: Path, address: str) -> None:

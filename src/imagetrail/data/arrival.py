@@ -26,12 +26,15 @@ def fetch(data: Data, folder: Path) -> dict[str, Any]:
     else:  # DVC warns of an empty folder
         (folder / "elsewhere.txt").write_text(f"{data.path}\n")
     place, shown = _place(data, folder)
+    found = own.read(place, data.table, shown)
+    if data.source != OWN and not data.sha256:
+        addresses.note(data.source, facts["sha256"])
     return {
         "dataset": data.name,
         "licence": licence(data),
         "tried": [],
         "used": {"": shown},
-        "notes": list(own.read(place, data.table, shown).notes),
+        "notes": list(found.notes),
         **_amount(place, shown),
         **facts,
     }
