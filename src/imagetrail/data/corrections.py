@@ -52,8 +52,8 @@ def _quoted(value: str) -> str:
 def apply(pictures: Pictures, path: Path) -> Pictures:
     """The pictures with the labels that `path` gives; those to be dropped are left out.
 
-    A class whose pictures have all gone is a class no longer. Says what it has done. Raises
-    UserError for a label that is no class, as corrections make no new ones.
+    A class whose pictures have all gone is a class no longer. A note says what was
+    done. Raises UserError for a label that is no class, as corrections make no new ones.
     """
     numbered = _numbered(path)
     if not numbered:
@@ -81,8 +81,8 @@ def apply(pictures: Pictures, path: Path) -> Pictures:
         said.append(f"{len(emptied)} classes have no picture left, the first {first!r}")
     if gone:
         said.append(f"{len(gone)} rows name pictures that are not there, the first {gone[0]}")
-    print(f"{path}: {'; '.join(said)}")
-    return _without(corrected, emptied)
+    notes = (*pictures.notes, f"{path}: {'; '.join(said)}")
+    return _without(replace(corrected, notes=notes), emptied)
 
 
 def _check(label: str, classes: Collection[str], where: str) -> None:

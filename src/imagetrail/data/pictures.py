@@ -44,6 +44,7 @@ class Pictures:
     sources: tuple[str, ...]  # path from the top of the data set, with /, or file#row
     read: Callable[[int, Target], Examined]  # raises Unreadable
     ignored: tuple[tuple[str, str], ...] = ()  # (source, reason) of what is no picture
+    notes: tuple[str, ...] = ()  # what a user should know of how they were taken, a line each
     groups: tuple[str, ...] = ()  # of one patient, part or scene; "": of none; empty: no groups
     columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # the user's own
 
