@@ -90,22 +90,20 @@ def test_a_spreadsheets_marks_blank_lines_and_order_of_columns_do_no_harm(tmp_pa
     assert names_of(corrected(tmp_path, text))["cat/0.png"] == "dog"
 
 
-def test_pictures_removed_since_are_counted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    corrected(tmp_path, f"{HEADER}old.png,dog,,\ncat/0.png,dog,,\nolder.png,drop,,\n")
-    assert capsys.readouterr().out == (
+def test_a_note_counts_what_was_done_and_pictures_removed_since(tmp_path: Path) -> None:
+    text = f"{HEADER}old.png,dog,,\ncat/0.png,dog,,\nolder.png,drop,,\n"
+    assert corrected(tmp_path, text).notes == (
         f"{tmp_path}/corrections.csv: 1 labels changed, 0 pictures dropped; "
-        "2 rows name pictures that are not there, the first old.png\n"
+        "2 rows name pictures that are not there, the first old.png",
     )
 
 
 def test_a_class_whose_pictures_have_all_gone_to_another_is_none_and_is_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
 ) -> None:
     found = corrected(tmp_path, f"{HEADER}cat/0.png,drop,,\ncat/1.png,dog,,\n")
     assert found.classes == ("dog",) and found.labels.tolist() == [0, 0, 0]
-    assert "1 classes have no picture left, the first 'cat'" in capsys.readouterr().out
+    assert "1 classes have no picture left, the first 'cat'" in found.notes[0]
 
 
 def test_a_class_called_drop_is_refused_as_soon_as_a_row_says_drop(tmp_path: Path) -> None:
