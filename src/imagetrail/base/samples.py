@@ -3,12 +3,13 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from mmap import mmap
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -106,9 +107,11 @@ def make_index(
     parents: Sequence[str | None] | None = None,
     sources: Sequence[str],
     fingerprints: Sequence[str | None] | None = None,
+    columns: Mapping[str, Sequence[str | None]] = MappingProxyType({}),
 ) -> pa.Table:
+    """The index of Samples. columns: further ones, such as `group` and the user's own."""
     count = len(ids)
-    columns = [
+    known = [
         list(ids),
         np.asarray(labels, np.int64),
         [origin] * count,
@@ -116,10 +119,13 @@ def make_index(
         list(sources),
         fingerprints or [None] * count,
     ]
-    return pa.table(
-        [pa.array(column, field.type) for column, field in zip(columns, INDEX, strict=True)],
+    index = pa.table(
+        [pa.array(column, field.type) for column, field in zip(known, INDEX, strict=True)],
         schema=INDEX,
     )
+    for name, values in columns.items():
+        index = index.append_column(name, pa.array(values, pa.string()))
+    return index
 
 
 def write(

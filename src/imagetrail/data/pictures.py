@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -50,6 +50,22 @@ class Pictures:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def take(self, which: Sequence[int]) -> "Pictures":
+        """Pictures number `which` alone, in that order."""
+
+        def read(i: int, target: Target) -> Examined:
+            return self.read(which[i], target)
+
+        return replace(
+            self,
+            labels=self.labels[list(which)],
+            splits=tuple(self.splits[i] for i in which),
+            sources=tuple(self.sources[i] for i in which),
+            read=read,
+            groups=tuple(self.groups[i] for i in which) if self.groups else (),
+            columns={name: [values[i] for i in which] for name, values in self.columns.items()},
+        )
 
     def examined(self, which: Iterable[int], target: Target) -> Iterator[Examined | Unreadable]:
         """Pictures number `which` and what their files are, or the reason why not, in order.

@@ -167,6 +167,25 @@ def test_a_class_of_few_images_is_told_what_it_can_show() -> None:
     )
 
 
+def test_a_model_with_a_class_that_was_never_judged_is_held() -> None:
+    champion, challenger = (
+        replace(model(range(n)), classes=(*CLASSES, "e"), sha256=str(n)) for n in (200, 100)
+    )
+    wide = [
+        replace(side, probabilities=np.pad(side.probabilities, ((0, 0), (0, 1))))
+        for side in (challenger, champion)
+    ]
+    for decision in (decide(wide[0]), decide(*wide, margin=None)):
+        assert decision.decision == "HOLD" and failed(decision) == ["classes_not_judged"]
+        assert "no test image is of 'e'" in decision.reason
+
+
+def test_a_class_whose_test_images_the_champion_has_all_seen_is_not_judged() -> None:
+    decision = decide(model(range(100)), model(range(200), seen=LABELS == 3))
+    assert decision.decision == "HOLD" and "classes_not_judged" in failed(decision)
+    assert "no test image is of 'd'" in decision.reason
+
+
 def test_a_class_without_test_images_proves_nothing() -> None:
     champion, challenger = (
         replace(model(range(n)), classes=(*CLASSES, "e"), sha256=str(n)) for n in (200, 100)
@@ -175,7 +194,7 @@ def test_a_class_without_test_images_proves_nothing() -> None:
         replace(side, probabilities=np.pad(side.probabilities, ((0, 0), (0, 1))))
         for side in (challenger, champion)
     ]
-    assert failed(decide(wide[0], wide[1])) == ["no_class_loses"]
+    assert failed(decide(wide[0], wide[1])) == ["classes_not_judged", "no_class_loses"]
 
 
 # ---- bounds ----
@@ -399,6 +418,7 @@ def test_the_stage_judges_the_file_that_export_chose(folder: Path) -> None:
     assert {check["name"] for check in found["checks"]} == {
         "top1_low",
         "test_images_seen",
+        "classes_not_judged",
         "data_known",
     }
 

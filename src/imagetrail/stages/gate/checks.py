@@ -12,7 +12,7 @@ from imagetrail.metrics.scores import Floats, Labels
 from imagetrail.stages.gate.params import Gate
 
 # checks that more images could turn; to fail another is a fault
-UNPROVEN = ("challenger_is_better", "no_class_loses")
+UNPROVEN = ("challenger_is_better", "no_class_loses", "classes_not_judged")
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ def alone(
     low, _ = accuracy_interval(probabilities.argmax(1) == labels)
     fault = "it is not accurate enough for any use"
     yield Check("top1_low", low >= params.min_top1, low, params.min_top1, fault)
+    yield every_class_judged(model.classes, labels)
     leaked = int(model.seen.sum())
     fault = "it was trained on images that it is tested on"
     yield Check("test_images_seen", leaked == 0, leaked, 0, fault)
@@ -56,6 +57,16 @@ def alone(
     yield from _at_most("ece", scores.ece(probabilities, labels), params.max_ece, fault)
     yield from _at_most("megabytes", model.megabytes, params.max_mb, "its file is too large")
     yield from _at_most("ms", model.ms, params.max_ms, "it is too slow, by this machine's clock")
+
+
+def every_class_judged(classes: tuple[str, ...], labels: Labels) -> Check:
+    """labels: of the test images that the model is judged on."""
+    absent = np.flatnonzero(np.bincount(labels, minlength=len(classes)) == 0)
+    fault = ""
+    if len(absent):
+        more = f" and {len(absent) - 1} more" if absent[1:].size else ""
+        fault = f"no test image is of {classes[absent[0]]!r}{more}: nothing is known of it"
+    return Check("classes_not_judged", not len(absent), len(absent), 0, fault)
 
 
 def against(

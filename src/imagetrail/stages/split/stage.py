@@ -1,79 +1,69 @@
 """Part train, valid and test for good.
 
-Reads data/raw, data/related, data/unknown and what inspect found, writes data/split. A published
-test set stays as it is. Pictures equal in every pixel never stand on two sides: they move as one
-group, and those that equal a picture of the published test set leave train.
+Reads data/raw, data/related, data/unknown and what inspect found, writes data/split. Published
+valid and test sets stay as they are. Pictures that are equal, near duplicates or of one group never
+stand on two sides: they move as one, and those that belong with published ones of test leave train
+and valid, with those of valid train.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from imagetrail.base import paths, samples
 from imagetrail.base.errors import UserError
+from imagetrail.base.files import write_csv
 from imagetrail.base.params import load
-from imagetrail.base.rng import generator
 from imagetrail.base.samples import Images, fingerprint
 from imagetrail.data import arrival
 from imagetrail.data.params import Data
-from imagetrail.data.pictures import Pictures, group_equal
-from imagetrail.stages.split import others
+from imagetrail.data.pictures import Pictures
+from imagetrail.stages.split import account, others, units
+from imagetrail.stages.split.coverage import PARTS
+from imagetrail.stages.split.division import divide
 from imagetrail.stages.split.params import Split
+
+LEFT_OUT = paths.SPLIT / "left_out.csv"
+SHOWN = 3  # pictures left out that are named on the terminal
 
 
 def run() -> None:
     split, data, seed = load(Split, "split"), load(Data, "data"), load(int, "seed")
     pictures = arrival.read(data)
-    fingerprints = _fingerprints(pictures)
-    parts, dropped = divide(pictures, group_equal(fingerprints), split, seed)
-    for name, chosen in parts.items():
-        _write(name, pictures, sorted(chosen), fingerprints, data)
-    sizes = ", ".join(f"{len(chosen)} {name}" for name, chosen in parts.items())
-    print(f"{sizes}; {dropped} left train because test has the same picture")
-    held_out = {fingerprints[i] for part in ("valid", "test") for i in parts[part]}
+    fingerprints, near = _inspected(pictures)
+    found = units.find(fingerprints, near, pictures.groups or [""] * len(pictures))
+    division = divide(pictures, found, split, seed)
+    lines = account.check(pictures, found, division)
+    columns = {"group": found.groups, **pictures.columns}
+    chosen = {name: np.flatnonzero(division.parts == part) for part, name in enumerate(PARTS)}
+    for name, numbers in chosen.items():
+        _write(name, pictures, numbers.tolist(), fingerprints, columns, data)
+    rows = account.left_out(pictures, found, division, fingerprints)
+    write_csv(LEFT_OUT, rows, columns=account.LEFT_OUT_COLUMNS)
+    sizes = ", ".join(f"{len(numbers)} {name}" for name, numbers in chosen.items())
+    print("\n".join([*pictures.notes, sizes, *_told(rows), *lines]))
+    held_out = {fingerprints[i] for name in ("valid", "test") for i in chosen[name]}
     others.write_related(pictures.classes, held_out, data, seed)
     others.write_unknown(data, seed)
 
 
-def _fingerprints(pictures: Pictures) -> list[str | None]:
-    """What inspect found for each picture; null for one that is unreadable."""
+def _inspected(pictures: Pictures) -> tuple[list[str | None], list[int | None]]:
+    """What inspect found: each picture's fingerprint, null if unreadable, and near duplicates."""
     table = samples.read_table(paths.FINGERPRINTS)
     if table["source"].to_pylist() != list(pictures.sources):
         raise UserError(f"{paths.FINGERPRINTS} is of other pictures; run `dvc repro`")
-    fingerprints: list[str | None] = table["fingerprint"].to_pylist()
-    return fingerprints
+    return table["fingerprint"].to_pylist(), table["near"].to_pylist()
 
 
-def divide(
-    pictures: Pictures, groups: Sequence[Sequence[int]], split: Split, seed: int
-) -> tuple[dict[str, list[int]], int]:
-    """Which pictures go where, and how many left train as copies of published test pictures.
-
-    groups: numbers of pictures that are equal in every pixel. Stratified by the label of a
-    group's first picture.
-    """
-    published = "test" in pictures.splits
-    test = [i for group in groups for i in group if pictures.splits[i] == "test"]
-    free = [group for group in groups if not any(pictures.splits[i] == "test" for i in group)]
-    dropped = sum(len(group) for group in groups) - len(test) - sum(len(group) for group in free)
-    parts: dict[str, list[int]] = {"train": [], "valid": [], "test": test}
-    for label in range(len(pictures.classes)):
-        rng = generator(seed, "split", label)
-        mine = [group for group in free if pictures.labels[group[0]] == label]
-        queue = [mine[i] for i in rng.permutation(len(mine))]
-        if not published:
-            parts["test"] += _take(queue, split.test)
-        parts["valid"] += _take(queue, split.valid)
-        rest = [i for group in queue for i in group]
-        parts["train"] += rest[: split.per_class]
-    return parts, dropped
-
-
-def _take(queue: list[Sequence[int]], share: float) -> list[int]:
-    """Takes whole groups off the queue: a share of its pictures, and not the last group."""
-    count = max(1, round(share * sum(len(group) for group in queue)))
-    taken: list[int] = []
-    while len(taken) < count and len(queue) > 1:
-        taken += queue.pop()
-    return taken
+def _told(rows: Sequence[dict[str, str]]) -> Iterator[str]:
+    """How many pictures have left each part, with the first of them."""
+    for part in PARTS:
+        gone = [row for row in rows if row["split"] == part]
+        if gone:
+            shown = "; ".join(f"{row['source']} {row['reason']}" for row in gone[:SHOWN])
+            more = f"; all are in {LEFT_OUT}" if gone[SHOWN:] else ""
+            yield f"{len(gone)} pictures left {part}: {shown}{more}"
 
 
 def _write(
@@ -81,6 +71,7 @@ def _write(
     pictures: Pictures,
     chosen: Sequence[int],
     fingerprints: Sequence[str | None],
+    columns: Mapping[str, Sequence[Any]],
     data: Data,
 ) -> None:
     sources = [pictures.sources[i] for i in chosen]
@@ -90,10 +81,15 @@ def _write(
         origin="real",
         sources=sources,
         fingerprints=[fingerprints[i] for i in chosen],
+        columns={column: [_text(values[i]) for i in chosen] for column, values in columns.items()},
     )
     images = _decoded(pictures, chosen, fingerprints, data)
     folder = paths.SPLIT / name
     samples.write(folder, images, index, classes=pictures.classes, shape=data.shape)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _decoded(
