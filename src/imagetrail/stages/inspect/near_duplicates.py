@@ -68,7 +68,8 @@ def groups(thumbnails: NDArray[np.uint8], fingerprints: Sequence[str | None]) ->
 
 def _grey(thumbnails: NDArray[np.uint8], which: Numbers) -> Floats:
     """P×n×n, as they are where only one channel is."""
-    return thumbnails[which].mean(3, dtype=np.float32)
+    grey: Floats = thumbnails[which].mean(3, dtype=np.float32)
+    return grey
 
 
 def _blocks(which: Numbers) -> Iterator[Numbers]:
@@ -99,7 +100,8 @@ def _descriptors(thumbnails: NDArray[np.uint8], which: Numbers, *, cut: float) -
             small = cv2.resize(image, (COARSE, COARSE), interpolation=cv2.INTER_AREA)
             found[BLOCK * start + i] = small.ravel()
     found -= found.mean(1, keepdims=True)
-    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-3)
+    found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-3)
+    return found
 
 
 def _candidates(whole: Floats, cut: Floats) -> tuple[Numbers, NDArray[np.bool_]]:
@@ -164,7 +166,8 @@ def _alike(thumbnails: NDArray[np.uint8], used: Numbers) -> Numbers:
     several = np.maximum(gaps.copies[pairs].max(1), 1)
     little = np.minimum(ALIKE, gaps.typical / AS_NEIGHBOURS) / several
     alike = left <= np.minimum(little, gaps.beyond[pairs].min(1) / STANDS_OUT)
-    return used[pairs[alike | (left <= CERTAIN * level)]]
+    found: Numbers = used[pairs[alike | (left <= CERTAIN * level)]]
+    return found
 
 
 def _best(pairs: Numbers, left: Floats) -> Numbers:
@@ -172,7 +175,8 @@ def _best(pairs: Numbers, left: Floats) -> Numbers:
     low, high = pairs.min(1), pairs.max(1)
     order = np.lexsort((left, high, low))
     new = (np.diff(low[order], prepend=-1) != 0) | (np.diff(high[order], prepend=-1) != 0)
-    return order[new]
+    best: Numbers = order[new]
+    return best
 
 
 def _small(thumbnails: NDArray[np.uint8], used: Numbers) -> NDArray[np.uint8]:

@@ -35,12 +35,12 @@ def unexplained(first: Floats, second: Floats, zoom: Floats, *, steps: int) -> F
     grey, wanted = first.mean(1), _centred(second.mean(1))
     places = np.zeros((len(first), 4), np.float32)  # scale down and right, shift down and right
     places[:, :2] = zoom[:, None]
-    best, found = np.full(len(first), np.inf, np.float32), places
+    best, found = np.full(len(first), np.inf, np.float32), places.copy()
     for step in range(steps + 1):
         laid = _laid(grey[:, None], places)[:, 0]
         left = _left(_centred(laid), wanted)
-        found = np.where((left < best)[:, None], places, found)
-        best = np.minimum(left, best)
+        better = left < best
+        best[better], found[better] = left[better], places[better]
         if step < steps:
             places = _bounded(places + _step(laid, wanted), grey.shape[1])
     return _left(_centred(_laid(first, found)), _centred(second))
@@ -51,8 +51,7 @@ def _laid(images: Floats, places: Floats) -> Floats:
     side = images.shape[2]
     down = sampling(places[:, 0], places[:, 2], side)[:, None]
     right = sampling(places[:, 1], places[:, 3], side)[:, None]
-    laid: Floats = down @ images @ right.transpose(0, 1, 3, 2)
-    return laid
+    return np.asarray(down @ images @ right.transpose(0, 1, 3, 2), np.float32)
 
 
 def _centred(images: Floats) -> Floats:
