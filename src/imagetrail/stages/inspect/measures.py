@@ -55,6 +55,7 @@ def _grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _sharpness(grey: NDArray[np.uint8]) -> float:
-    half = cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    fine, coarse = (cv2.meanStdDev(cv2.Laplacian(part, cv2.CV_32F))[1] for part in (grey, half))
+    """Of the picture as it is, beside a quarter of it; below a grey level all is noise."""
+    quarter = cv2.resize(grey, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    fine, coarse = (cv2.meanStdDev(cv2.Laplacian(part, cv2.CV_32F))[1] for part in (grey, quarter))
     return float(np.log2((fine[0, 0] + 1) / (coarse[0, 0] + 1)))

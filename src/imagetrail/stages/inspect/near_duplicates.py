@@ -112,9 +112,10 @@ def _candidates(whole: Floats, cut: Floats) -> tuple[Numbers, NDArray[np.bool_]]
     each = min(CELLS_EACH, cells)
     in_cells = [_nearest(centres, descriptors, each) for descriptors in (whole, cut)]
     lists = [_members(found, cells) for found in in_cells]
-    keys = []
-    for cell in range(cells):
-        asking = lists[0][cell]
+
+    def pairs_in(cell: int) -> Numbers:
+        """Each as one number, cut or not and both rows."""
+        asking, keys = lists[0][cell], []
         for kind, descriptors in enumerate((whole, cut)):
             offered = lists[kind][cell]
             near = _nearest(descriptors[offered], whole[asking], NEIGHBOURS + 1)
@@ -123,7 +124,9 @@ def _candidates(whole: Floats, cut: Floats) -> tuple[Numbers, NDArray[np.bool_]]
             if not kind:
                 pairs.sort(axis=1)
             keys.append((kind * count + pairs[:, 0]) * count + pairs[:, 1])
-    key = np.unique(np.concatenate(keys))
+        return np.concatenate(keys)
+
+    key = np.unique(np.concatenate(list(on_all_cores(pairs_in, range(cells)))))
     first, second = np.divmod(key, count)
     return np.stack([first % count, second], 1), first >= count
 
@@ -134,7 +137,7 @@ def _nearest(offered: Floats, asking: Floats, count: int) -> Numbers:
     found = [np.zeros((0, count), np.int64)]
     for start in range(0, len(asking), CHUNK):
         likeness = asking[start : start + CHUNK] @ offered.T
-        found.append(np.argpartition(-likeness, count - 1, axis=1)[:, :count])
+        found.append(np.argpartition(likeness, -count, axis=1)[:, -count:])
     return np.concatenate(found)
 
 

@@ -14,8 +14,9 @@ from imagetrail.stages.inspect.seen import Found, Numbers, Seen, listed, singly
 BLANK = 2.0  # grey levels of standard deviation
 FAINT = 8.0
 DARK, BRIGHT = 40.0, 215.0  # nearly all pixels are below, above
-BLUR = 1.5  # powers of two of fine detail that a blurred picture lacks, beside the others
-BEYOND = 6.0  # standard deviations, by the median absolute deviation
+# Of fine detail, in powers of two, that a blurred picture lacks beside the others: so many standard
+# deviations (by the median absolute deviation), at least and at most so much.
+BEYOND, BLUR = 4.5, (1.5, 2.5)
 TIMES_SMALLER, TIMES_LONGER = 4.0, 2.0  # in area and in shape, than the median picture
 
 Floats = NDArray[np.float64]
@@ -59,7 +60,7 @@ def blurred(seen: Seen) -> Found | None:
     sharpness = _numbers(seen, "sharpness")
     middle = float(np.median(sharpness))
     spread = 1.4826 * float(np.median(np.abs(sharpness - middle)))
-    odd = (sharpness < middle - max(BLUR, BEYOND * spread)) & ~_flat(seen)
+    odd = (sharpness < middle - np.clip(BEYOND * spread, *BLUR)) & ~_flat(seen)
     return singly(_chosen(seen, odd), "blurred, at the size that the model sees")
 
 
