@@ -192,6 +192,16 @@ def verify(
     print("every byte is what dvc.lock, DVC's cache and the ledger say")
 
 
+@app.command()
+def schema() -> None:
+    """Accept what inspect saw: new pictures are held against it from now on."""
+    from imagetrail.base import paths
+    from imagetrail.stages.inspect.schema import accept
+
+    seen = accept()
+    print(f"{paths.SCHEMA}: {len(seen.classes)} classes of {seen.data}; commit it")
+
+
 @app.command("params")
 def check_params() -> None:
     """Check every section of params.yaml at once."""

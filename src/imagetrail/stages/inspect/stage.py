@@ -1,85 +1,128 @@
-"""Look before anything is learned. Reads data/raw, writes artifacts/inspect.
+"""Look before anything is learned. Reads data/raw and data/schema.json, writes artifacts/inspect.
 
-Fatal faults stop the pipeline.
+What `inspect.fail_on` names stops the pipeline, once all is written.
 """
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from imagetrail.base import paths
 from imagetrail.base.errors import UserError
-from imagetrail.base.files import replacing, write_json
+from imagetrail.base.files import replacing, write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.data import arrival
+from imagetrail.data.decoding import Target
 from imagetrail.data.params import Data
+from imagetrail.data.pictures import Pictures
 from imagetrail.plots.sheets import contact_sheet
-from imagetrail.stages.inspect import inspection
-from imagetrail.stages.inspect.inspection import Inspection
+from imagetrail.stages.inspect import findings, inspection, near_duplicates, schema
+from imagetrail.stages.inspect.findings import Finding
+from imagetrail.stages.inspect.inspection import Inspection, for_a_sheet
 from imagetrail.stages.inspect.params import Inspect
+from imagetrail.stages.inspect.seen import Numbers, Seen, count_of
 
-SHOWN = 5  # faults named on the terminal; the report has all
-FINGERPRINTS = pa.schema([("source", pa.string()), ("fingerprint", pa.string())])
+SHOWN = 8  # findings on the terminal; the report has all
+FINGERPRINTS = pa.schema(
+    [("source", pa.string()), ("fingerprint", pa.string()), ("near", pa.int64())]
+)
 
 
 def run() -> None:
     data, limits = load(Data, "data"), load(Inspect, "inspect")
-    pictures = arrival.read(data)
-    found = inspection.inspect(pictures, data.target)
+    pictures, expected = arrival.read(data), schema.read()
+    found = inspection.inspect(pictures, data.target, paths.artifacts("inspect"))
+    near = near_duplicates.groups(found.thumbnails, found.fingerprints)
+    seen = Seen(found, near, limits, data.shape, expected, schema.describe(found, data.name))
+    wrong = findings.look(seen)
+    _write_sheets(found, wrong, data.target)
     report = inspection.report(found, data.target, licence=arrival.licence(data))
-    _print_faults("unreadable, left out", report["unreadable"])
-    _print_faults("ignored", report["ignored"])
-    _refuse(found, limits)
-    folder = paths.artifacts("inspect")
+    report["findings"] = [_named(finding, pictures) for finding in wrong]
+    report["schema"] = seen.schema.model_dump(mode="json")
+    write_json(paths.INSPECTION, report)
+    _write_tables(found, near)
+    _print(report, wrong)
+    _refuse(wrong, limits)
+
+
+def _named(finding: Finding, pictures: Pictures) -> dict[str, Any]:
+    """A finding as plain values; the pictures that belong together are one list."""
+    return {
+        "name": finding.name,
+        "severity": finding.severity,
+        "text": finding.text,
+        "number": finding.number,
+        "pictures": [[pictures.sources[i] for i in group] for group in finding.groups],
+        "cure": finding.cure,
+    }
+
+
+# ---- files ----
+
+
+def _write_tables(found: Inspection, near: Numbers) -> None:
+    pictures = found.pictures
+    out = [(fault["source"], fault["reason"]) for fault in found.unreadable]
+    rows = [{"source": source, "reason": reason} for source, reason in (*out, *pictures.ignored)]
+    write_csv(paths.ARTIFACTS / "inspect/quarantine.csv", rows, columns=("source", "reason"))
+    with replacing(paths.FINGERPRINTS) as temporary:
+        columns = {
+            "source": pictures.sources,
+            "fingerprint": found.fingerprints,
+            "near": pa.array(near, mask=near < 0),
+        }
+        pq.write_table(pa.table(columns, FINGERPRINTS), temporary)
+
+
+def _write_sheets(found: Inspection, wrong: Sequence[Finding], target: Target) -> None:
+    pictures, folder = found.pictures, paths.artifacts("inspect")
     with replacing(folder / "classes") as sheets:
         sheets.mkdir()
         for label, images in sorted(found.sheets.items()):
             name = re.sub(r"\W+", "-", pictures.classes[label])
             contact_sheet(images).save(sheets / f"{label:03d}-{name}.png")
-    write_json(paths.INSPECTION, report)
-    with replacing(paths.FINGERPRINTS) as temporary:
-        columns = {"source": pictures.sources, "fingerprint": found.fingerprints}
-        pq.write_table(pa.table(columns, FINGERPRINTS), temporary)
+    with replacing(folder / "findings") as sheets:
+        sheets.mkdir()
+        for finding in wrong:
+            if finding.groups:
+                images = [_side_by_side(pictures, group, target) for group in finding.groups]
+                columns = 10 // min(2, len(finding.groups[0]))
+                contact_sheet(images, columns, gap=6).save(sheets / f"{finding.name}.png")
+
+
+def _side_by_side(pictures: Pictures, group: Sequence[int], target: Target) -> NDArray[np.uint8]:
+    """One picture, or the first two of those that belong together."""
+    images = [for_a_sheet(image) for image in pictures.readable(group[:2], target)]
+    return np.concatenate(images, axis=1)
+
+
+# ---- words ----
+
+
+def _print(report: dict[str, Any], wrong: Sequence[Finding]) -> None:
+    """The counts, then the worst findings, a line each."""
     copies = report["duplicates"]["superfluous"]
     print(
-        f"{report['images']} pictures in {len(pictures.classes)} classes, {copies} exact duplicates"
+        f"{report['images']} pictures in {len(report['classes'])} classes, {copies} exact "
+        f"duplicates; {len(report['unreadable']) + len(report['ignored'])} files are left out"
     )
+    for finding in wrong[:SHOWN]:
+        print(f"  {finding.severity}: {finding.name}: {finding.text}")
+    if len(wrong) > SHOWN:
+        print(f"  and {count_of(len(wrong) - SHOWN, 'finding')} more")
+    if wrong:
+        print(f"  cures and pictures: {paths.INSPECTION}, {paths.ARTIFACTS / 'inspect/findings'}")
 
 
-def _print_faults(kind: str, faults: list[dict[str, str]]) -> None:
-    if not faults:
-        return
-    print(f"{len(faults)} file(s) {kind}:")
-    for fault in faults[:SHOWN]:
-        print(f"  {fault['source']}: {fault['reason']}")
-    if len(faults) > SHOWN:
-        print(f"  and {len(faults) - SHOWN} more, all in {paths.INSPECTION}")
-
-
-def _refuse(found: Inspection, limits: Inspect) -> None:
-    pictures = found.pictures
-    share = len(found.unreadable) / len(pictures)
-    if share > limits.max_unreadable:
-        first = found.unreadable[0]
-        raise UserError(
-            f"{len(found.unreadable)} of {len(pictures)} pictures cannot be read ({share:.1%}), "
-            f"the first is {first['source']}: {first['reason']}; mend them, "
-            f"or raise inspect.max_unreadable ({limits.max_unreadable:g}) in params.yaml"
-        )
-    for label, name in enumerate(pictures.classes):
-        splits = sorted(set(pictures.splits))
-        counts = {split: found.counts[split, label] for split in splits}
-        if sum(counts.values()) < limits.min_per_class or not all(counts.values()):
-            raise UserError(
-                f"class {name!r} has too few readable pictures: {_words(counts)}; "
-                f"{limits.min_per_class} are needed"
-            )
-    if found.low == found.high:
-        fault = f"every pixel of every picture is {found.low}"
-        raise UserError(f"{fault}: there is nothing to learn from")
-
-
-def _words(counts: dict[str, int]) -> str:
-    named = [f"{count} in {split}" if split else str(count) for split, count in counts.items()]
-    return ", ".join(named)
+def _refuse(wrong: Sequence[Finding], limits: Inspect) -> None:
+    fatal = [finding for finding in wrong if finding.name in limits.fail_on]
+    if fatal:
+        lines = [f"{finding.name}: {finding.text}. {finding.cure}" for finding in fatal]
+        where = f"{paths.INSPECTION} and artifacts/inspect/quarantine.csv say where"
+        lines.append(f"  {where}; inspect.fail_on in params.yaml decides what stops")
+        raise UserError("\n".join(lines))
