@@ -115,6 +115,13 @@ def test_split_group_and_the_users_own_columns_are_kept(tmp_path: Path) -> None:
     assert found.columns == {"age": ["7", "", "8"], "own_id": ["x", "y", "z"]}
 
 
+def test_pictures_of_one_patient_are_a_group_and_the_column_stays(tmp_path: Path) -> None:
+    text = lines("dog,more/dog 1.png,7", "cat,cats.png,7", header="label,path,Patient")
+    found = read(table(tmp_path, text))
+    assert found.groups == ("7", "7") and found.columns == {"Patient": ["7", "7"]}
+    assert "pictures of one 'Patient' stay on one side of the split" in found.notes
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -14,7 +14,7 @@ ROLES = {  # what a column says, by its name in any case
     "path": ("path", "file", "file_name", "filename", "image"),
     "label": ("label", "class", "category", "target"),
     "split": ("split",),
-    "group": ("group",),
+    "group": ("group", "group_id", "patient", "patient_id", "subject", "subject_id", "person"),
 }
 
 
@@ -27,6 +27,7 @@ class Marked:
     labels: Column
     splits: Column  # train, valid, test or ""
     groups: Column
+    grouped_by: str  # the column that groups are of, "" if none is
     own: Mapping[str, Column]  # the user's other columns
 
 
@@ -43,13 +44,16 @@ def understand(table: Table, shown: str) -> Marked:
     values = {role: table.columns[name] for role, name in roles.items() if name}
     for role in values.keys() & {"path", "label"}:
         _refuse_empty(table, roles[role], values[role], shown)
-    nothing, used = [""] * len(table), set(roles.values())
+    nothing = [""] * len(table)
+    # a patient may be a slice as well
+    used = {name for role, name in roles.items() if role != "group" or name.lower() == role}
     return Marked(
         table,
         values.get("path", ()),
         values["label"],
         _splits(table, values.get("split"), shown),
         values.get("group", nothing),
+        roles["group"],
         {_free(name): values for name, values in table.columns.items() if name not in used},
     )
 
@@ -59,7 +63,9 @@ def _column(table: Table, role: str, shown: str) -> str:
     found = [name for name in table.columns if name.strip().lower() in ROLES[role]]
     if role == "label" and not found:
         return table.label
-    if len(found) > 1 and not (role == "path" and table.pictures):
+    if role == "group":  # each of them keeps pictures together that belong together
+        found.sort(key=lambda name: ROLES[role].index(name.strip().lower()))
+    elif len(found) > 1 and not (role == "path" and table.pictures):
         fault = f"{' and '.join(map(repr, found))} may both be the {role}"
         raise UserError(f"{shown}: {table.name}: {fault}; rename the one that is not")
     return found[0] if found else ""

@@ -209,6 +209,8 @@ def _pictures(
     classes = labels.in_order(first)
     own = dict.fromkeys(name for m in dict.fromkeys(m for m, _ in rows) for name in m.own)
     numbers = {name: number for number, name in enumerate(classes)}
+    by = dict.fromkeys(m.grouped_by for m, _ in rows if m.grouped_by)
+    together = [f"pictures of one {name!r} stay on one side of the split" for name in by]
     return Pictures(
         tuple(classes),
         np.array([numbers[kind] for kind in kinds], np.int64),
@@ -216,7 +218,7 @@ def _pictures(
         tuple(sources),
         read,
         tuple(ignored),
-        (*notes, *labels.check_counts(kinds, splits, classes, shown)),
+        (*notes, *together, *labels.check_counts(kinds, splits, classes, shown)),
         tuple(groups) if any(groups) else (),
         {
             name: [m.own[name][row] or "" if name in m.own else "" for m, row in rows]
