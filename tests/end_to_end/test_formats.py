@@ -11,7 +11,7 @@ from project import Project
 
 from imagetrail.base import samples
 from imagetrail.data.decoding import Target
-from imagetrail.serving import onnx_model
+from imagetrail.serving import inputs, onnx_model
 
 FILES = ("dvc.yaml", ".dvcignore", ".gitignore", "champion/README.md", "data/weights", "src")
 KINDS = {".jfif": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".bmp": "BMP", ".avif": "AVIF"}
@@ -79,9 +79,10 @@ def test_pictures_of_every_format_go_all_the_way_in_a_shape_that_is_not_square(
     write_pictures(project.root / "pictures")
     project.dvc("repro")
     assert samples.read(project.root / "data/split/train").images.shape[1:] == (12, 20, 3)
+    expected = Target((12, 20, 3), "pad")
     export = project.root / "artifacts/export"
     for row in json.loads((export / "export.json").read_text()):
-        assert onnx_model.load(export / row["file"]).target == Target((12, 20, 3), "pad")
+        assert inputs.target_of(onnx_model.load(export / row["file"])) == expected
     answers = project.imagetrail("predict", "pictures", "--format", "json", "--explain", "why")
     rows = [json.loads(line) for line in answers.splitlines() if line.startswith("{")]
     assert len(rows) == 60 and all(row["class"] in row["file"] for row in rows)

@@ -223,16 +223,17 @@ def test_pictures_are_prepared_as_the_models_training_had_them(run: Run, tmp_pat
     for fit in ("crop", "pad", "stretch"):
         made = noise(CLASSES, fit=fit, frames="first", bits="12")
         model = onnx_model.load(write(tmp_path / "model.onnx", made))
-        assert model.target == Target((8, 8, 1), fit, "first", 12)
+        target = Target((8, 8, 1), fit, "first", 12)
+        assert inputs.target_of(model) == target
         with Image.open(tmp_path / "wide.gif") as image:
-            expected = model.predict(decoding.fit(image.convert("L"), model.target)[None]).max()
+            expected = model.predict(decoding.fit(image.convert("L"), target)[None]).max()
         code, out, _ = run("predict", "wide.gif", "--format", "json", "--model", "model.onnx")
         assert code == 0 and json.loads(out)["probability"] == pytest.approx(expected, abs=1e-6)
         asked.append(round(float(expected), 6))
     assert len(set(asked)) == 3
     write(tmp_path / "model.onnx", noise(CLASSES, fit="squeeze"))
     code, _, err = run("predict", "wide.gif", "--model", "model.onnx")
-    assert code == 1 and "model.onnx is refused: its metadata.fit: input should be 'crop'" in err
+    assert code == 1 and "the model is refused: its metadata.fit: input should be 'crop'" in err
 
 
 @pytest.mark.usefixtures("exported")

@@ -59,7 +59,7 @@ def _write_sheet(path: Path, files: Sequence[str], model: "Model") -> None:
     from imagetrail.plots import sheets
     from imagetrail.serving import inputs
 
-    batches = inputs.batches(files, model.target)
+    batches = inputs.batches(files, inputs.target_of(model))
     with replacing(path) as temporary:
         sheet = sheets.contact_sheet([image for batch in batches for image in batch.images])
         sheet.save(temporary, "PNG")

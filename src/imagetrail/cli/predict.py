@@ -69,7 +69,7 @@ def _read(files: Sequence[str], model: "Model", failed: list[str]) -> "Iterator[
 
     progress = sys.stderr.isatty() and not sys.stdout.isatty() and len(files) > 1
     done = 0
-    for batch in inputs.batches(files, model.target):
+    for batch in inputs.batches(files, inputs.target_of(model)):
         for file, reason in batch.faults:
             failed.append(file)
             print(f"error: {prediction.printable(file)}: {reason}", file=sys.stderr)

@@ -89,7 +89,7 @@ def look(model: Model, reference: Reference, files: Sequence[str], *, seed: int 
     seen, distances, faults = list[str](), list[NDArray[np.float64]](), list[tuple[str, str]]()
     counts = np.zeros(len(model.classes), np.int64)
     sample, keys = reference.features[:0], np.empty(0)
-    for batch in inputs.batches(files, model.target):
+    for batch in inputs.batches(files, inputs.target_of(model)):
         probabilities, features = model.run(batch.images)
         counts += np.bincount(probabilities.argmax(1), minlength=len(counts))
         distances.append(nearest(features, reference.features))

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from imagetrail.base.errors import UserError
+from imagetrail.base.params import check
 from imagetrail.base.samples import Images
 from imagetrail.data import decoding, formats
 from imagetrail.data.decoding import FORMATS, Target, Unreadable
 from imagetrail.data.limits import MAX_BYTES
 from imagetrail.data.pictures import on_all_cores
+from imagetrail.serving.onnx_model import Model
 
 STDIN = "-"  # one picture
 UNPACKED = "__MACOSX"  # a folder that archives of a Mac leave: its files are no pictures
@@ -55,6 +57,12 @@ def _below(folder: Path) -> list[str]:
             f"{formats.NAMES} files are looked for, in sub-folders too"
         )
     return sorted(map(str, found))
+
+
+def target_of(model: Model) -> Target:
+    """What pictures are brought to, as in the model's training; raises UserError if it is odd."""
+    noted = {key: model.metadata[key] for key in ("fit", "frames", "bits") if key in model.metadata}
+    return check(Target, noted | {"shape": model.shape}, "the model is refused: its metadata")
 
 
 def batches(files: Sequence[str], target: Target, *, size: int = 256) -> Iterator[Batch]:

@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
 from imagetrail.base.errors import UserError, damaged, missing
-from imagetrail.base.params import check
 from imagetrail.base.samples import Images
-from imagetrail.data.decoding import Shape, Target
 
 INPUT, OUTPUTS = "images", ("probabilities", "features")
 PRODUCER = "imagetrail"
@@ -43,15 +41,10 @@ class Model:
 
     session: onnxruntime.InferenceSession
     classes: tuple[str, ...]
-    target: Target  # what its pictures are brought to, as in training
+    shape: tuple[int, int, int]  # H, W, C of its pictures
     metadata: dict[str, str]
     sha256: str  # of the file
     threads: int  # batches that are answered at a time
-
-    @property
-    def shape(self) -> Shape:
-        """H, W, C of its pictures."""
-        return self.target.shape
 
     def run(
         self, images: Images, *, batch_size: int = 64
@@ -114,9 +107,7 @@ def load(path: Path, *, threads: int = 0, threads_a_batch: int = 1) -> Model:
     """
     content = _read(path)
     proto, metadata = _checked(path, content)
-    shape = tuple(_described(proto.graph.input[0])[2][1:])
-    prepared = {key: metadata[key] for key in ("fit", "frames", "bits") if key in metadata}
-    target = check(Target, prepared | {"shape": shape}, f"{path} is refused: its metadata")
+    _, height, width, channels = _described(proto.graph.input[0])[2]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads_a_batch
     options.log_severity_level = 4  # the exception has what goes wrong
@@ -129,7 +120,7 @@ def load(path: Path, *, threads: int = 0, threads_a_batch: int = 1) -> Model:
     return Model(
         session,
         tuple(json.loads(metadata["classes"])),
-        target,
+        (height, width, channels),
         metadata,
         hashlib.sha256(content).hexdigest(),
         threads or os.cpu_count() or 1,

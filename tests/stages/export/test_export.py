@@ -23,7 +23,7 @@ from imagetrail.models import inference
 from imagetrail.models.classifier import Classifier
 from imagetrail.models.networks import MODELS, Spec
 from imagetrail.models.weights import load, save
-from imagetrail.serving import onnx_model
+from imagetrail.serving import inputs, onnx_model
 from imagetrail.stages.export import onnx_export, stage
 from imagetrail.stages.export.onnx_export import File
 from imagetrail.stages.export.params import Budget
@@ -280,7 +280,9 @@ def test_the_stage_ships_one_file_and_says_what_each_is_worth(
         opened = onnx_model.load(out / row["file"])
         assert opened.metadata["data"] == "abc.dir"
         assert opened.metadata["licence"] == "CC0-1.0, Ada"
-        assert opened.target == Target((8, 8, 1), "pad") and "bits" not in opened.metadata
+        assert (
+            inputs.target_of(opened) == Target((8, 8, 1), "pad") and "bits" not in opened.metadata
+        )
     sizes = [
         f"batch{size}{more}"
         for size in (1, 256)
