@@ -1,6 +1,7 @@
 import re
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -126,14 +127,50 @@ def test_dots_lead_to_a_section_inside_a_section(tmp_path: Path) -> None:
             params.load(float, key, path)
 
 
-@pytest.mark.parametrize("size", [7, 225])
-def test_image_size_stays_within_8_to_224(size: int) -> None:
-    with pytest.raises(UserError, match=r"data\.image_size: input should be"):
-        params.check(
-            Data,
-            {"name": "digits", "source": "digits", "path": ".", "image_size": size, "channels": 1},
-            "data",
-        )
+DATA = {"name": "digits", "source": "digits", "path": ".", "image_size": 8, "channels": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"image_size": 7}, "data.image_size: 8 … 512 pixels are wanted, for both sides or as ["),
+        ({"image_size": 513}, "data.image_size: 8 … 512 pixels are wanted"),
+        ({"image_size": [8, 600]}, "[height, width], not [8, 600]"),
+        ({"image_size": [8, 8, 8]}, "data.image_size: 8 … 512"),
+        ({"image_size": True}, "data.image_size: 8 … 512"),
+        ({"image_size": "small"}, "data.image_size: 8 … 512"),
+        ({"name": "my/pets"}, "data.name: wanted are at most 100 letters, digits, -, _ and ., the"),
+        ({"name": "x" * 101}, "data.name: wanted are"),
+        ({"name": "-x"}, "data.name: wanted are"),
+        ({"source": "mnits"}, "data.source: unknown data source 'mnits'; did you mean 'mnist'?"),
+        ({"source": "s4://pets"}, "data.source: s4://pets: no address begins so"),
+        ({"sha256": "abc"}, "data.sha256: string should match pattern"),
+        ({"fit": "squeeze"}, "data.fit: input should be 'crop', 'pad' or 'stretch'"),
+    ],
+)
+def test_a_wrong_choice_of_pictures_is_one_line(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        params.check(Data, DATA | change, "data")
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("folder", "write `source: own` and `name: a name of your choice`"),
+        ("mnist", "write `source: mnist` and `name: mnist`"),
+    ],
+)
+def test_params_of_before_there_was_a_source_are_told_what_to_write(name: str, words: str) -> None:
+    before = {"name": name, "path": ".", "image_size": 8, "channels": 1}
+    with pytest.raises(UserError) as caught:
+        params.check(Data, before, "data")
+    assert str(caught.value).startswith("data: source is missing; ") and words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_picture_may_be_of_any_shape() -> None:
+    assert params.check(Data, DATA | {"image_size": [16, 512]}, "data").shape == (16, 512, 1)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """`imagetrail params`: every mistake of the file at once, without what only training needs."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from photos import animals
 from project import ROOT, Project
 
 from imagetrail.base.errors import UserError
@@ -75,6 +77,13 @@ def test_mistakes_between_sections_are_all_found_at_once(tmp_path: Path) -> None
     found = faults(path)
     assert len(found) == len(places)
     assert all(place in line for place, line in zip(places, found, strict=True))
+
+
+def test_pictures_that_cannot_be_used_are_told_before_anything_runs(tmp_path: Path) -> None:
+    (animals(tmp_path / "pets") / os.fsdecode(b"caf\xe9")).mkdir()
+    own = {"name": "pets", "source": "own", "path": str(tmp_path / "pets")}
+    (line,) = faults(write(tmp_path, data=own))
+    assert line == f"data.path: {tmp_path}/pets: caf\\xe9: the name is not UTF-8; rename it"
 
 
 def test_a_share_that_nobody_makes_is_one_line_where_it_stands(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import choose, names_in
@@ -16,7 +16,7 @@ from imagetrail.data.decoding import Bits, Fit, Frames, Shape, Target
 OWN = "own"  # data.source: the user's pictures at data.path
 PUBLISHED = "imagetrail.data.datasets:DATASETS"
 
-Side = Annotated[int, Field(ge=8, le=512)]
+SIDES = range(8, 513)  # pixels
 
 
 def _source(source: str) -> str:
@@ -32,6 +32,14 @@ def _name(name: str) -> str:
         wanted = "at most 100 letters, digits, -, _ and ., the first a letter or digit"
         raise ValueError(f"wanted are {wanted}")
     return name
+
+
+def _image_size(size: Any) -> Any:
+    sides = size if isinstance(size, list | tuple) and len(size) == 2 else [size]
+    if not all(type(side) is int and side in SIDES for side in sides):
+        bounds = f"{SIDES[0]} … {SIDES[-1]}"
+        raise ValueError(f"{bounds} pixels are wanted, for both sides or as [height, width]")
+    return size
 
 
 class Data(Section):
@@ -56,8 +64,8 @@ class Data(Section):
         pattern="^[0-9a-f]{64}$",
         description="of what an address sends; null: noted in data/checksums.json at first",
     )
-    image_size: Side | tuple[Side, Side] = Field(
-        description="pixels, both sides, or [height, width]"
+    image_size: Annotated[int | tuple[int, int], BeforeValidator(_image_size)] = Field(
+        description="pixels, both sides, or [height, width]: 8 … 512"
     )
     channels: Literal[1, 3] = Field(description="1 grey, 3 RGB")
     fit: Fit = Field(default="crop", description="what is done to pictures of another shape")
