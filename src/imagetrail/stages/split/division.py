@@ -2,10 +2,11 @@
 
 A unit has a score between 0 and 1, a hash of its key and the seed, and nothing else. Those below
 the share of test are test, the next are valid, the rest is train. So no picture that is added,
-removed or renamed moves another; only where test or valid would be less than half or over one and
-a half times as large as asked for, or have nothing of a class, do the ranks of scores decide.
+removed or renamed moves another. Ranks of scores decide only where test or valid would have less
+than half or more than twice its share of a class, or nothing.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,12 +43,12 @@ def divide(pictures: Pictures, units: Units, split: Split, seed: int) -> Divisio
     ranked = np.flatnonzero(free)[np.argsort(scores[free])]
     shares = {VALID: split.valid, TEST: split.test}
     drawn = {part: share for part, share in shares.items() if PARTS[part] not in pictures.splits}
-    first, second = _borders(scores[ranked], drawn.get(VALID, 0), drawn.get(TEST, 0))
-    sides[ranked[:first]], sides[ranked[first:second]] = TEST, VALID
     codes = np.unique(units.of[readable] * len(pictures.classes) + pictures.labels[readable])
-    Coverage(sides, *np.divmod(codes, len(pictures.classes))).mend(
-        ranked, (TRAIN, *sorted(drawn, reverse=True))
-    )
+    holders, labels = np.divmod(codes, len(pictures.classes))  # each unit with each label in it
+    for mine in _strata(ranked, holders, labels):
+        first, second = _borders(scores[mine], drawn.get(VALID, 0), drawn.get(TEST, 0))
+        sides[mine[:first]], sides[mine[first:second]] = TEST, VALID
+    Coverage(sides, holders, labels).mend(ranked, (TRAIN, *sorted(drawn, reverse=True)))
     parts = np.where(units.of >= 0, sides[units.of], NONE)
     leaked = readable[~free[units.of[readable]] & (published != parts)[readable]]
     parts[leaked] = NONE
@@ -56,14 +57,23 @@ def divide(pictures: Pictures, units: Units, split: Split, seed: int) -> Divisio
     return Division(parts, leaked)
 
 
+def _strata(ranked: Numbers, holders: Numbers, labels: Numbers) -> Iterator[Numbers]:
+    """The units of each class alone, in their order, and those of several classes."""
+    alone = np.bincount(holders)[holders] == 1
+    strata = np.full(holders.max(initial=-1) + 1, -1, np.int64)
+    strata[holders[alone]] = labels[alone]
+    for stratum in np.unique(strata[ranked]):
+        yield ranked[strata[ranked] == stratum]
+
+
 def _borders(scores: Scores, valid: float, test: float) -> tuple[int, int]:
     """How many of the units, by their sorted scores, are test, and how many test or valid.
 
-    A share of 0 is none.
+    A share of 0 is none. Twice a small share is few: two more are let be.
     """
 
     def near(count: int, expected: float) -> int:
-        return min(max(count, int(expected / 2)), int(1.5 * expected) + 1) if expected else 0
+        return min(max(count, int(expected / 2)), int(2 * expected) + 2) if expected else 0
 
     held_out = test + valid * (1 - test)
     first = near(int(np.searchsorted(scores, test)), test * len(scores))
