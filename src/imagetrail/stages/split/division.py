@@ -6,7 +6,6 @@ removed or renamed moves another. Ranks of scores decide only where test or vali
 than half or more than twice its share of a class, or nothing.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,13 +56,18 @@ def divide(pictures: Pictures, units: Units, split: Split, seed: int) -> Divisio
     return Division(parts, leaked)
 
 
-def _strata(ranked: Numbers, holders: Numbers, labels: Numbers) -> Iterator[Numbers]:
+def _strata(ranked: Numbers, holders: Numbers, labels: Numbers) -> list[Numbers]:
     """The units of each class alone, in their order, and those of several classes."""
     alone = np.bincount(holders)[holders] == 1
     strata = np.full(holders.max(initial=-1) + 1, -1, np.int64)
     strata[holders[alone]] = labels[alone]
-    for stratum in np.unique(strata[ranked]):
-        yield ranked[strata[ranked] == stratum]
+    return _by(strata[ranked], ranked)
+
+
+def _by(keys: Numbers, values: Numbers) -> list[Numbers]:
+    """The values of each key, in their order."""
+    order = np.argsort(keys, kind="stable")
+    return np.split(values[order], np.flatnonzero(np.diff(keys[order])) + 1)
 
 
 def _borders(scores: Scores, valid: float, test: float) -> tuple[int, int]:
@@ -85,5 +89,4 @@ def _surplus(labels: Numbers, parts: Numbers, scores: Scores, most: int) -> Numb
     """The training pictures beyond the first `most` of each class, from the highest score down."""
     train = np.flatnonzero(parts == TRAIN)
     ranked = train[np.argsort(-scores[train], kind="stable")]
-    beyond = [ranked[labels[ranked] == label][most:] for label in np.unique(labels[ranked])]
-    return np.concatenate([np.empty(0, np.int64), *beyond])
+    return np.concatenate([mine[most:] for mine in _by(labels[ranked], ranked)])
