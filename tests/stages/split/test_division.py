@@ -79,10 +79,11 @@ def test_with_a_tenth_more_pictures_five_times_at_most_1_percent_change_sides(co
 
 def test_a_class_that_gets_no_picture_keeps_every_one_where_it_was() -> None:
     """Also a small one, whose ranks decide, in a set that triples."""
-    labels = np.repeat([0, 1, 2], [400, 6, 40])
-    before = parts(labels)
-    after = parts(np.concatenate([labels, np.zeros(900, np.int64)]))[: len(labels)]
-    assert np.array_equal(after, before)
+    labels = np.repeat([0, 1, 2, 3], [400, 6, 40, 12])
+    more = np.concatenate([labels, np.zeros(900, np.int64)])
+    for seed in range(100):
+        before, after = parts(labels, seed=seed), parts(more, seed=seed)[: len(labels)]
+        assert np.array_equal(after[400:], before[400:])
 
 
 @pytest.mark.parametrize(
@@ -103,11 +104,11 @@ def test_a_class_of_some_is_in_every_part(size: int) -> None:
         assert min(counts(parts(np.repeat([0, 1], [300, size]), seed=seed)[300:])) >= 1
 
 
-def test_of_few_groups_a_part_has_between_half_and_one_and_a_half_times_its_share() -> None:
+def test_of_few_groups_a_part_has_at_least_half_of_its_share_and_no_more_than_twice() -> None:
     groups = [f"patient {i // 50}" for i in range(1000)]
     for seed in range(200):
         found = parts(np.arange(1000) % 2, groups=groups, seed=seed)
-        assert 2 <= counts(found)[TEST] / 50 <= 7 and counts(found)[VALID] >= 50
+        assert 2 <= counts(found)[TEST] / 50 <= 10 and 1 <= counts(found)[VALID] / 50 <= 5
 
 
 def of_units(found: Numbers, keys: list[str]) -> list[set[int]]:

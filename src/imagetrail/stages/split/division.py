@@ -2,8 +2,8 @@
 
 A unit has a score between 0 and 1, a hash of its key and the seed, and nothing else. Those below
 the share of test are test, the next are valid, the rest is train. So no picture that is added,
-removed or renamed moves another; only where test or valid would be less than half or over one and
-a half times as large as asked for, or have nothing of a class, do the ranks of scores decide.
+removed or renamed moves another. Ranks of scores decide only where test or valid would have less
+than half or more than twice its share of a class, or nothing.
 """
 
 from dataclasses import dataclass
@@ -42,12 +42,12 @@ def divide(pictures: Pictures, units: Units, split: Split, seed: int) -> Divisio
     ranked = np.flatnonzero(free)[np.argsort(scores[free])]
     shares = {VALID: split.valid, TEST: split.test}
     drawn = {part: share for part, share in shares.items() if PARTS[part] not in pictures.splits}
-    first, second = _borders(scores[ranked], drawn.get(VALID, 0), drawn.get(TEST, 0))
-    sides[ranked[:first]], sides[ranked[first:second]] = TEST, VALID
     codes = np.unique(units.of[readable] * len(pictures.classes) + pictures.labels[readable])
-    Coverage(sides, *np.divmod(codes, len(pictures.classes))).mend(
-        ranked, (TRAIN, *sorted(drawn, reverse=True))
-    )
+    holders, labels = np.divmod(codes, len(pictures.classes))  # each unit with each label in it
+    for mine in _strata(ranked, holders, labels):
+        first, second = _borders(scores[mine], drawn.get(VALID, 0), drawn.get(TEST, 0))
+        sides[mine[:first]], sides[mine[first:second]] = TEST, VALID
+    Coverage(sides, holders, labels).mend(ranked, (TRAIN, *sorted(drawn, reverse=True)))
     parts = np.where(units.of >= 0, sides[units.of], NONE)
     leaked = readable[~free[units.of[readable]] & (published != parts)[readable]]
     parts[leaked] = NONE
@@ -56,14 +56,28 @@ def divide(pictures: Pictures, units: Units, split: Split, seed: int) -> Divisio
     return Division(parts, leaked)
 
 
+def _strata(ranked: Numbers, holders: Numbers, labels: Numbers) -> list[Numbers]:
+    """The units of each class alone, in their order, and those of several classes."""
+    alone = np.bincount(holders)[holders] == 1
+    strata = np.full(holders.max(initial=-1) + 1, -1, np.int64)
+    strata[holders[alone]] = labels[alone]
+    return _by(strata[ranked], ranked)
+
+
+def _by(keys: Numbers, values: Numbers) -> list[Numbers]:
+    """The values of each key, in their order."""
+    order = np.argsort(keys, kind="stable")
+    return np.split(values[order], np.flatnonzero(np.diff(keys[order])) + 1)
+
+
 def _borders(scores: Scores, valid: float, test: float) -> tuple[int, int]:
     """How many of the units, by their sorted scores, are test, and how many test or valid.
 
-    A share of 0 is none.
+    A share of 0 is none. Twice a small share is few: two more are let be.
     """
 
     def near(count: int, expected: float) -> int:
-        return min(max(count, int(expected / 2)), int(1.5 * expected) + 1) if expected else 0
+        return min(max(count, int(expected / 2)), int(2 * expected) + 2) if expected else 0
 
     held_out = test + valid * (1 - test)
     first = near(int(np.searchsorted(scores, test)), test * len(scores))
@@ -75,5 +89,4 @@ def _surplus(labels: Numbers, parts: Numbers, scores: Scores, most: int) -> Numb
     """The training pictures beyond the first `most` of each class, from the highest score down."""
     train = np.flatnonzero(parts == TRAIN)
     ranked = train[np.argsort(-scores[train], kind="stable")]
-    beyond = [ranked[labels[ranked] == label][most:] for label in np.unique(labels[ranked])]
-    return np.concatenate([np.empty(0, np.int64), *beyond])
+    return np.concatenate([mine[most:] for mine in _by(labels[ranked], ranked)])
