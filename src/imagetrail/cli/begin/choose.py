@@ -20,6 +20,7 @@ SIZES = {  # pixels, to which larger ones are brought, if the machine is fast en
 FEW_SMALL, FEW_LARGE = 6000, 60_000  # pictures, small or larger: with more, all layers shall learn
 WITHIN = 20 * 60  # seconds that `dvc repro` may be expected to take
 SHOWN = 0.424  # accuracy: a loss by a class of n test pictures shows from SHOWN / √n
+NOISE = 1.4  # of a calibration error over 15 bins, for a right share of 0.7, times √n
 PER_STAGE = 200_000_000  # bytes of images that a stage may make
 
 Params = dict[str, Any]
@@ -83,7 +84,7 @@ def choices(look: Look, chosen: Plan) -> Iterator[Choice]:
 def _pictures(look: Look, chosen: Plan) -> Iterator[Choice]:
     size = chosen.size
     same = f"the pictures are {look.short} pixels" + ("" if look.same_size else " or so")
-    of = f"their shorter side is {look.short} pixels in the middle, and this machine has the time"
+    of = f"half of them have {look.short} pixels or more a side; what this machine has time for"
     yield Choice({"data.image_size": size}, same if look.short <= SMALL else of)
     yield Choice(
         {"data.channels": chosen.channels}, "no colour was seen" if look.grey else "in colour"
@@ -131,6 +132,11 @@ def _counts(look: Look, chosen: Plan) -> Iterator[Choice]:
         f"about {tested:.0f} test pictures in a class"
         + ("" if margin <= 0.15 else ": too few to show which class loses"),
     )
+    tests = chosen.test(look)
+    error = NOISE / math.sqrt(max(tests, 1))
+    bound = math.ceil(100 * max(0.05, min(0.03 + error, 0.3))) / 100
+    seen = f"{tests:,} test pictures tell a calibration error but for {error:.2f}"
+    yield Choice({"gate.max_ece": bound}, seen)
     maps = max(1, min(4, 40 // len(look.classes)))
     yield Choice({"explain.per_class": maps}, f"{len(look.classes)} classes")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from imagetrail.cli.begin.look import Look
 from imagetrail.cli.begin.speed import PRETRAINED, Network
 
-FRESH = 5000  # images of an epoch, at least, of a network that knows nothing
+FRESH = 2000  # images of an epoch, at least, of a network that knows nothing
 START = 3.0  # seconds a stage takes beside its work: Python, DVC's hashes, MLflow
 WORKERS = 6.0  # seconds until all worker processes have loaded torch
 ALL_CORES = 0.75  # power of the number of cores by which one training on all of them is faster

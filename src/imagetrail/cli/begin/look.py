@@ -14,7 +14,9 @@ from imagetrail.data.pictures import Pictures
 SAMPLE = 120  # pictures that are opened
 SEEN = (64, 64, 3)  # what they are brought to
 COLOURLESS = 12  # grey levels by which the channels of a grey picture differ, saved as JPEG
-PLAIN = 20  # grey levels: standard deviation of the border of a picture on a plain ground
+PLAIN = 0.6  # share of the border, within NEAR grey levels, of a picture on a plain ground
+NEAR = 12
+ALPHABET = 5  # classes, or more, that signs have
 SOLID = 0.8  # share of the pixels of writing that are ink or paper
 MIRRORED = ("left", "right", "clockwise", "counterclockwise", "anticlockwise")
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -51,8 +53,9 @@ def look(pictures: Pictures, where: str) -> Look:
     sizes = np.array([(facts.height, facts.width) for _, facts in found])
     images = np.stack([image for image, _ in found])
     grey = bool(np.mean([_grey(image) for image in images]) >= 0.98)
-    plain = bool(np.median([_border(image).std() for image in images]) < PLAIN)
-    solid = plain and grey and float(np.median([_solid(image) for image in images])) >= SOLID
+    plain = bool(np.median([_ground(image) for image in images]) >= PLAIN)
+    ink = float(np.median([_solid(image) for image in images])) >= SOLID
+    solid = ink and plain and grey and len(pictures.classes) >= ALPHABET
     return Look(
         count=len(pictures),
         classes=pictures.classes,
@@ -95,11 +98,12 @@ def _grey(image: NDArray[np.uint8]) -> bool:
     return bool(np.quantile(spread, 0.99) <= COLOURLESS)
 
 
-def _border(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    edge = max(1, len(image) // 32)
-    inside = np.zeros(image.shape[:2], bool)
-    inside[edge:-edge, edge:-edge] = True
-    return image[~inside]
+def _ground(image: NDArray[np.uint8]) -> float:
+    """The share of the border that is as the middle of its grey levels."""
+    inside = np.ones(image.shape[:2], bool)
+    inside[2:-2, 2:-2] = False
+    border = image.mean(2)[inside]
+    return float(np.mean(np.abs(border - np.median(border)) <= NEAR))
 
 
 def _solid(image: NDArray[np.uint8]) -> float:

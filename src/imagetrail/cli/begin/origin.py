@@ -16,7 +16,8 @@ from imagetrail.data import arrival
 from imagetrail.data.params import OWN, PUBLISHED, Data
 from imagetrail.data.pictures import Pictures
 
-TABLES = {".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"}
+PARQUET = ".parquet"  # a table that may have the pictures inside
+TABLES = {".csv", ".tsv", ".jsonl", ".ndjson", PARQUET}
 TOO_GENERAL = {"data", "dataset", "images", "own", "photos", "pictures"}  # to call a data set
 LARGEST = 500_000_000  # bytes of an archive that is unpacked only to be looked at
 
@@ -51,7 +52,7 @@ def find(where: str, default: Path) -> Origin:
         others = f"a published data set ({published}) or an address such as https://…"
         raise UserError(f"{where}: no such file or folder; name yours, {others}")
     table = None
-    if path.is_file() and path.suffix.lower() in TABLES:
+    if path.is_file() and path.suffix.lower() in TABLES - {PARQUET}:
         path, table = path.parent, path.name
     return Origin(named(path), OWN, _kept(path), table)
 
@@ -99,18 +100,50 @@ def opened(origin: Origin) -> Iterator[tuple[Origin, Pictures | None]]:
         yield origin, arrival.read(origin.data()) if known else None
     elif origin.path.is_dir():
         yield _read(origin, origin.path)
+    elif origin.path.suffix.lower() == PARQUET:
+        yield _parquet(origin)
     elif origin.path.stat().st_size > LARGEST:
         yield origin, None
     else:
         with tempfile.TemporaryDirectory(prefix="imagetrail-") as scratch:
             folder = Path(scratch) / "files"
-            arrival.fetch(origin.data(), folder)
-            yield _read(origin, folder)
+            try:
+                yield _unpacked(origin, folder)
+            except UserError as fault:
+                raise UserError(str(fault).replace(str(folder), str(origin.path))) from None
+
+
+def _parquet(origin: Origin) -> tuple[Origin, Pictures]:
+    """The pictures that are in the file, else those beside it that it names."""
+    try:
+        return origin, arrival.read(origin.data())
+    except UserError:
+        folder = origin.path.parent
+        beside = Origin(named(folder), origin.source, folder, origin.path.name)
+        return _read(beside, folder)
+
+
+def _unpacked(origin: Origin, folder: Path) -> tuple[Origin, Pictures]:
+    try:
+        arrival.fetch(origin.data(), folder)
+    except UserError:
+        if not folder.is_dir() or not _tables(folder):  # with a table it may be read all the same
+            raise
+    return _read(origin, folder)
+
+
+def _tables(folder: Path) -> list[str]:
+    """Those at the top, also where an archive has wrapped all into one folder."""
+    top = folder
+    while len(inside := sorted(top.iterdir())) == 1 and inside[0].is_dir():
+        top = inside[0]
+    found = [path for path in inside if path.suffix.lower() in TABLES and path.is_file()]
+    return [path.relative_to(folder).as_posix() for path in found]
 
 
 def _read(origin: Origin, folder: Path) -> tuple[Origin, Pictures]:
     """The pictures by the one table that names them, else by class sub-folders."""
-    tables = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in TABLES)
+    tables = _tables(folder)
     if origin.table or not tables:
         return origin, arrival.read(origin.data(path=folder))
     found, faults = [], []
