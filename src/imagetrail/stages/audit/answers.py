@@ -29,7 +29,6 @@ QUICK = {
     "lr": 0.1,
     "weight_decay": 0.05,
     "ema": 0.99,
-    "label_smoothing": 0.1,
     "repeat_to": 10_000,
 }
 # Of the project's recipe: what may happen to its pictures without their becoming others.

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagetrail.metrics.calibration import Calibration
-from imagetrail.metrics.scores import Floats, Labels
+from imagetrail.metrics.intervals import wilson
+from imagetrail.metrics.scores import Floats, Labels, confusion
 
 ENOUGH = 20_000  # pictures that three numbers are fitted on, at most
 
@@ -30,7 +31,7 @@ class Judgement:
     probabilities: Floats  # N×K, of the true class, the given label unknown
     wrong: Floats  # N: probability that the given label is wrong
     suggested: Labels  # N: the likeliest class other than the given label
-    flagged: NDArray[np.bool_]  # N: the suggestion is likelier than the label
+    flagged: NDArray[np.bool_]  # N: the suggestion is likelier right than not
     told: NDArray[np.bool_]  # K: the classes whose labels are judged
 
 
@@ -44,8 +45,7 @@ def judge(logits: Floats, labels: Labels, *, known: NDArray[np.bool_]) -> Judgem
     """Judges labels N by logits N×K of models that have not seen these pictures.
 
     known: of the classes, those that every model has seen. Labels of others are not flagged, nor
-    are those of a class whose pictures are mostly taken for another one: what the models cannot
-    tell, they cannot judge.
+    are those of a class that the models do not tell from the others: they cannot judge it.
     """
     probabilities = calibrate(logits, labels)(logits)
     noise = noise_matrix(confident_joint(probabilities, labels), labels)
@@ -60,7 +60,7 @@ def judge(logits: Floats, labels: Labels, *, known: NDArray[np.bool_]) -> Judgem
         others = posterior.copy()
         others[:, label] = -1
         suggested[rows] = others.argmax(1)
-        flagged[rows] = told[label] & (others.max(1) > posterior[:, label])
+        flagged[rows] = told[label] & (others.max(1) > 0.5)
     return Judgement(probabilities, wrong, suggested, flagged, told)
 
 
@@ -111,7 +111,8 @@ def confident_joint(probabilities: Floats, labels: Labels) -> NDArray[np.int64]:
     Confidently: of the classes whose probability reaches its threshold, j has the highest.
     """
     classes = probabilities.shape[1]
-    reached = probabilities >= thresholds(probabilities, labels)
+    # a mean of equal numbers may be above them by a rounding
+    reached = probabilities >= thresholds(probabilities, labels) * (1 - 1e-9)
     confident = reached.any(1)
     best = np.where(reached, probabilities, -1).argmax(1)
     pairs = (labels * classes + best)[confident]
@@ -135,10 +136,14 @@ def noise_matrix(joint: NDArray[np.int64], labels: Labels) -> Floats:
 
 
 def _told(probabilities: Floats, labels: Labels) -> NDArray[np.bool_]:
-    """Of each class, whether its pictures are taken for it more often than for any other one."""
-    classes = probabilities.shape[1]
-    pairs = labels * classes + probabilities.argmax(1)
-    taken = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
-    own = taken.diagonal()
-    told: NDArray[np.bool_] = (own > 0) & (own == taken.max(1))
+    """Of each class, whether the models tell it from the others.
+
+    Its pictures are taken for it more often than for any other class, and more often than other
+    pictures are, by more than chance.
+    """
+    taken = confusion(probabilities, labels)
+    own, labelled, answered = taken.diagonal(), taken.sum(1), taken.sum(0)
+    low, _ = wilson(own, labelled)
+    of_others = (answered - own) / np.maximum(len(labels) - labelled, 1)
+    told: NDArray[np.bool_] = (own == taken.max(1)) & (low > of_others)
     return told
