@@ -122,7 +122,17 @@ def test_only_what_judges_reads_the_test_split() -> None:
     readers = {
         name for name, stage in pipeline.stages(ROOT).items() if "data/split/test" in stage.deps
     }
-    assert readers == {"evaluate", "explain", "export", "gate"}
+    # audit judges labels, and no training reads what it finds: see below
+    assert readers == {"audit", "evaluate", "explain", "export", "gate"}
+
+
+def test_nothing_that_learns_reads_what_audit_found() -> None:
+    """It has seen test: the only way from there to a training is a person's correction."""
+    found = pipeline.stages(ROOT)["audit"].outs
+    readers = {
+        name for name, stage in pipeline.stages(ROOT).items() if set(found) & set(stage.deps)
+    }
+    assert readers <= {"report"}
 
 
 def test_what_makes_images_sees_train_only() -> None:

@@ -52,7 +52,7 @@ def test_the_command_says_in_one_line_that_all_is_valid_and_loads_no_torch(tmp_p
 
 def test_a_misspelt_section_is_unknown_and_not_missing_as_well(tmp_path: Path) -> None:
     (line,) = faults(write(tmp_path, gate=None, gates={}))
-    assert line.startswith("unknown section 'gates'; did you mean 'gate'? choose from augment, ")
+    assert line.startswith("unknown section 'gates'; did you mean 'gate'? choose from audit, ")
 
 
 def test_a_section_left_out_is_missing(tmp_path: Path) -> None:

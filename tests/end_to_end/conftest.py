@@ -17,6 +17,7 @@ FILES = (
 )
 SMALL = {
     "data": {"name": "digits", "source": "digits", "image_size": 8},
+    "audit": {"folds": 2, "epochs": 1},
     "augment": {"policy": [{"Affine": {"rotate": [-8, 8], "p": 1.0}}]},
     "synthesise": {"per_class": 20, "epochs": 2},
     "recipe": {"flip": False, "shift": 1, "batch_size": 64, "width": 0.5, "repeat_to": 2000},

@@ -40,6 +40,7 @@ FILES = (
 )
 SMALL = {
     "data": {"name": "pictures", "source": "own", "path": "pictures", "image_size": 8},
+    "audit": {"folds": 0},
     "augment": {"copies": 0},
     "synthesise": {"per_class": 0},
     "recipe": {"flip": False, "shift": 0, "batch_size": 64, "width": 0.5, "repeat_to": 256},

@@ -145,6 +145,21 @@ def test_a_limit_picks_one_subset_of_a_stream_for_all_epochs(real: Samples) -> N
     assert flat(drawn(Mixture(real, limit=51), 1)) != flat(drawn(Mixture(real, limit=51), 2))
 
 
+@pytest.mark.parametrize("limit", [None, 51])
+def test_images_held_out_are_in_no_epoch_of_a_stream_and_all_others_are(
+    make_samples: Make, real: Samples, limit: int | None
+) -> None:
+    other = numbered(make_samples, "other", 40, first=122)
+    out = np.arange(3, 122, 5), np.arange(0, 40, 4)  # of each source, by position
+    mixture = Mixture(real, ((other, 0.3),), limit=limit, held_out=out)
+    seen = {number for epoch in range(1, 30) for number in flat(drawn(mixture, epoch))}
+    kept = set(range(162)) - set(out[0]) - set(out[1] + 122)
+    assert seen <= kept
+    assert len(mixture) == (limit or 98)
+    assert seen >= {number for number in kept if number >= 122}
+    assert limit or seen == kept
+
+
 @pytest.fixture
 def gathered(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """The numbers of the images in each window that is read.

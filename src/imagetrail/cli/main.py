@@ -28,6 +28,7 @@ STAGES = {
     "fetch": "Bring the pictures in, verified.",
     "inspect": "Say what is in the data and what is wrong with it.",
     "split": "Part train, valid and test.",
+    "audit": "Find labels that are wrong.",
     "augment": "Make more of the training images.",
     "synthesise": "Draw new images of every class.",
     "pretrain": "Learn from related data sets first.",

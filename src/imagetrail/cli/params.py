@@ -12,6 +12,7 @@ from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import alternatives, nearest
 from imagetrail.base.params import Section, load, read_yaml
 from imagetrail.data.params import Data
+from imagetrail.stages.audit.params import Audit
 from imagetrail.stages.augment.params import Augment
 from imagetrail.stages.compare.params import Compare
 from imagetrail.stages.evaluate.params import Evaluate
@@ -33,6 +34,7 @@ SECTIONS: dict[str, Any] = {
     "data": Data,
     "inspect": Inspect,
     "split": Split,
+    "audit": Audit,
     "augment": Augment,
     "synthesise": Synthesise,
     "pretrain": Pretrain,

@@ -31,10 +31,13 @@ class Mixture:
     others: tuple[tuple[Samples, float], ...] = ()
     limit: int | None = None  # use the first so many of a seeded shuffle of the real images
     repeat_to: int = 0  # a smaller set is repeated until an epoch has at least so many images
+    # numbers of images that no epoch has: of `real`, then of each of the others; empty: none
+    held_out: tuple[NDArray[np.int64], ...] = ()
 
     @property
     def _used(self) -> int:
-        return min(self.limit or len(self.real), len(self.real))
+        usable = len(self.real) - len(self._out(0))
+        return min(self.limit or usable, usable)
 
     def __len__(self) -> int:
         return self._used * max(1, -(-self.repeat_to // self._used))
@@ -78,7 +81,7 @@ class Mixture:
         """Which source each image of an epoch is of; and of each source which images, in turn."""
         rng = generator(seed, "order", number)
         sources = [self.real, *(other for other, _ in self.others)]
-        numbers = [self._numbers(source, seed) for source in sources]
+        numbers = [self._numbers(place, source, seed) for place, source in enumerate(sources)]
         # shares are rounded down, so that shares of 1 in all fit
         counts = [
             int(share * len(self) + 1e-9) if len(some) else 0
@@ -91,8 +94,8 @@ class Mixture:
         ]
         return rng.permutation(np.repeat(np.arange(len(sources), dtype=np.int8), counts)), plans
 
-    def _numbers(self, source: Samples, seed: int) -> NDArray[np.int64]:
-        """Which images of a source may be drawn."""
+    def _numbers(self, place: int, source: Samples, seed: int) -> NDArray[np.int64]:
+        """Which images may be drawn of the source at this place: `real` is at 0."""
         if source is self.real:
             return self._drawn(seed)
         usable = source.labels < len(self.real.classes)
@@ -101,12 +104,17 @@ class Mixture:
             ids, parents = self.real.index["id"].take(self._drawn(seed)), source.index["parent"]
             known = pc.is_in(parents, ids.combine_chunks())
             usable &= pc.or_(pc.is_null(parents), known).to_numpy()
+        usable[self._out(place)] = False
         return np.flatnonzero(usable)
 
     def _drawn(self, seed: int) -> NDArray[np.int64]:
-        if self._used == len(self.real):
-            return np.arange(len(self.real))
-        return np.sort(generator(seed, "subset").permutation(len(self.real))[: self._used])
+        usable = np.delete(np.arange(len(self.real)), self._out(0))
+        if self._used == len(usable):
+            return usable
+        return np.sort(usable[generator(seed, "subset").permutation(len(usable))[: self._used]])
+
+    def _out(self, place: int) -> NDArray[np.int64]:
+        return self.held_out[place] if self.held_out else np.empty(0, np.int64)
 
 
 def _plan(

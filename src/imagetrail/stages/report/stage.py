@@ -18,6 +18,7 @@ from imagetrail.plots import charts, search
 
 FACTS = {  # what the templates call it: the file
     "data": "inspect/report.json",
+    "audit": "audit/metrics.json",
     "labels": "augment/labels.json",
     "quality": "synthesise/quality.json",
     "train": "train/metrics.json",
@@ -29,6 +30,7 @@ FACTS = {  # what the templates call it: the file
     "exported": "export/export.json",
     "gate": "gate/decision.json",
 }
+SUSPECTS = 20  # rows of the table of likely label errors
 
 
 def run() -> None:
@@ -69,6 +71,7 @@ def _facts() -> dict[str, Any]:
         sets[arm["set"]].append(arm)
     return found | {
         "sets": sets,
+        "suspects": read_csv(paths.LABEL_ERRORS)[:SUSPECTS],
         "slices": _weakest(read_csv(folder / "evaluate/slices.csv"), found["test"]["n"]),
         "activity": read_csv(folder / "train/activity.csv"),
         "dataset": load(str, "data.name"),
@@ -88,7 +91,15 @@ def _weakest(rows: list[dict[str, str]], images: int, count: int = 10) -> list[d
 
 def _files() -> dict[str, str]:
     """The pictures that other stages made."""
-    folders = ("augment", "evaluate", "explain/maps", "gate", "inspect/classes", "synthesise")
+    folders = (
+        "audit",
+        "augment",
+        "evaluate",
+        "explain/maps",
+        "gate",
+        "inspect/classes",
+        "synthesise",
+    )
     files = [
         file for folder in folders for file in sorted((paths.ARTIFACTS / folder).glob("*.png"))
     ]
