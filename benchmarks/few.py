@@ -20,6 +20,7 @@ from imagetrail.base import files
 from imagetrail.base.rng import generator
 from imagetrail.base.samples import Samples, make_index
 from imagetrail.data import datasets
+from imagetrail.data.decoding import Target
 from imagetrail.models import classifier, inference
 from imagetrail.stages.augment import policy
 from imagetrail.stages.pretrain.weights import IMAGENET, read
@@ -156,10 +157,10 @@ MAKERS = {"augmented": augmented, "synthetic": synthetic}
 def digits() -> Samples:
     """scikit-learn's, drawn as in MNIST: 20 pixels high, sharp, centre of mass in the middle."""
     if not (CACHE / "digits").exists():
-        datasets.fetch("digits", HERE, CACHE / "digits")
+        datasets.fetch("digits", CACHE / "digits")
     pictures = datasets.read("digits", CACHE / "digits")
     images = np.zeros((len(pictures), 28, 28, 1), np.uint8)
-    readable = pictures.readable(range(len(pictures)), (8, 8, 1))
+    readable = pictures.readable(range(len(pictures)), Target((8, 8, 1)))
     for image, small in zip(images, readable, strict=True):
         large = cv2.resize(small, (20, 20), interpolation=cv2.INTER_CUBIC).astype(float)
         image[4:24, 4:24, 0] = ((large - 64) * 2).clip(0, 255)

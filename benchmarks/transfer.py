@@ -29,6 +29,7 @@ from imagetrail.base.rng import generator
 from imagetrail.base.samples import Samples, make_index
 from imagetrail.compute import parallel
 from imagetrail.data import datasets, pictures
+from imagetrail.data.decoding import Target
 from imagetrail.models import classifier, inference
 from imagetrail.models.weights import load_weights, save_weights, trunk_weights
 from imagetrail.stages.pretrain.weights import IMAGENET, PACKAGE, read
@@ -69,9 +70,11 @@ def data(name: str) -> tuple[Samples, Samples]:
         return _parted(*_elpv())
     if name == "digits":
         if not (CACHE / name).exists():
-            datasets.fetch(name, HERE, CACHE / name)
+            datasets.fetch(name, CACHE / name)
         found = datasets.read(name, CACHE / name)
-        return _parted(np.stack(list(found.readable(range(len(found)), (28, 28, 1)))), found.labels)
+        return _parted(
+            np.stack(list(found.readable(range(len(found)), Target((28, 28, 1))))), found.labels
+        )
     return load(name)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import json
+import logging
 import re
 import sys
 from collections.abc import Iterator
@@ -43,7 +44,10 @@ CLIENTS = {
         "gcsfs",
         ("google.auth.exceptions:GoogleAuthError", "gcsfs.retry:HttpError", "aiohttp:ClientError"),
     ),
-    "hf": Client("huggingface_hub", ("huggingface_hub.errors:HfHubHTTPError", "httpx:HTTPError")),
+    "hf": Client(
+        "huggingface_hub",
+        ("huggingface_hub.errors:HfHubHTTPError", "httpx:HTTPError", "httpx2:HTTPError"),
+    ),
     "file": Client("fsspec"),
     "memory": Client("fsspec"),
 }
@@ -70,6 +74,8 @@ def fetch(address: str, folder: Path, *, sha256: str | None) -> dict[str, Any]:
     UserError, before anything is unpacked, if it is another, and where the address cannot be read.
     """
     check(address)
+    package = CLIENTS[urlsplit(address).scheme].package
+    logging.getLogger(package).setLevel(logging.CRITICAL)  # gcsfs logs tracebacks of its errors
     with _told(address):
         system, path = fsspec.core.url_to_fs(address, **_options(address))
         is_folder = address.endswith("/") if _is_web(address) else system.isdir(path)
@@ -221,7 +227,7 @@ def _reason(error: BaseException) -> str:
         return f"no answer within {TIMEOUT} s"
     if status:
         return f"the server answered {status}"
-    return f"out of reach ({str(error) or type(error).__name__})"
+    return f"out of reach ({next(iter(str(error).splitlines()), type(error).__name__)})"
 
 
 def _public(address: str) -> str:

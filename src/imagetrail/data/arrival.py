@@ -54,12 +54,16 @@ def licence(data: Data) -> str:
 
 def read(data: Data) -> Pictures:
     """All pictures, with the labels of data/corrections.csv."""
-    place, shown = _place(data, paths.RAW / data.name / "files")
+    return corrections.apply(originals(data), paths.CORRECTIONS)
+
+
+def originals(data: Data) -> Pictures:
+    """All pictures, with the labels that they came with."""
+    folder = paths.RAW / data.name / "files"
     if data.source in datasets.DATASETS:
-        found = datasets.read(data.source, place)
-    else:
-        found = own.read(place, data.table, shown)
-    return corrections.apply(found, paths.CORRECTIONS)
+        return datasets.read(data.source, folder)
+    place, shown = _place(data, folder)
+    return own.read(place, data.table, shown)
 
 
 def _place(data: Data, folder: Path) -> tuple[Path, str]:

@@ -8,9 +8,10 @@ import numpy as np
 
 from imagetrail.base.errors import UserError
 from imagetrail.data import decoding, labels, listing
+from imagetrail.data.decoding import Target
 from imagetrail.data.labels import split_of, words
 from imagetrail.data.listing import Folder, may_be_picture
-from imagetrail.data.pictures import Pictures
+from imagetrail.data.pictures import Examined, Pictures
 
 LAYOUT = (
     "wanted are class folders with pictures in them, or such class folders below train, valid "
@@ -41,12 +42,16 @@ def read(place: Path, shown: str) -> Pictures:
     splits = tuple(split for split, _, _ in pictures)
     sources = tuple(path for _, _, path in pictures)
     numbers = {name: number for number, name in enumerate(classes)}
+
+    def picture(i: int, target: Target) -> Examined:
+        return decoding.read(top.place / sources[i], target)
+
     return Pictures(
         tuple(classes),
         np.array([numbers[kind] for kind in kinds], np.int64),
         splits,
         sources,
-        lambda i, target: decoding.read(top.place / sources[i], target),
+        picture,
         ignored=tuple(_strays(top, parts))
         + tuple((path, NO_PICTURE) for _, _, path in found if not may_be_picture(path)),
         notes=labels.check_counts(kinds, splits, classes, shown),

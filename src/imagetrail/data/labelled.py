@@ -89,11 +89,7 @@ def _held(top: Folder, marked: Sequence[Marked], shown: str) -> Pictures:
     contents = parquet.Pictures([(top.place / m.table.name, m.table.pictures) for m in marked])
     rows = [(m, row) for m in marked for row in range(len(m.table))]
     sources = [f"{m.table.name}#{row}" for m, row in rows]
-
-    def read(i: int, target: Target) -> Examined:
-        return decoding.read(io.BytesIO(contents.content(i)), target)
-
-    return _pictures(rows, sources, read, shown)
+    return _pictures(rows, sources, contents.content, shown)
 
 
 # ---- pictures that the tables name ----
@@ -115,14 +111,14 @@ def _named(top: Folder, marked: Sequence[Marked], shown: str) -> Pictures:
         notes.append(_missing(missing, first, shown))
     sources = list(first)
 
-    def read(i: int, target: Target) -> Examined:
+    def file(i: int) -> Path:
         if sources[i] not in there:
             raise Unreadable("no such file")
-        return decoding.read(top.place / sources[i], target)
+        return top.place / sources[i]
 
     others = sorted(there - first.keys() - {m.table.name for m in marked})
     ignored = [(path, "not in the table") for path in others]
-    return _pictures(list(first.values()), sources, read, shown, ignored, notes)
+    return _pictures(list(first.values()), sources, file, shown, ignored, notes)
 
 
 def _places(m: Marked, there: set[str], top: Path, shown: str) -> list[str]:
@@ -150,6 +146,8 @@ def _places(m: Marked, there: set[str], top: Path, shown: str) -> list[str]:
 
 def _plain(path: str, top: Path, where: str) -> str:
     """A path with / that begins in the source, however it was written."""
+    if fault := listing.flaw(path):
+        raise UserError(f"{where}: {listing.escaped(path)}: the path {fault}")
     found = PurePosixPath(path.strip().replace("\\", "/"))
     for root in (top.absolute(), top.resolve()):
         if found.is_relative_to(root):
@@ -161,8 +159,6 @@ def _plain(path: str, top: Path, where: str) -> str:
         raise UserError(f"{where}: {path} is an address; put the file beside the table")
     if ".." in found.parts:
         raise UserError(f"{where}: {path} leads out with ..; write it without")
-    if fault := listing.flaw(str(found)):
-        raise UserError(f"{where}: {listing.escaped(path)}: the path {fault}")
     return str(found)
 
 
@@ -194,7 +190,7 @@ def _where(row: Row) -> str:
 def _pictures(
     rows: Sequence[Row],
     sources: Sequence[str],
-    read: Callable[[int, Target], Examined],
+    content: Callable[[int], Path | bytes],
     shown: str,
     ignored: Sequence[tuple[str, str]] = (),
     notes: Sequence[str] = (),
@@ -211,16 +207,21 @@ def _pictures(
     numbers = {name: number for number, name in enumerate(classes)}
     by = dict.fromkeys(m.grouped_by for m, _ in rows if m.grouped_by)
     together = [f"pictures of one {name!r} stay on one side of the split" for name in by]
+
+    def picture(i: int, target: Target) -> Examined:
+        found = content(i)
+        return decoding.read(io.BytesIO(found) if isinstance(found, bytes) else found, target)
+
     return Pictures(
         tuple(classes),
         np.array([numbers[kind] for kind in kinds], np.int64),
         tuple(splits),
         tuple(sources),
-        read,
-        tuple(ignored),
-        (*notes, *together, *labels.check_counts(kinds, splits, classes, shown)),
-        tuple(groups) if any(groups) else (),
-        {
+        picture,
+        ignored=tuple(ignored),
+        notes=(*notes, *together, *labels.check_counts(kinds, splits, classes, shown)),
+        groups=tuple(groups) if any(groups) else (),
+        columns={
             name: [m.own[name][row] or "" if name in m.own else "" for m, row in rows]
             for name in own
         },

@@ -139,7 +139,7 @@ class Pictures:
 
     def _read(self, group: _Group) -> Iterator[pa.Array]:
         column = self.columns[group.path]
-        with pq.ParquetFile(group.path, memory_map=True, pre_buffer=False) as file:
+        with pq.ParquetFile(group.path, buffer_size=PIECE, pre_buffer=False) as file:
             is_struct = pa.types.is_struct(file.schema_arrow.field(column).type)
             leaf = f"{column}.bytes" if is_struct else column
             for batch in file.iter_batches(group.piece, row_groups=[group.number], columns=[leaf]):
