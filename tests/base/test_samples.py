@@ -131,3 +131,15 @@ def test_rewriting_a_folder_leaves_no_file_of_the_old_one(tmp_path: Path) -> Non
         "index.parquet",
         "classes.json",
     }
+
+
+def test_further_columns_of_an_index_come_after_its_own_and_may_be_null(tmp_path: Path) -> None:
+    columns = {"group": ["a", None], "camera": ["old", "new"]}
+    index = samples.make_index(
+        ids=["1", "2"], labels=[0, 1], origin="real", sources=["1", "2"], columns=columns
+    )
+    images = np.zeros((2, 4, 4, 1), np.uint8)
+    samples.write(tmp_path / "x", [images], index, classes=["c", "d"], shape=(4, 4, 1))
+    found = samples.read(tmp_path / "x")
+    assert found.index.column_names == [*samples.INDEX.names, "group", "camera"]
+    assert found.column("group") == ["a", None] and found.column("camera") == ["old", "new"]

@@ -286,8 +286,8 @@ def test_a_test_set_that_is_a_copy_of_train_is_one_line_with_what_is_left() -> N
     inspected()
     with pytest.raises(
         UserError,
-        match=r"class 'cat' has too few distinct pictures: of 60 30 are .*; they leave 0 in train, "
-        r"0 in valid, 30 in test, 30 left out .*; each part needs one \(and 1 more classes\)$",
+        match=r"class 'cat' would have 0 in train, 0 in valid, 30 in test, 30 left out .*: of its "
+        r"60 pictures 30 are distinct .*; each part needs one \(and 1 more classes\)$",
     ):
         split.run()
     assert not paths.SPLIT.exists()
@@ -308,7 +308,8 @@ def test_a_class_of_one_picture_40_times_is_refused_with_its_count() -> None:
     save({f"dog/{i}.png": image for i, image in enumerate(OURS)})
     inspected()
     with pytest.raises(
-        UserError, match=r"class 'cat' .*: of 40 1 are .* 40 in train, 0 in valid, 0 in test; each"
+        UserError,
+        match=r"class 'cat' would have 40 in train, 0 in valid, 0 in test: of its 40 pictures 1 ",
     ):
         split.run()
 

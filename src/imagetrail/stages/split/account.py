@@ -50,10 +50,10 @@ def _shortage(pictures: Pictures, units: Units, division: Division, label: int) 
         for part, size in zip(PARTS, _sizes(pictures, division)[:, label], strict=True)
     )
     gone = int(mine[division.leaked].sum())
-    out = f", {gone} left out for what is published" if gone else ""
+    out = f", {gone} left out as published parts have the same" if gone else ""
     return (
-        f"class {pictures.classes[label]!r} has too few distinct pictures: of {mine.sum()} "
-        f"{distinct} are neither copies, near duplicates nor of one group; they leave {left}{out}; "
+        f"class {pictures.classes[label]!r} would have {left}{out}: of its {mine.sum()} pictures "
+        f"{distinct} are distinct (copies, near duplicates and a group count once); "
         "each part needs one"
     )
 

@@ -6,9 +6,13 @@ from imagetrail.base.params import Section
 
 
 class Split(Section):
-    """The `split` section: shares of the pictures."""
+    """The `split` section: shares of the pictures, which are met as groups and copies allow."""
 
-    valid: float = Field(gt=0, lt=0.5, description="share of the pictures that are not in test")
+    valid: float = Field(
+        gt=0,
+        lt=0.5,
+        description="share of what is not in test, where no valid set is published",
+    )
     test: float = Field(
         gt=0, lt=0.5, description="share of the pictures where no test set is published"
     )
