@@ -89,10 +89,14 @@ def _weakest(rows: list[dict[str, str]], images: int, count: int = 10) -> list[d
 def _files() -> dict[str, str]:
     """The pictures that other stages made."""
     folders = ("augment", "evaluate", "explain/maps", "gate", "inspect/classes", "synthesise")
-    files = [
-        file for folder in folders for file in sorted((paths.ARTIFACTS / folder).glob("*.png"))
-    ]
-    return {file.stem: base64.b64encode(file.read_bytes()).decode() for file in files}
+    files = {
+        file.stem: file
+        for folder in folders
+        for file in sorted((paths.ARTIFACTS / folder).glob("*.png"))
+    }
+    found = sorted((paths.ARTIFACTS / "inspect/findings").glob("*.png"))
+    files |= {f"finding {file.stem}": file for file in found}
+    return {name: base64.b64encode(file.read_bytes()).decode() for name, file in files.items()}
 
 
 def _drawn(facts: dict[str, Any]) -> dict[str, str]:
