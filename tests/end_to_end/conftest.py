@@ -5,7 +5,17 @@ from pathlib import Path
 import pytest
 from project import Project
 
-FILES = ("dvc.yaml", ".dvcignore", ".gitignore", "champion", "data/own", "data/weights", "src")
+FILES = (
+    "dvc.yaml",
+    ".dvcignore",
+    ".gitignore",
+    "champion",
+    "data/corrections.csv",
+    "data/own",
+    "data/schema.json",
+    "data/weights",
+    "src",
+)
 SMALL = {
     "data": {"name": "digits", "source": "digits", "image_size": 8},
     "augment": {"policy": [{"Affine": {"rotate": [-8, 8], "p": 1.0}}]},

@@ -28,7 +28,8 @@ from imagetrail.release import git_dvc, ledger, pull_request
 WORKFLOW = ROOT / ".github/workflows/retrain.yml"
 FILES = (
     *(".dvcignore", ".gitignore", "Makefile", "dvc.yaml", "requirements.lock", "pyproject.toml"),
-    *("src", "champion/README.md", "data/weights/README.md"),
+    *("src", "champion/README.md", "data/corrections.csv", "data/schema.json"),
+    "data/weights/README.md",
 )
 SMALL = {
     "data": {"name": "pictures", "source": "own", "path": "pictures", "image_size": 8},
