@@ -12,6 +12,7 @@ FILES = (
     "champion",
     "data/corrections.csv",
     "data/own",
+    "data/schema.json",
     "data/weights",
     "src",
 )

@@ -36,7 +36,8 @@ FILES = (
         "requirements.lock",
         "pyproject.toml",
     ),
-    *("src", "champion/README.md", "data/weights/README.md"),
+    *("src", "champion/README.md", "data/corrections.csv", "data/schema.json"),
+    "data/weights/README.md",
 )
 SMALL = {
     "data": {"name": "pictures", "source": "own", "path": "pictures", "image_size": 8},

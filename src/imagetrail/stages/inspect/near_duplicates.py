@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 
 from imagetrail.base.rng import generator
 from imagetrail.data.pictures import on_all_cores
-from imagetrail.stages.inspect.registration import sampling, unexplained
+from imagetrail.stages.inspect.registration import sampling, softened, unexplained
 
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.int64]
@@ -39,6 +39,7 @@ GAP = 2.0  # roughly, the next picture leaves so many times more than the last c
 ALIKE = 0.06  # a copy leaves no more, shared among the copies that there are
 AS_NEIGHBOURS = 8.0  # a copy leaves so many times less than neighbours of this set do
 STANDS_OUT = 4.0  # and so many times less than the next picture does
+DIVERSE = 0.3  # neighbours leave more: photos, whose finest detail need not be looked at
 CERTAIN = 0.003  # of what any two pictures leave: a copy, whatever else is near
 
 
@@ -165,7 +166,8 @@ def _alike(thumbnails: NDArray[np.uint8], used: Numbers) -> Numbers:
     gaps = _gaps(pairs, coarse, len(used), level)
     likely = (coarse <= gaps.within[pairs].min(1)) | (coarse <= CERTAIN * level)
     pairs = pairs[likely]
-    left = _left(thumbnails, used[pairs], zoom[likely], steps=6)
+    softly = gaps.typical > DIVERSE
+    left = _left(thumbnails, used[pairs], zoom[likely], steps=6, softly=softly)
     several = np.maximum(gaps.copies[pairs].max(1), 1)
     little = np.minimum(ALIKE, gaps.typical / AS_NEIGHBOURS) / several
     alike = left <= np.minimum(little, gaps.beyond[pairs].min(1) / STANDS_OUT)
@@ -193,13 +195,17 @@ def _small(thumbnails: NDArray[np.uint8], used: Numbers) -> NDArray[np.uint8]:
     return small
 
 
-def _left(images: NDArray[np.uint8], pairs: Numbers, zoom: Floats, *, steps: int) -> Floats:
+def _left(
+    images: NDArray[np.uint8], pairs: Numbers, zoom: Floats, *, steps: int, softly: bool = False
+) -> Floats:
     """What of the variance of each pair's second picture the first, laid upon it, leaves."""
 
     def one(part: slice) -> Floats:
         first, second = (
             images[pairs[part, side]].transpose(0, 3, 1, 2).astype(np.float32) for side in (0, 1)
         )
+        if softly:
+            first, second = softened(first), softened(second)
         return unexplained(first, second, zoom[part], steps=steps)
 
     parts = [slice(start, start + CHUNK) for start in range(0, len(pairs), CHUNK)]

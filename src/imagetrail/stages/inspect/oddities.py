@@ -52,6 +52,7 @@ def bright(seen: Seen) -> Found | None:
 
 def low_contrast(seen: Seen) -> Found | None:
     odd = (_numbers(seen, "contrast") < FAINT) & ~_flat(seen)
+    odd &= (_numbers(seen, "dark") >= DARK) & (_numbers(seen, "bright") <= BRIGHT)
     return singly(_chosen(seen, odd), f"little contrast, below {FAINT:g} grey levels")
 
 

@@ -100,10 +100,14 @@ def _files() -> dict[str, str]:
         "inspect/classes",
         "synthesise",
     )
-    files = [
-        file for folder in folders for file in sorted((paths.ARTIFACTS / folder).glob("*.png"))
-    ]
-    return {file.stem: base64.b64encode(file.read_bytes()).decode() for file in files}
+    files = {
+        file.stem: file
+        for folder in folders
+        for file in sorted((paths.ARTIFACTS / folder).glob("*.png"))
+    }
+    found = sorted((paths.ARTIFACTS / "inspect/findings").glob("*.png"))
+    files |= {f"finding {file.stem}": file for file in found}
+    return {name: base64.b64encode(file.read_bytes()).decode() for name, file in files.items()}
 
 
 def _drawn(facts: dict[str, Any]) -> dict[str, str]:
