@@ -18,6 +18,7 @@ import typer
 from imagetrail.base.errors import UserError
 from imagetrail.cli.drift import drift
 from imagetrail.cli.predict import predict
+from imagetrail.cli.review import review
 from imagetrail.cli.stage import Interrupted, run_stage
 from imagetrail.compute.processes import end_with_parent
 
@@ -200,5 +201,5 @@ def ui(port: Annotated[int, typer.Option(help="The first port to try.")] = 5000)
     serve(port)
 
 
-for _use in (predict, drift):
+for _use in (predict, drift, review):
     app.command()(_use)

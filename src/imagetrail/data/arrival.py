@@ -28,9 +28,12 @@ def licence(data: Data) -> str:
 
 def read(data: Data) -> Pictures:
     """All pictures, with the labels of data/corrections.csv."""
+    return corrections.apply(originals(data), paths.CORRECTIONS)
+
+
+def originals(data: Data) -> Pictures:
+    """All pictures, with the labels that they came with."""
     folder = paths.RAW / data.name / "files"
     if data.source != OWN:
-        found = datasets.read(data.source, folder)
-    else:
-        found = folders.read(data.path if data.path.is_dir() else folder)
-    return corrections.apply(found, paths.CORRECTIONS)
+        return datasets.read(data.source, folder)
+    return folders.read(data.path if data.path.is_dir() else folder)

@@ -1,0 +1,91 @@
+"""The training pictures most like a picture, by what the exported model sees in them."""
+
+import hashlib
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagetrail.base import hashing, samples
+from imagetrail.base.errors import UserError
+from imagetrail.base.files import replacing
+from imagetrail.serving import onnx_model
+
+BLOCK = 1 << 24  # values of the features that are compared at a time
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    source: str
+    distance: float  # between features
+
+
+class Nearest:
+    """Features of all training pictures, computed once for a model and its data, kept on disk."""
+
+    def __init__(self, model: Path, train: Path, cache: Path) -> None:
+        self._files = model, train, cache
+        self._features: NDArray[np.float32] | None = None
+        self._sources: list[str] = []
+        self._model: onnx_model.Model | None = None
+        self.state = "the nearest training pictures are being looked for"
+
+    def start(self) -> None:
+        """Begins in a thread of its own; until it is through, `state` says how far it is."""
+        threading.Thread(target=self._prepare, daemon=True).start()
+
+    def _prepare(self) -> None:
+        model, train, _ = self._files
+        if not model.exists() or not train.exists():
+            self.state = "the nearest training pictures need a model: run `dvc repro export`"
+            return
+        try:
+            self._model = onnx_model.load(model)
+            self._sources = samples.read_table(train / "index.parquet", columns=["source"])[
+                "source"
+            ].to_pylist()
+            self._features = self._kept(self._model)
+        except (UserError, OSError) as error:
+            self.state = f"the nearest training pictures cannot be found: {error}"
+
+    def _kept(self, model: onnx_model.Model) -> NDArray[np.float32]:
+        """The features N×D, on disk; an interrupted pass begins anew."""
+        _, train, cache = self._files
+        facts = model.sha256 + hashing.sha256(train / "index.parquet")
+        path = cache / f"{hashlib.sha256(facts.encode()).hexdigest()[:16]}.npy"
+        if not path.exists():
+            data = samples.read(train)
+            wide = model.features(np.zeros((0, *model.shape), np.uint8)).shape[1]
+            with replacing(path) as temporary:
+                whole = np.lib.format.open_memmap(
+                    temporary, "w+", dtype=np.float32, shape=(len(data), wide)
+                )
+                done = 0
+                for chunk in data.chunks():
+                    whole[done : done + len(chunk)] = model.features(chunk)
+                    done += len(chunk)
+                    self.state = f"{done:,} of {len(data):,} training pictures compared so far"
+                whole.flush()
+        features: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return features
+
+    def of(self, image: NDArray[np.uint8], *, but: str, count: int) -> list[Neighbour] | None:
+        """The nearest of the training pictures other than `but`; None as long as it cannot tell.
+
+        image: H×W×C, as the model takes it. Distances are Euclidean, in blocks of bounded size.
+        """
+        if self._features is None or self._model is None:
+            return None
+        mine = self._model.features(image[None])[0]
+        step = max(1, BLOCK // len(mine))
+        distances = np.concatenate(
+            [
+                np.linalg.norm(self._features[start : start + step] - mine, axis=1)
+                for start in range(0, len(self._features), step)
+            ]
+        )
+        order = np.argsort(distances, kind="stable")[: count + 1]
+        found = [Neighbour(self._sources[i], float(distances[i])) for i in order.tolist()]
+        return [neighbour for neighbour in found if neighbour.source != but][:count]
