@@ -15,7 +15,7 @@ from imagetrail.review.queues import Item, Queue
 from imagetrail.review.views import Views
 
 MEMBERS = 60  # of a group, that the page gets
-NEAREST = 8
+NEAREST = 6
 
 
 class Desk:
@@ -112,16 +112,16 @@ class Desk:
         try:
             facts = self.views.facts(number)
             image = self._pictures.read(number, self._target)[0]
-            found = self._nearest.of(image, but=source, count=NEAREST)
         except Unreadable as reason:
             return {"fault": str(reason)}
+        found, note = self._nearest.of(image, but=source, count=NEAREST)
         decided = self._decisions.current()
         return {
             "width": facts.width,
             "height": facts.height,
             "bytes": facts.bytes,
-            "nearest": [self._member(one.source, decided) for one in found or ()],
-            "note": "" if found is not None else self._nearest.state,
+            "nearest": [self._member(one, decided) for one in found],
+            "note": note,
         }
 
     # ---- what is decided ----

@@ -2,7 +2,6 @@
 
 import hashlib
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +15,6 @@ from imagetrail.serving import onnx_model
 BLOCK = 1 << 24  # values of the features that are compared at a time
 
 
-@dataclass(frozen=True)
-class Neighbour:
-    source: str
-    distance: float  # between features
-
-
 class Nearest:
     """Features of all training pictures, computed once for a model and its data, kept on disk."""
 
@@ -30,16 +23,16 @@ class Nearest:
         self._features: NDArray[np.float32] | None = None
         self._sources: list[str] = []
         self._model: onnx_model.Model | None = None
-        self.state = "the nearest training pictures are being looked for"
+        self._state = "the nearest training pictures are being looked for"
 
     def start(self) -> None:
-        """Begins in a thread of its own; until it is through, `state` says how far it is."""
+        """Begins in a thread of its own; until it is through, `of` says how far it is."""
         threading.Thread(target=self._prepare, daemon=True).start()
 
     def _prepare(self) -> None:
         model, train, _ = self._files
         if not model.exists() or not train.exists():
-            self.state = "the nearest training pictures need a model: run `dvc repro export`"
+            self._state = "the nearest training pictures need a model: run dvc repro export"
             return
         try:
             self._model = onnx_model.load(model)
@@ -48,7 +41,7 @@ class Nearest:
             ].to_pylist()
             self._features = self._kept(self._model)
         except (UserError, OSError) as error:
-            self.state = f"the nearest training pictures cannot be found: {error}"
+            self._state = f"the nearest training pictures cannot be found: {error}"
 
     def _kept(self, model: onnx_model.Model) -> NDArray[np.float32]:
         """The features N×D, on disk; an interrupted pass begins anew."""
@@ -66,19 +59,22 @@ class Nearest:
                 for chunk in data.chunks():
                     whole[done : done + len(chunk)] = model.features(chunk)
                     done += len(chunk)
-                    self.state = f"{done:,} of {len(data):,} training pictures compared so far"
+                    self._state = f"{done:,} of {len(data):,} training pictures compared so far"
                 whole.flush()
         features: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
         return features
 
-    def of(self, image: NDArray[np.uint8], *, but: str, count: int) -> list[Neighbour] | None:
-        """The nearest of the training pictures other than `but`; None as long as it cannot tell.
+    def of(self, image: NDArray[np.uint8], *, but: str, count: int) -> tuple[list[str], str]:
+        """Sources of the training pictures nearest to one, other than `but`; or why there are none.
 
         image: H×W×C, as the model takes it. Distances are Euclidean, in blocks of bounded size.
         """
         if self._features is None or self._model is None:
-            return None
-        mine = self._model.features(image[None])[0]
+            return [], self._state
+        try:
+            mine = self._model.features(image[None])[0]
+        except UserError as error:  # a model of pictures of another size
+            return [], str(error)
         step = max(1, BLOCK // len(mine))
         distances = np.concatenate(
             [
@@ -86,6 +82,5 @@ class Nearest:
                 for start in range(0, len(self._features), step)
             ]
         )
-        order = np.argsort(distances, kind="stable")[: count + 1]
-        found = [Neighbour(self._sources[i], float(distances[i])) for i in order.tolist()]
-        return [neighbour for neighbour in found if neighbour.source != but][:count]
+        order = np.argsort(distances, kind="stable")[: count + 1].tolist()
+        return [self._sources[i] for i in order if self._sources[i] != but][:count], ""

@@ -94,19 +94,19 @@ def _duplicates(labels: Mapping[str, int], splits: Mapping[str, str]) -> list[It
     prints = table["fingerprint"].to_pylist()
     unknown = [None] * len(prints)
     near = table["near"].to_pylist() if "near" in table.column_names else unknown
+    sources = table["source"].to_pylist()
     groups: dict[str | int, list[int]] = {}
     for i, (group, fingerprint) in enumerate(zip(near, prints, strict=True)):
-        if fingerprint is not None:
+        if fingerprint is not None and sources[i] in labels:  # readable, and still there
             groups.setdefault(fingerprint if group is None else group, []).append(i)
-    sources = table["source"].to_pylist()
     rated = []
     for group in groups.values():
         if len(group) < 2:
             continue
         names = tuple(sources[i] for i in group)
         facts = ["exact duplicates" if len({prints[i] for i in group}) == 1 else "near duplicates"]
-        clash = len({labels.get(name) for name in names}) > 1
-        across = len({splits.get(name) for name in names}) > 1
+        clash = len({labels[name] for name in names}) > 1
+        across = len({splits[name] for name in names}) > 1
         facts += ["different labels"] * clash + ["on two sides of the split"] * across
         rated.append(((not clash, not across), Item(names, ", ".join(facts))))
     return [item for _, item in sorted(rated, key=lambda found: found[0])]

@@ -98,13 +98,15 @@ async function show() {
 function showTabs() {
   const tabs = view.state.queues.map((one) => {
     const chosen = one.name === view.queue;
-    const counted = one.missing ? "–" : one.name === "unreadable" ? one.count.toLocaleString() : `${one.left.toLocaleString()} of ${one.count.toLocaleString()} left`;
+    const left = one.left ? `${one.left.toLocaleString()} left` : "done";
+    const counted = one.missing ? "–" : !one.count ? "none" : one.name === "unreadable" ? one.count.toLocaleString() : left;
     const props = { id: `tab-${one.name}`, role: "tab", "aria-selected": chosen, "aria-controls": "panel", tabIndex: chosen ? 0 : -1 };
     return el("button", { ...props, onclick: () => attempt(() => open(one.name)) }, one.title, el("small", {}, counted));
   });
   const focused = document.activeElement?.role === "tab";
   $("tabs").replaceChildren(...tabs);
   $("panel").setAttribute("aria-labelledby", `tab-${view.queue}`);
+  $("tabs").scrollLeft = $(`tab-${view.queue}`).offsetLeft - $("tabs").offsetLeft - 20;
   if (focused) $(`tab-${view.queue}`).focus();
 }
 
@@ -130,7 +132,8 @@ function showItem(shown) {
   showDecision(member);
   $("accept").hidden = !shown.suggested || member.picture === null;
   $("accept-text").textContent = `accept ${shown.suggested}`;
-  $("keep-text").textContent = many ? "keep all" : `keep ${member.label}`;
+  const long = el("span", { className: "long" }, member.label);
+  $("keep-text").replaceChildren(...(many ? ["keep all"] : ["keep ", long]));
   $("keep").disabled = $("other").disabled = member.picture === null;
   showDigits(member);
 }
@@ -144,7 +147,7 @@ function showPicture(member) {
 
 /** An <img> of a member, or a few words where there is none. */
 function picture(member, size, id = "") {
-  if (member.picture === null) return el("span", { className: "gone" }, "no longer in the data set");
+  if (member.picture === null) return el("span", { className: "gone" }, size === "large" ? "missing: no longer in the data set" : "missing");
   const image = el("img", { id, alt: `${member.source}, label ${member.label}`, loading: size === "small" ? "lazy" : "eager" });
   image.onload = () => image.classList.toggle("pixels", Math.max(image.naturalWidth, image.naturalHeight) < TINY);
   image.onerror = () => image.replaceWith(el("span", { className: "gone" }, "cannot be read"));
@@ -228,12 +231,12 @@ async function showStrip(turn) {
 
 async function showAbout(shown, turn) {
   const member = shown.members[view.member];
-  const facts = [["item", `${view.at + 1}`], ["split", member.split || "–"]];
+  const facts = member.split ? [["split", member.split]] : [];
   const about = member.picture === null ? { note: "" } : await ask(`about/${member.picture}`);
   if (turn !== view.turn) return;
   if (about.width) facts.push(["size", `${about.width} × ${about.height} pixels`], ["file", bytes(about.bytes)]);
   if (about.fault) facts.push(["fault", about.fault]);
-  $("facts").replaceChildren(...facts.slice(1).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+  $("facts").replaceChildren(...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
   showNeighbours(shown, member, about);
   if (about.note?.includes("so far")) setTimeout(() => turn === view.turn && showAbout(shown, turn).catch(() => {}), 1500);
 }
