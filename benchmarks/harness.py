@@ -19,6 +19,7 @@ import numpy as np
 
 from imagetrail.base.samples import Samples, make_index
 from imagetrail.data import datasets
+from imagetrail.data.decoding import Target
 
 HERE = Path(__file__).parent
 CACHE = HERE / ".cache"
@@ -55,9 +56,9 @@ def arrays(name: str) -> Path:
     """A data set as one .npz file, which both sides read."""
     path = CACHE / f"{name}.npz"
     if not path.exists():
-        datasets.fetch(name, HERE, CACHE / name)
+        datasets.fetch(name, CACHE / name)
         pictures = datasets.read(name, CACHE / name)
-        images = np.stack(list(pictures.readable(range(len(pictures)), (28, 28, 1))))
+        images = np.stack(list(pictures.readable(range(len(pictures)), Target((28, 28, 1)))))
         train = np.array(pictures.splits) == "train"
         both = {"x_train": images[train], "x_test": images[~train]}
         np.savez(path, **both, y_train=pictures.labels[train], y_test=pictures.labels[~train])

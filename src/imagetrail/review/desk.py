@@ -1,19 +1,24 @@
 """What is under review: the queues, their pictures, and what has been decided about them."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
+from imagetrail.base import paths
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import choose
 from imagetrail.data.corrections import DROP, Correction
-from imagetrail.data.decoding import Target, Unreadable
+from imagetrail.data.decoding import Unreadable
+from imagetrail.data.params import Data
 from imagetrail.data.pictures import Pictures
 from imagetrail.review.decisions import Decisions
 from imagetrail.review.nearest import Nearest
-from imagetrail.review.queues import Item, Queue
+from imagetrail.review.queues import Item, Queue, read_queues, read_splits
 from imagetrail.review.views import Views
 
+KEPT = Path(".imagetrail/review")
+MODEL = paths.ARTIFACTS / "export" / "model.onnx"
 MEMBERS = 60  # of a group, that the page gets
 NEAREST = 6
 
@@ -21,39 +26,33 @@ NEAREST = 6
 class Desk:
     """Answers what the page asks, as plain values."""
 
-    def __init__(
-        self,
-        name: str,
-        pictures: Pictures,
-        queues: Iterable[Queue],
-        splits: dict[str, str],
-        decisions: Decisions,
-        nearest: Nearest,
-        *,
-        target: Target,
-        by: str,
-    ) -> None:
+    def __init__(self, data: Data, pictures: Pictures, *, by: str) -> None:
+        """pictures: with the labels that they came with. by: who decides."""
         if DROP in pictures.classes:
             raise UserError(f"a class is called {DROP!r}, which leaves a picture out; rename it")
-        self._name, self._pictures, self._splits = name, pictures, splits
-        self._queues = {queue.name: queue for queue in queues}
-        self._decisions, self._nearest, self._target, self._by = decisions, nearest, target, by
+        self._data, self._pictures, self._by = data, pictures, by
+        self._splits = read_splits(pictures)
+        self._queues = {
+            queue.name: queue for queue in read_queues(pictures, self._splits, data.name)
+        }
         self._numbers = {source: i for i, source in enumerate(pictures.sources)}
         self.views = Views(pictures)
+        self.decisions = Decisions(paths.CORRECTIONS, lock=KEPT / "lock")
+        self.nearest = Nearest(MODEL, paths.TRAIN, KEPT)
 
     # ---- what there is ----
 
     def state(self) -> dict[str, Any]:
         """The data set, its classes, and each queue with how much of it is left."""
         return {
-            "name": self._name,
+            "name": self._data.name,
             "by": self._by,
             "classes": list(self._pictures.classes),
             "queues": [self._described(queue) for queue in self._queues.values()],
         }
 
     def _described(self, queue: Queue) -> dict[str, Any]:
-        items, decided = queue.items or (), self._decisions.current()
+        items, decided = queue.items or (), self.decisions.current()
         open_ = sum(not _done(item, decided) for item in items)
         return {
             "name": queue.name,
@@ -68,7 +67,7 @@ class Desk:
         return [self._shown(item) for item in (queue.items or ())[start : start + count]]
 
     def _shown(self, item: Item) -> dict[str, Any]:
-        decided = self._decisions.current()
+        decided = self.decisions.current()
         return {
             "members": [self._member(source, decided) for source in item.sources[:MEMBERS]],
             "more": max(0, len(item.sources) - MEMBERS),
@@ -79,7 +78,7 @@ class Desk:
             "done": _done(item, decided),
         }
 
-    def _member(self, source: str, decided: Any) -> dict[str, Any]:
+    def _member(self, source: str, decided: Mapping[str, Correction]) -> dict[str, Any]:
         number, made = self._numbers.get(source), decided.get(source)
         return {
             "source": source,
@@ -93,17 +92,11 @@ class Desk:
         number = self._numbers.get(source)
         return "" if number is None else self._pictures.classes[self._pictures.labels[number]]
 
-    def following(self, name: str, position: int, step: int) -> int | None:
-        """The next item that nobody has decided about, forwards or backwards; None: there is none.
-
-        Forwards, it begins again at the start, so that none is left behind.
-        """
+    def following(self, name: str, position: int) -> int | None:
+        """The next item that nobody has decided about, the first ones again after the last."""
         items = choose(self._queues, name, "queue").items or ()
-        decided = self._decisions.current()
-        if step < 0:
-            order: Iterable[int] = range(position - 1, -1, -1)
-        else:
-            order = chain(range(position + 1, len(items)), range(min(position + 1, len(items))))
+        decided = self.decisions.current()
+        order = chain(range(position + 1, len(items)), range(min(position + 1, len(items))))
         return next((i for i in order if not _done(items[i], decided)), None)
 
     def about(self, number: int) -> dict[str, Any]:
@@ -111,11 +104,11 @@ class Desk:
         source = self._pictures.sources[number]
         try:
             facts = self.views.facts(number)
-            image = self._pictures.read(number, self._target)[0]
+            image = self._pictures.read(number, self._data.target)[0]
         except Unreadable as reason:
             return {"fault": str(reason)}
-        found, note = self._nearest.of(image, but=source, count=NEAREST)
-        decided = self._decisions.current()
+        found, note = self.nearest.of(image, but=source, count=NEAREST)
+        decided = self.decisions.current()
         return {
             "width": facts.width,
             "height": facts.height,
@@ -137,12 +130,12 @@ class Desk:
         items = choose(self._queues, name, "queue").items or ()
         if not 0 <= position < len(items):
             raise UserError(f"queue {name} has no item {position}")
-        item, decided = items[position], self._decisions.current()
+        item, decided = items[position], self.decisions.current()
         open_ = [one for one in item.sources if one not in decided]
         chosen = [source] if source and not others else [one for one in open_ if one != source]
         if source and source not in item.sources:
             raise UserError(f"{source} is not in this item")
-        self._decisions.put([self._correction(one, choice, item) for one in chosen])
+        self.decisions.put([self._correction(one, choice, item) for one in chosen])
 
     def _correction(self, source: str, choice: str, item: Item) -> Correction:
         given = self._label(source)
@@ -158,7 +151,7 @@ class Desk:
 
     def undo(self) -> tuple[str, int] | None:
         """Takes the last choice back; the queue and position of what it was about, if known."""
-        sources = self._decisions.undo()
+        sources = self.decisions.undo()
         for name, queue in self._queues.items():
             for position, item in enumerate(queue.items or ()):
                 if sources and sources[0] in item.sources:
@@ -166,7 +159,7 @@ class Desk:
         return None
 
 
-def _done(item: Item, decided: Any) -> bool:
+def _done(item: Item, decided: Mapping[str, Correction]) -> bool:
     """Whether every picture is decided about, or all but one are dropped."""
     if len(item.sources) == 1:
         return item.sources[0] in decided

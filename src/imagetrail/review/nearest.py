@@ -27,9 +27,10 @@ class Nearest:
 
     def start(self) -> None:
         """Begins in a thread of its own; until it is through, `of` says how far it is."""
-        threading.Thread(target=self._prepare, daemon=True).start()
+        threading.Thread(target=self.prepare, daemon=True).start()
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
+        """Opens the model and, if they are not kept from before, computes the features."""
         model, train, _ = self._files
         if not model.exists() or not train.exists():
             self._state = "the nearest training pictures need a model: run dvc repro export"

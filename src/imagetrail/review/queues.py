@@ -34,14 +34,13 @@ class Queue:
     made_by: str  # the command that makes it
 
 
-def read_all(pictures: Pictures, name: str) -> list[Queue]:
+def read_queues(pictures: Pictures, splits: Mapping[str, str], name: str) -> list[Queue]:
     """The queues; `name` is that of the data set. Raises UserError for a file that is damaged."""
 
     def queue(key: str, title: str, file: Path, read: Callable[[], list[Item]], by: str) -> Queue:
         return Queue(key, title, read() if file.exists() else None, f"dvc repro {by}")
 
-    labels = _labels(pictures)
-    splits = read_splits(pictures)
+    labels = dict(zip(pictures.sources, pictures.labels.tolist(), strict=True))
     return [
         queue("labels", "Label errors", paths.LABEL_ERRORS, _label_errors, "audit"),
         queue(
@@ -65,10 +64,6 @@ def read_splits(pictures: Pictures) -> dict[str, str]:
             sources = samples.read_table(index, columns=["source"])["source"].to_pylist()
             found |= dict.fromkeys(sources, folder.name)
     return found
-
-
-def _labels(pictures: Pictures) -> dict[str, int]:
-    return dict(zip(pictures.sources, pictures.labels.tolist(), strict=True))
 
 
 def _label_errors() -> list[Item]:

@@ -63,6 +63,7 @@ class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
     server: Server
+    server_version, sys_version = "imagetrail", ""
     protocol_version = "HTTP/1.1"  # a connection serves many pictures
     timeout = 60  # seconds without a request
 
@@ -108,7 +109,7 @@ class Handler(BaseHTTPRequestHandler):
             start, count = max(0, int(query["from"])), min(MOST, int(query["count"]))
             return self._json(desk.items(which, start, max(0, count)))
         if what == "next":
-            return self._json(desk.following(which, int(query["from"]), int(query["step"])))
+            return self._json(desk.following(which, int(query["from"])))
         if what == "about":
             return self._json(desk.about(int(which)))
         if what == "picture" and query["size"] in SIDES:

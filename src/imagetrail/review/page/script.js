@@ -67,7 +67,7 @@ async function item(position) {
 async function open(name, at) {
   view.queue = name;
   view.pages.clear();
-  view.at = clamp(at ?? (await ask(`next/${name}?from=-1&step=1`)) ?? 0);
+  view.at = clamp(at ?? (await ask(`next/${name}?from=-1`)) ?? 0);
   view.member = 0;
   await show();
 }
@@ -277,7 +277,7 @@ const move = (to) => attempt(async () => {
 const nextOpen = () => attempt(toNextOpen);
 
 async function toNextOpen() {
-  const next = await ask(`next/${view.queue}?from=${view.at}&step=1`);
+  const next = await ask(`next/${view.queue}?from=${view.at}`);
   if (next === null) return show();
   view.at = next;
   view.member = 0;
