@@ -20,6 +20,7 @@ from imagetrail.cli.drift import drift
 from imagetrail.cli.predict import predict
 from imagetrail.cli.review import review
 from imagetrail.cli.stage import Interrupted, run_stage
+from imagetrail.cli.suggest import suggest
 from imagetrail.compute.processes import end_with_parent
 
 STAGES = {
@@ -201,5 +202,5 @@ def ui(port: Annotated[int, typer.Option(help="The first port to try.")] = 5000)
     serve(port)
 
 
-for _use in (predict, drift, review):
+for _use in (predict, drift, review, suggest):
     app.command()(_use)
