@@ -4,6 +4,7 @@ import http.client
 import io
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -218,6 +219,19 @@ def test_what_cannot_be_is_one_line(page: Page) -> None:
     assert refusal(lambda: page.decide("labels", 9, "keep"))[0] == 400
     assert refusal(lambda: page.get("../params.yaml"))[0] == 404
     assert not paths.CORRECTIONS.exists()
+
+
+def test_what_is_no_request_of_a_browser_is_refused_and_the_next_is_answered(page: Page) -> None:
+    for path in ("x", "http://[", "*", "/" + "a" * 9000):
+        with socket.create_connection(page.server.server_address) as raw:
+            raw.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert b" 40" in raw.recv(99)
+    with socket.create_connection(page.server.server_address) as gone:
+        host = f"127.0.0.1:{page.server.server_port}"
+        gone.sendall(
+            f"GET /{page.server.token}/script.js HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+        )
+    assert page.json("state")
 
 
 def test_more_than_a_little_is_not_read(page: Page) -> None:

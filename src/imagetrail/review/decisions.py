@@ -9,6 +9,7 @@ from pathlib import Path
 from imagetrail.data import corrections
 from imagetrail.data.corrections import Correction
 
+Place = tuple[str, int]  # queue and position of what is decided about
 Before = dict[str, Correction | None]  # by source; null: there was no row
 
 
@@ -23,7 +24,7 @@ class Decisions:
         self._path, self._lock = path, lock
         self._stamp: tuple[int, int] | None = None  # of the file, when it was last read
         self._rows: dict[str, Correction] = {}
-        self._undo: list[Before] = []
+        self._undo: list[tuple[Place, Before]] = []
         self._mutex = threading.Lock()  # of the four above
 
     def current(self) -> Mapping[str, Correction]:
@@ -31,20 +32,20 @@ class Decisions:
         with self._mutex:
             return self._read()
 
-    def put(self, made: Sequence[Correction]) -> None:
-        """Writes a row for each, in place of the one that its source may have."""
+    def put(self, made: Sequence[Correction], place: Place) -> None:
+        """Writes a row for each, instead of the one that its source may have."""
         with self._mutex, self._locked():
             rows = dict(self._read())
             before = {one.source: rows.get(one.source) for one in made}
             self._write(rows | {one.source: one for one in made})
-            self._undo.append(before)
+            self._undo.append((place, before))
 
-    def undo(self) -> list[str]:
-        """Takes the last `put` of this review back; returns its sources, none if there is none."""
+    def undo(self) -> Place | None:
+        """Takes the last `put` of this review back; returns its place, None if there was none."""
         with self._mutex, self._locked():
             if not self._undo:
-                return []
-            rows, before = dict(self._read()), self._undo[-1]
+                return None
+            rows, (place, before) = dict(self._read()), self._undo[-1]
             for source, row in before.items():
                 if row is None:
                     rows.pop(source, None)
@@ -52,7 +53,7 @@ class Decisions:
                     rows[source] = row
             self._write(rows)
             self._undo.pop()
-            return list(before)
+            return place
 
     def _read(self) -> Mapping[str, Correction]:
         stamp = self._stamp_now()

@@ -104,7 +104,7 @@ class Desk:
         source = self._pictures.sources[number]
         try:
             facts = self.views.facts(number)
-            image = self._pictures.read(number, self._data.target)[0]
+            image = self.views.read(number, self._data.target)[0]
         except Unreadable as reason:
             return {"fault": str(reason)}
         found, note = self.nearest.of(image, but=source, count=NEAREST)
@@ -135,7 +135,9 @@ class Desk:
         chosen = [source] if source and not others else [one for one in open_ if one != source]
         if source and source not in item.sources:
             raise UserError(f"{source} is not in this item")
-        self.decisions.put([self._correction(one, choice, item) for one in chosen])
+        rows = [self._correction(one, choice, item) for one in chosen]
+        if rows:
+            self.decisions.put(rows, (name, position))
 
     def _correction(self, source: str, choice: str, item: Item) -> Correction:
         given = self._label(source)
@@ -148,15 +150,6 @@ class Desk:
         label = choice.removeprefix("label:")
         choose(dict.fromkeys(self._pictures.classes), label, "class")
         return Correction(source, label, self._by, f"relabelled: {item.reason}")
-
-    def undo(self) -> tuple[str, int] | None:
-        """Takes the last choice back; the queue and position of what it was about, if known."""
-        sources = self.decisions.undo()
-        for name, queue in self._queues.items():
-            for position, item in enumerate(queue.items or ()):
-                if sources and sources[0] in item.sources:
-                    return name, position
-        return None
 
 
 def _done(item: Item, decided: Mapping[str, Correction]) -> bool:

@@ -3,16 +3,17 @@
 import hashlib
 import threading
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imagetrail.base import hashing, samples
 from imagetrail.base.errors import UserError
-from imagetrail.base.files import replacing
+from imagetrail.base.files import remove, replacing
 from imagetrail.serving import onnx_model
 
-BLOCK = 1 << 24  # values of the features that are compared at a time
+BLOCK = 1 << 20  # values of the features that are compared at a time
 
 
 class Nearest:
@@ -50,20 +51,24 @@ class Nearest:
         facts = model.sha256 + hashing.sha256(train / "index.parquet")
         path = cache / f"{hashlib.sha256(facts.encode()).hexdigest()[:16]}.npy"
         if not path.exists():
-            data = samples.read(train)
-            wide = model.features(np.zeros((0, *model.shape), np.uint8)).shape[1]
-            with replacing(path) as temporary:
-                whole = np.lib.format.open_memmap(
-                    temporary, "w+", dtype=np.float32, shape=(len(data), wide)
-                )
-                done = 0
-                for chunk in data.chunks():
-                    whole[done : done + len(chunk)] = model.features(chunk)
-                    done += len(chunk)
-                    self._state = f"{done:,} of {len(data):,} training pictures compared so far"
-                whole.flush()
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                self._compute(model, file)
+            for other in cache.glob("*.npy"):
+                if other != path:  # of another model or other pictures
+                    remove(other)
         features: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
         return features
+
+    def _compute(self, model: onnx_model.Model, file: BinaryIO) -> None:
+        """Writes them as .npy, a chunk at a time."""
+        data, done = samples.read(self._files[1]), 0
+        wide = model.features(np.zeros((0, *model.shape), np.uint8)).shape[1]
+        header = {"descr": "<f4", "fortran_order": False, "shape": (len(data), wide)}
+        np.lib.format.write_array_header_2_0(file, header)
+        for chunk in data.chunks():
+            file.write(model.features(chunk).astype("<f4").tobytes())
+            done += len(chunk)
+            self._state = f"{done:,} of {len(data):,} training pictures compared so far"
 
     def of(self, image: NDArray[np.uint8], *, but: str, count: int) -> tuple[list[str], str]:
         """Sources of the training pictures nearest to one, other than `but`; or why there are none.

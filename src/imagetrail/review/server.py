@@ -75,34 +75,46 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, found: Callable[[str, Query], None]) -> None:
         """Answers what is allowed; a user's mistake is a line of text."""
-        parts = urlsplit(self.path)
-        _, token, *rest = parts.path.split("/", 2)
+        try:
+            parts = urlsplit(self.path)
+            token, slash, path = parts.path.removeprefix("/").partition("/")
+            if not self._is_ours():
+                self._fail(HTTPStatus.FORBIDDEN, "this page is for this machine only")
+            elif not slash or not secrets.compare_digest(token.encode(), self._token):
+                wanted = "open the address that `imagetrail review` has printed"
+                self._fail(HTTPStatus.FORBIDDEN, wanted)
+            else:
+                found(path, dict(parse_qsl(parts.query)))
+        except UserError as error:
+            self._fail(HTTPStatus.BAD_REQUEST, str(error))
+        except Unreadable as error:
+            self._fail(HTTPStatus.NOT_FOUND, str(error))
+        except (KeyError, TypeError, ValueError, IndexError):
+            self._fail(HTTPStatus.BAD_REQUEST, "the page and the server do not agree")
+        except (ConnectionError, TimeoutError):  # the browser no longer wants the answer
+            self.close_connection = True
+        except OSError as error:  # a full disk
+            self._fail(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+
+    def _is_ours(self) -> bool:
+        """Whether the browser meant this server, and a page of ours asks, if it is a page."""
         own = {f"{name}:{self.server.server_port}" for name in (LOOPBACK, "localhost")}
         origin = self.headers.get("Origin")
-        if self.headers.get("Host") not in own or (
-            origin is not None and urlsplit(origin).netloc not in own
-        ):
-            return self._fail(HTTPStatus.FORBIDDEN, "this page is for this machine only")
-        if not secrets.compare_digest(token.encode(), self.server.token.encode()) or not rest:
-            wanted = "open the address that `imagetrail review` has printed"
-            return self._fail(HTTPStatus.FORBIDDEN, wanted)
-        try:
-            return found(rest[0], dict(parse_qsl(parts.query)))
-        except UserError as error:
-            return self._fail(HTTPStatus.BAD_REQUEST, str(error))
-        except Unreadable as error:
-            return self._fail(HTTPStatus.NOT_FOUND, str(error))
-        except (KeyError, TypeError, ValueError, IndexError):
-            return self._fail(HTTPStatus.BAD_REQUEST, "the page and the server do not agree")
-        except OSError as error:  # a full disk; a connection that is gone raises again
-            return self._fail(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+        return self.headers.get("Host") in own and (
+            origin is None or urlsplit(origin).netloc in own
+        )
+
+    @property
+    def _token(self) -> bytes:
+        return self.server.token.encode()
 
     def _get(self, path: str, query: Query) -> None:
         desk = self.server.desk
         what, _, which = path.partition("/")
         if path in PAGE:
             name, kind = PAGE[path]
-            return self._send((files("imagetrail.review") / "page" / name).read_bytes(), kind)
+            content = (files("imagetrail.review") / "page" / name).read_bytes()
+            return self._send(content, kind)
         if what == "state":
             return self._json(desk.state())
         if what == "queue":
@@ -120,11 +132,10 @@ class Handler(BaseHTTPRequestHandler):
     def _post(self, path: str, _: Query) -> None:
         desk, length = self.server.desk, int(self.headers.get("Content-Length", MAX_BYTES + 1))
         if length > MAX_BYTES or self.headers.get_content_type() != "application/json":
-            self.close_connection = True  # what was sent is not read
             return self._fail(HTTPStatus.BAD_REQUEST, "expected a little JSON")
         sent = json.loads(self.rfile.read(length))
         if path == "undo":
-            place = desk.undo()
+            place = desk.decisions.undo()
             return self._json({"state": desk.state(), "place": place})
         if path == "decide":
             desk.decide(
@@ -153,6 +164,8 @@ class Handler(BaseHTTPRequestHandler):
     ) -> None:
         self.send_response(status)
         facts = {"Content-Type": kind, "Content-Length": len(content), "Cache-Control": cache}
+        if status != HTTPStatus.OK:
+            facts["Connection"] = "close"  # what else was sent with the request is not read
         for name, value in (facts | HEADERS).items():
             self.send_header(name, str(value))
         self.end_headers()
