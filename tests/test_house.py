@@ -55,6 +55,7 @@ MAY_IMPORT = {  # a shared room: the others that it knows; the layers of import-
     "release": {"base"},
     "models": {"base", "compute"},
     "serving": {"base", "data"},
+    "review": {"base", "data", "serving"},
     "training": {"base", "compute", "models"},
     "tracking": {"base", "plots", "release"},
 }

@@ -30,6 +30,10 @@ REPRODUCED = "test_a_second_clone_makes_the_same_or_reports_what_differs"
 TORCHRUN = "test_torchrun_trains_one_model_as_good_as_that_of_one_process"
 POSTGRESQL = "test_a_study_in_postgresql_gives_the_same_outs_and_outlives_the_folder"
 RAY = "test_on_a_ray_cluster_that_loses_a_node_nothing_is_lost"
+REVIEWED = (
+    "tests/review/test_server.py",
+    "test_the_command_says_the_address_and_ends_cleanly",
+)
 ELSEWHERE = {  # page, command or line of a snippet: the file that proves it, and what of it does
     "docs/article.md": ("tests/models/test_article.py", "test_numpy_and_torch_agree"),
     "make setup": (CI, "make check test"),
@@ -43,6 +47,8 @@ ELSEWHERE = {  # page, command or line of a snippet: the file that proves it, an
     "rm -rf .imagetrail": (PIPELINE, FORCED),
     "dvc repro --force": (PIPELINE, FORCED),
     "imagetrail ui": (f"{HERE}/test_docs.py", "test_the_ui_answers_at_the_address_that_it_says"),
+    "imagetrail review": REVIEWED,
+    'imagetrail review --no-open --port 5090 --by "Ada Byron"': REVIEWED,
     "imagetrail verify --reproduce": ("tests/release/test_verification.py", REPRODUCED),
     "torchrun --nproc-per-node 2 -m imagetrail.cli train": (f"{HERE}/test_exact.py", TORCHRUN),
     "IMAGETRAIL_BACKEND=ray RAY_ADDRESS=ray-head:6379 dvc repro tune compare": (
@@ -67,6 +73,7 @@ SAYS = {  # command: what it prints
     "imagetrail predict shoe.jpg pictures/ --top 3": "pictures/4.png",
     "imagetrail predict - --format json < shoe.jpg": '"file": "-"',
     "imagetrail drift new-pictures/ --alpha 0.01": "no drift",
+    "imagetrail suggest new-pictures/ --count 50": "50  new-pictures/",
     "imagetrail promote": "number 2 of the ledger",
     "imagetrail rollback": "number 3 of the ledger",
     "imagetrail verify": "every byte is what dvc.lock, DVC's cache and the ledger say",

@@ -21,7 +21,9 @@ from imagetrail.cli.drift import drift
 from imagetrail.cli.import_labels import import_labels
 from imagetrail.cli.init import init
 from imagetrail.cli.predict import predict
+from imagetrail.cli.review import review
 from imagetrail.cli.stage import Interrupted, run_stage
+from imagetrail.cli.suggest import suggest
 from imagetrail.compute.processes import end_with_parent
 
 STAGES = {
@@ -221,5 +223,5 @@ def ui(port: Annotated[int, typer.Option(help="The first port to try.")] = 5000)
 
 
 app.command("import")(import_labels)
-for _use in (predict, drift):
+for _use in (predict, drift, review, suggest):
     app.command()(_use)

@@ -37,14 +37,14 @@ def predict(
     """
     from imagetrail.serving import inputs, onnx_model, prediction
 
-    _print_any_name()
+    print_any_name()
     files, path = inputs.find(images), prediction.model_in_use(model)
     opened = onnx_model.load(path)
     print(f"model: {path} ({opened.sha256[:12]})", file=sys.stderr)
     failed: list[str] = []
 
     def answered() -> "Iterator[Answer]":
-        for batch in _read(files, opened, failed):
+        for batch in read(files, opened, failed):
             found = prediction.answers(opened, batch, top=top, unsure=unsure)
             yield from prediction.explained(opened, batch, found, explain) if explain else found
 
@@ -54,13 +54,13 @@ def predict(
         raise typer.Exit(1)
 
 
-def _print_any_name() -> None:
+def print_any_name() -> None:
     """Names of files are printed as they are, UTF-8 or not."""
     sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
     sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
-def _read(files: Sequence[str], model: "Model", failed: list[str]) -> "Iterator[Batch]":
+def read(files: Sequence[str], model: "Model", failed: list[str]) -> "Iterator[Batch]":
     """Yields the pictures in batches; prints which ones failed and adds them to `failed`.
 
     On a terminal it shows its progress, unless the answers are shown there themselves.

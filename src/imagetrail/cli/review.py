@@ -1,0 +1,45 @@
+"""`imagetrail review`: a page on which people mend labels by a key."""
+
+import subprocess
+import warnings
+import webbrowser
+from typing import Annotated
+
+import typer
+
+
+def review(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The first one to try.")] = 5080,
+    by: Annotated[str | None, typer.Option(help="Who decides; default: git's user.name.")] = None,
+    browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page.")] = True,
+) -> None:
+    """Open a page of what is doubtful in the data; a key writes data/corrections.csv."""
+    from imagetrail.base import paths
+    from imagetrail.base.params import load
+    from imagetrail.data import arrival
+    from imagetrail.data.params import Data
+    from imagetrail.review.desk import Desk
+    from imagetrail.review.server import Server
+
+    warnings.filterwarnings("ignore", module="PIL")
+    data = load(Data, "data")
+    desk = Desk(data, arrival.originals(data), by=_git_name() if by is None else by)
+    before = len(desk.decisions.current())
+    with Server(desk, port) as server:
+        desk.nearest.start()
+        print(f"review: {server.address}  (Ctrl-C ends it)", flush=True)
+        if browser:
+            webbrowser.open(server.address)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            count = len(desk.decisions.current())
+            print(f"\n{paths.CORRECTIONS}: {count} rows, {count - before} more than before")
+
+
+def _git_name() -> str:
+    try:
+        done = subprocess.run(["git", "config", "user.name"], capture_output=True, text=True)
+    except FileNotFoundError:  # no git here
+        return ""
+    return done.stdout.strip()
