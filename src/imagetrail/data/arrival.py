@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from imagetrail.base import paths
-from imagetrail.data import corrections, datasets, folders
+from imagetrail.data import corrections, datasets, folders, store
 from imagetrail.data.params import OWN, Data
 from imagetrail.data.pictures import Pictures
 
@@ -27,10 +27,10 @@ def licence(data: Data) -> str:
 
 
 def read(data: Data) -> Pictures:
-    """All pictures, with the labels of data/corrections.csv."""
+    """All pictures, with the labels of data/corrections.csv; what is decoded once is kept."""
     folder = paths.RAW / data.name / "files"
     if data.source != OWN:
         found = datasets.read(data.source, folder)
     else:
         found = folders.read(data.path if data.path.is_dir() else folder)
-    return corrections.apply(found, paths.CORRECTIONS)
+    return corrections.apply(store.kept(found, data.target), paths.CORRECTIONS)

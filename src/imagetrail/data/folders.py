@@ -82,6 +82,7 @@ def read(folder: Path) -> Pictures:
         tuple(str(path.relative_to(folder)) for path in paths),
         lambda i, target: decoding.read(paths[i], target),
         tuple((str(path.relative_to(folder)), "no picture by its name") for path in ignored),
+        content=lambda i: paths[i],
     )
 
 

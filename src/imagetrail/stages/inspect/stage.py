@@ -41,6 +41,7 @@ def run() -> None:
     with replacing(paths.FINGERPRINTS) as temporary:
         columns = {"source": pictures.sources, "fingerprint": found.fingerprints}
         pq.write_table(pa.table(columns, FINGERPRINTS), temporary)
+    pictures.tidy()
     copies = report["duplicates"]["superfluous"]
     print(
         f"{report['images']} pictures in {len(pictures.classes)} classes, {copies} exact duplicates"
