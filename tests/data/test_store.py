@@ -1,5 +1,6 @@
 """Decoded pictures that are kept: the same with and without, whatever happens to what is kept."""
 
+import errno
 import gc
 import os
 import resource
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import grimp
@@ -160,11 +162,8 @@ def test_a_file_that_changes_while_it_is_decoded_is_not_kept() -> None:
         source.paths[i].write_bytes(Path("1.png").read_bytes())
         return found
 
-    changing = Pictures(
-        some.classes, some.labels, some.splits, some.sources, read, content=some.content
-    )
     before = plain("0.png")
-    assert seen(store.kept(changing, TARGET)) == before
+    assert seen(store.kept(replace(some, read=read), TARGET)) == before
     assert through_the_store(Source("0.png")) == plain("1.png") != before
 
 
@@ -195,6 +194,21 @@ def test_a_missing_file_has_its_reason_and_is_there_when_it_is_back() -> None:
     assert through_the_store(Source("0.png")) == ["no such file or directory"]
     Path("0.png").write_bytes(content)
     assert through_the_store(Source("0.png")) == plain("0.png")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.EIO, "broken disk")])
+def test_what_the_machine_is_to_blame_for_is_tried_again(error: Exception) -> None:
+    source = Source("0.png")
+
+    def fail(_: int, __: Target) -> Examined:
+        try:
+            raise error
+        except (MemoryError, OSError):
+            raise Unreadable("for now") from None
+
+    failing = replace(source.pictures(), read=fail)
+    assert seen(store.kept(failing, TARGET)) == ["for now"]
+    assert through_the_store(source) == plain("0.png")
 
 
 def test_all_code_that_decodes_is_part_of_the_stores_name() -> None:
@@ -242,7 +256,7 @@ from imagetrail.data import store
 
 class Slow(Source):
     def read(self, i, target):
-        time.sleep(0.02)
+        time.sleep(0.1)
         return super().read(i, target)
 
 store.SETTLED = 0.0

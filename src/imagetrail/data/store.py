@@ -28,7 +28,7 @@ from imagetrail.data.shards import KEY, Shards
 
 FOLDER = Path(".imagetrail/decoded")
 DECODER = (decoding,)  # the modules of ours that decode
-PACKAGES = ("pillow",)  # and the packages
+PACKAGES = ("pillow", "pi-heif")  # and the packages; the second may be missing
 SETTLED = 2.0  # seconds without a change after which a file's times tell whether it changes
 
 
@@ -86,16 +86,15 @@ class _Store:
         row = self.shards.get(key)
         if row is not None:
             return _unpacked(row, target)
-        row = self._decoded(i)
+        try:
+            row = _packed(self.pictures.read(i, target))
+        except Unreadable as reason:
+            if _machine_is_to_blame(reason):
+                raise
+            row = _packed(reason)
         if isinstance(content, bytes) or _stamp(content) == stamp:  # else it is of other content
             self._keep(key, row)
         return _unpacked(row, target)
-
-    def _decoded(self, i: int) -> bytes:
-        try:
-            return _packed(self.pictures.read(i, self.target))
-        except Unreadable as reason:
-            return _packed(reason)
 
     def _key(self, content: Path | bytes, stamp: bytes) -> bytes | None:
         """A hash of the content; of a file known by its stamp, the one that was kept."""
@@ -156,6 +155,12 @@ def _stamp(path: Path) -> bytes | None:
         return None
     facts = found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, os.fspath(path)
     return blake2b(repr(facts).encode(), digest_size=KEY).digest()
+
+
+def _machine_is_to_blame(reason: Unreadable) -> bool:
+    """Whether the same content may be readable another time."""
+    error = reason.__context__
+    return isinstance(error, MemoryError) or bool(isinstance(error, OSError) and error.errno)
 
 
 def _packed(found: Examined | Unreadable) -> bytes:
