@@ -1,7 +1,7 @@
 """Sets that grow: what 1 % more pictures cost, and the memory that many pictures take.
 
 `more`: inspect and split of 20,000 JPEGs of 320×240, brought to 64×64, and again after 200 more
-have come. Ours keeps decoded pictures; the peer has lost them before each stage, so that both decode all.
+have come. Ours keeps decoded pictures; the peer has lost them before each stage, which decodes all.
 
 `memory`: peak of inspect, of split and of one epoch; the peer is the same with a tenth of the
 pictures. `1m` are 1,000,000 of 32×32, `224` are 20,000 of 224×224, each in one file.
