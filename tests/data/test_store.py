@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import math
 import os
 import resource
 import signal
@@ -211,6 +212,12 @@ def test_what_the_machine_is_to_blame_for_is_tried_again(error: Exception) -> No
     assert through_the_store(source) == plain("0.png")
 
 
+def test_large_pictures_that_wait_to_be_taken_are_few() -> None:
+    source, target = Source(*["0.png"] * 200), Target((512, 512, 3))
+    next(source.pictures().examined(range(200), target))
+    assert source.decoded * math.prod(target.shape) <= 65 << 20
+
+
 def test_all_code_that_decodes_is_part_of_the_stores_name() -> None:
     graph = grimp.build_graph("imagetrail", cache_dir=None)
     code = graph.find_upstream_modules("imagetrail.data.decoding") | {"imagetrail.data.decoding"}
@@ -361,8 +368,10 @@ def test_tidied_it_has_one_target(tmp_path: Path) -> None:
     end_process()
     some = store.kept(Source().pictures(), TARGET)
     seen(some)
+    (tmp_path / store.FOLDER / "note").touch()
     some.tidy()
-    assert len(list((tmp_path / store.FOLDER).iterdir())) == 1
+    (kept,) = (path for path in (tmp_path / store.FOLDER).iterdir() if path.is_dir())
+    assert list(kept.glob("*.rows"))
     source = Source()
     assert through_the_store(source) == plain() and source.decoded == 0
 

@@ -109,18 +109,22 @@ class Shards:
             fcntl.flock(self.held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
+        try:
+            self._put_together()
+        finally:
+            fcntl.flock(self.held, fcntl.LOCK_SH)
+
+    def _put_together(self) -> None:
         self._sort()
         self.files = None
-        shard, size = self.entries["shard"], self.entries["size"].astype(np.int64)
-        count = len(self.names)
-        wanted = np.bincount(shard, size * self.entries["used"], minlength=count)
+        size = self.entries["size"] * self.entries["used"].astype(np.int64)
+        wanted = np.bincount(self.entries["shard"], size, minlength=len(self.names))
         thin: list[int] = np.flatnonzero(wanted < LIMIT // 2).tolist()
-        if len(thin) > 1 or (len(thin) and wanted[thin[0]] < _size(self._rows(thin[0]))):
-            self._move(self.entries[np.isin(shard, thin) & self.entries["used"]])
+        if len(thin) > 1 or (thin and wanted[thin[0]] < _size(self._rows(thin[0]))):
+            self._move(self.entries[np.isin(self.entries["shard"], thin) & self.entries["used"]])
             for number in thin:
                 self._rows(number).unlink(missing_ok=True)
                 self._rows(number).with_suffix(".index").unlink(missing_ok=True)
-        fcntl.flock(self.held, fcntl.LOCK_SH)
 
     def _rows(self, shard: int) -> Path:
         return self.folder / f"{self.names[shard]}.rows"

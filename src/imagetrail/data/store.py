@@ -123,13 +123,13 @@ class _Store:
 
     def tidy(self) -> None:
         """Call it after all pictures have been read: of others nothing stays."""
-        for folder in FOLDER.iterdir():
-            if folder != self.shards.folder:
-                _remove_unused(folder)
         try:
+            for folder in FOLDER.iterdir():
+                if folder != self.shards.folder and folder.is_dir():
+                    _remove_unused(folder)
             self.shards.tidy()
         except OSError as error:
-            print(f"{self.shards.folder}: {error.strerror}; it was not tidied")
+            print(f"{FOLDER}: {error.strerror}; it was not tidied")
 
 
 def _remove_unused(folder: Path) -> None:
@@ -137,7 +137,7 @@ def _remove_unused(folder: Path) -> None:
     with (folder / "lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             return
         remove(folder)
 
