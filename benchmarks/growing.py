@@ -188,7 +188,9 @@ def memory(name: str, count: int, side: int) -> dict[str, Any]:
         shutil.rmtree(root, ignore_errors=True)
         project(root, image_size=side, channels=3)
         (root / "pictures").mkdir()
-        command(root, "fetch")
+        for others in ("related", "unknown"):
+            (root / f"data/{others}").mkdir(parents=True)
+            (root / f"data/{others}/datasets.json").write_text("[]")
         for stage in ("inspect", "split", "epoch"):
             script = [sys.executable, str(HERE / "growing.py"), stage, str(folder), str(size)]
             started = time.perf_counter()
