@@ -147,10 +147,22 @@ def write(
     """
     start = 0
     with filling(folder, index, classes=classes, shape=shape) as path:
-        for chunk in images:
+        for chunk in _joined(images):
             store(path, start, chunk)
             start += len(chunk)
         assert start == len(index), f"{start} images written, {len(index)} indexed"
+
+
+def _joined(images: Iterable[Images]) -> Iterator[Images]:
+    """Chunks of 1 MB and more: a write takes longer than what it writes of a small picture."""
+    some: list[Images] = []
+    for chunk in images:
+        some.append(chunk)
+        if len(some) * chunk.nbytes >= 1 << 20:
+            yield np.concatenate(some)
+            some.clear()
+    if some:
+        yield np.concatenate(some)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from imagetrail.base import paths
-from imagetrail.data import addresses, archives, corrections, datasets, listing, own
+from imagetrail.data import addresses, archives, corrections, datasets, listing, own, store
 from imagetrail.data.params import OWN, Data
 from imagetrail.data.pictures import Pictures
 
@@ -53,8 +53,8 @@ def licence(data: Data) -> str:
 
 
 def read(data: Data) -> Pictures:
-    """All pictures, with the labels of data/corrections.csv."""
-    return corrections.apply(originals(data), paths.CORRECTIONS)
+    """All pictures, with the labels of data/corrections.csv; what is decoded once is kept."""
+    return corrections.apply(store.kept(originals(data), data.target), paths.CORRECTIONS)
 
 
 def originals(data: Data) -> Pictures:

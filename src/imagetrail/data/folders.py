@@ -55,6 +55,7 @@ def read(place: Path, shown: str) -> Pictures:
         ignored=tuple(_strays(top, parts))
         + tuple((path, NO_PICTURE) for _, _, path in found if not may_be_picture(path)),
         notes=labels.check_counts(kinds, splits, classes, shown),
+        content=lambda i: top.place / sources[i],
     )
 
 

@@ -225,4 +225,5 @@ def _pictures(
             name: [m.own[name][row] or "" if name in m.own else "" for m, row in rows]
             for name in own
         },
+        content=content,
     )

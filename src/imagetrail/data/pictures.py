@@ -1,9 +1,11 @@
 """A data set as it arrived: labels at hand, pictures decoded when asked for."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,21 +14,26 @@ from PIL import Image
 
 from imagetrail.data.decoding import Facts, Target, Unreadable, fit
 
-AHEAD = 128  # results of work on all cores that may wait to be taken
+AHEAD = 512  # results of work on all cores that may wait to be taken, at most
+WAITING = 64 << 20  # bytes of decoded pictures that may
 
 T = TypeVar("T")
 R = TypeVar("R")
 Examined = tuple[NDArray[np.uint8], Facts]  # H×W×C, and what its file is
 
 
-def on_all_cores(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """`work` of every item, in order, done on all cores; the results that wait are bounded."""
+def nothing() -> None:
+    """Done where nothing is to be done."""
+
+
+def on_all_cores(work: Callable[[T], R], items: Iterable[T], *, ahead: int = AHEAD) -> Iterator[R]:
+    """`work` of every item, in order, done on all cores; at most `ahead` results wait."""
     pool = ThreadPoolExecutor()
     waiting: deque[Future[R]] = deque()
     try:
         for item in items:
             waiting.append(pool.submit(work, item))
-            if len(waiting) == AHEAD:
+            if len(waiting) == ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
@@ -47,6 +54,9 @@ class Pictures:
     notes: tuple[str, ...] = ()  # what a user should know of how they were taken, a line each
     groups: tuple[str, ...] = ()  # of one patient, part or scene; "": of none; empty: no groups
     columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # the user's own
+    # what alone decides what `read` gives: a file or its bytes; None: pixels are at hand
+    content: Callable[[int], Path | bytes] | None = None
+    tidy: Callable[[], None] = nothing  # to be called when all have been read and are good
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -57,6 +67,10 @@ class Pictures:
         def read(i: int, target: Target) -> Examined:
             return self.read(which[i], target)
 
+        def content(i: int) -> Path | bytes:
+            assert self.content is not None
+            return self.content(which[i])
+
         return replace(
             self,
             labels=self.labels[list(which)],
@@ -65,6 +79,7 @@ class Pictures:
             read=read,
             groups=tuple(self.groups[i] for i in which) if self.groups else (),
             columns={name: [values[i] for i in which] for name, values in self.columns.items()},
+            content=content if self.content else None,
         )
 
     def examined(self, which: Iterable[int], target: Target) -> Iterator[Examined | Unreadable]:
@@ -79,7 +94,8 @@ class Pictures:
             except Unreadable as reason:
                 return reason
 
-        return on_all_cores(one, which)
+        bound = max(32, WAITING // math.prod(target.shape))
+        return on_all_cores(one, which, ahead=min(AHEAD, bound))
 
     def readable(self, which: Iterable[int], target: Target) -> Iterator[NDArray[np.uint8]]:
         """The same for pictures that are known to be readable."""

@@ -48,6 +48,7 @@ def run() -> None:
     _write_tables(found, near)
     _print(report, wrong)
     _refuse(wrong, limits)
+    pictures.tidy()
 
 
 def _named(finding: Finding, pictures: Pictures) -> dict[str, Any]:

@@ -4,6 +4,7 @@ A related picture that equals one of valid or test is left out. A class of a rel
 called as one of ours is taken for ours; another becomes <data set>/<class>.
 """
 
+import math
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -21,6 +22,7 @@ from imagetrail.data.params import Data
 from imagetrail.data.pictures import Pictures
 
 UNKNOWN = 2000  # pictures of another data set that the model is tried on, at most
+CHUNK = 16 << 20  # bytes of pictures that are in memory at a time
 
 
 def write_related(ours: Sequence[str], held_out: Set[str | None], data: Data, seed: int) -> None:
@@ -80,8 +82,9 @@ def _gathered(
     file: IO[bytes], shape: tuple[int, ...], order: NDArray[np.int64]
 ) -> Iterator[Images]:
     """The images in a file in another order; a mapping for each chunk lets go of the pages."""
-    for start in range(0, len(order), 1000):
-        yield np.memmap(file, np.uint8, "r", shape=shape)[order[start : start + 1000]]
+    size = max(1, CHUNK // math.prod(shape[1:]))
+    for start in range(0, len(order), size):
+        yield np.memmap(file, np.uint8, "r", shape=shape)[order[start : start + size]]
 
 
 def write_unknown(data: Data, seed: int) -> None:
@@ -91,18 +94,18 @@ def write_unknown(data: Data, seed: int) -> None:
         test = [i for i, split in enumerate(pictures.splits) if split == "test"]
         pool = test or range(len(pictures))
         chosen = [pool[i] for i in generator(seed, "unknown").permutation(len(pool))[:UNKNOWN]]
-        images = list(pictures.readable(chosen, data.target))
         ids = [f"{name}/{pictures.sources[i]}" for i in chosen]
-        index = samples.make_index(
-            ids=ids,
-            labels=pictures.labels[chosen],
-            origin="unknown",
-            sources=ids,
-            fingerprints=[fingerprint(image) for image in images],
-        )
-        samples.write(
-            paths.UNKNOWN, [np.stack(images)], index, classes=pictures.classes, shape=data.shape
-        )
+        with TemporaryFile(dir=paths.SPLIT) as decoded:
+            kept = list(_decode(pictures, chosen, frozenset(), data, decoded))
+            index = samples.make_index(
+                ids=ids,
+                labels=pictures.labels[chosen],
+                origin="unknown",
+                sources=ids,
+                fingerprints=[content for _, content in kept],
+            )
+            images = _gathered(decoded, (len(ids), *data.shape), np.arange(len(ids)))
+            samples.write(paths.UNKNOWN, images, index, classes=pictures.classes, shape=data.shape)
         return
     nothing = samples.INDEX.empty_table()
     samples.write(paths.UNKNOWN, [], nothing, classes=[], shape=data.shape)
