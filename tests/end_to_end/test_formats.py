@@ -13,7 +13,8 @@ from imagetrail.base import samples
 from imagetrail.data.decoding import Target
 from imagetrail.serving import inputs, onnx_model
 
-FILES = ("dvc.yaml", ".dvcignore", ".gitignore", "champion/README.md", "data/weights", "src")
+FILES = ("dvc.yaml", ".dvcignore", ".gitignore", "champion/README.md", "src")
+DATA = ("data/corrections.csv", "data/weights")
 KINDS = {".jfif": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".bmp": "BMP", ".avif": "AVIF"}
 SMALL = {
     "data": {
@@ -25,12 +26,12 @@ SMALL = {
         "fit": "pad",
     },
     "augment": {"copies": 1, "policy": [{"Affine": {"rotate": [-8, 8], "p": 1.0}}]},
-    "synthesise": {"per_class": 8, "epochs": 1},
+    "synthesise": {"per_class": 0},
     "recipe": {"flip": False, "shift": 1, "batch_size": 32, "width": 0.5, "repeat_to": 256}
     | {"rotate": 5, "elastic": 0.5, "cutout": 3},
     "train": {"epochs": 4},
     "tune": {"trials": 2, "batch": 2, "rungs": [1], "images": 100}
-    | {"limits": {"latency_ms": 1000}, "space": {"synthetic": [0.0, 0.2]}},
+    | {"limits": {"latency_ms": 1000}, "space": {"augmented": [0.0, 0.2]}},
     "compare": {
         "seeds": 3,
         "remedies": {"epochs": 1, "images": 100, "tried": {"augmented": 0.3}},
@@ -74,7 +75,7 @@ def test_pictures_of_every_format_go_all_the_way_in_a_shape_that_is_not_square(
 ) -> None:
     project = Project(tmp_path / "repo")
     project.init()
-    project.take(*FILES)
+    project.take(*FILES, *DATA)
     project.set(**SMALL)
     write_pictures(project.root / "pictures")
     project.dvc("repro")
