@@ -54,6 +54,20 @@ def test_metrics_judged_together_have_the_intervals_they_have_alone() -> None:
         assert together[name] == pytest.approx(alone[name])
 
 
+def test_images_that_belong_together_are_drawn_together() -> None:
+    """Four copies of each image say no more than one: the interval stays as wide."""
+    probabilities, labels = random_answers()
+    copies, units = np.repeat(np.arange(500), 4), np.repeat(np.arange(500), 4)
+    judged = {"top1": (scores.top1, probabilities[copies])}
+    alone = intervals.bootstrap(
+        {"top1": (scores.top1, probabilities)}, labels, generator(0), draws=500
+    )["top1"]
+    whole = intervals.bootstrap(judged, labels[copies], generator(0), draws=500, units=units)
+    assert whole["top1"] == pytest.approx(alone)
+    apart = intervals.bootstrap(judged, labels[copies], generator(0), draws=500)["top1"]
+    assert apart[1] - apart[0] < 0.6 * (alone[1] - alone[0])
+
+
 def test_means_of_resamples_spread_by_the_standard_error() -> None:
     parts = np.random.default_rng(0).random((10_000, 1))
     means = intervals.resampled(parts, generator(0), draws=1000)

@@ -4,13 +4,22 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from imagetrail.base.errors import UserError, missing
 from imagetrail.base.lookup import alternatives, nearest
 
 T = TypeVar("T")
+
+
+def _none_or_several(folds: int) -> int:
+    if folds == 1:
+        raise ValueError("one fold leaves nothing to learn from: 2 or more, or 0 for none")
+    return folds
+
+
 Epochs = Annotated[int, Field(ge=1, le=100_000)]  # of a training
+Folds = Annotated[int, Field(ge=0, le=100), AfterValidator(_none_or_several)]
 Place = tuple[str | int, ...]  # the keys that lead to a value
 
 

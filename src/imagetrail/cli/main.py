@@ -37,6 +37,7 @@ STAGES = {
     "tune": "Search for a good recipe.",
     "compare": "Compare alternatives over several seeds, and judge the remedies for scarce data.",
     "train": "Train the model.",
+    "crossvalidate": "Judge the recipe on every picture once, where they are few.",
     "evaluate": "Judge the model on test.",
     "explain": "Show where the model looks.",
     "export": "Write ONNX files, float32 and int8.",

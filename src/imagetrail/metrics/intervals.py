@@ -14,20 +14,38 @@ def bootstrap(
     rng: np.random.Generator,
     *,
     draws: int,
+    units: NDArray[np.int64] | None = None,
 ) -> dict[str, tuple[float, float]]:
     """Percentile 95 % interval of each metric on its probabilities, over the same resamples.
+
+    units: a number for each image, equal for those that belong together and so are drawn together
+    (the cluster bootstrap; Field and Welsh, doi:10.1111/j.1467-9868.2007.00593.x); null: each is
+    drawn by itself.
 
     Resampling adds to a calibration error, never takes away: its interval errs on the high side
     and may not hold the value.
     """
     parts = [metric.parts(probabilities, labels) for metric, probabilities in judged.values()]
-    means = resampled(np.hstack(parts), rng, draws=draws)
+    means = _means(np.hstack(parts), rng, draws, units)
     ends = np.cumsum([part.shape[1] for part in parts])
     found: dict[str, tuple[float, float]] = {}
     columns = np.split(means, ends[:-1], axis=1)
     for (name, (metric, _)), own in zip(judged.items(), columns, strict=True):
         found[name] = interval(metric.value(own))
     return found
+
+
+def _means(
+    parts: Floats, rng: np.random.Generator, draws: int, units: NDArray[np.int64] | None
+) -> Floats:
+    """Of N×P parts the means over resamples of images or of units, draws×P."""
+    if units is None:
+        return resampled(parts, rng, draws=draws)
+    _, which, counts = np.unique(units, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(counts), parts.shape[1] + 1))
+    np.add.at(sums, which, np.column_stack([parts, np.ones(len(parts))]))
+    drawn = resampled(sums, rng, draws=draws)
+    return np.asarray(drawn[:, :-1] / drawn[:, -1:])
 
 
 def resampled(parts: Floats, rng: np.random.Generator, *, draws: int) -> Floats:

@@ -20,20 +20,36 @@ from imagetrail.base.files import replacing, write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.base.samples import Samples
 from imagetrail.plots import charts
-from imagetrail.stages.audit import answers, confident, folds
+from imagetrail.stages.audit import confident
 from imagetrail.stages.audit.confident import Judgement
 from imagetrail.stages.audit.params import Audit
-from imagetrail.training import checkpoints
-from imagetrail.training.recipe import default_recipe
+from imagetrail.training import checkpoints, folds
+from imagetrail.training.out_of_fold import PARTS, out_of_fold
+from imagetrail.training.recipe import Recipe, default_recipe
 
 SHOWN = 48  # suspects in the picture
 FACTS = ("source", "id", "split", "label", "suggested")
 FIGURES = ("p_label", "p_suggested", "score")  # score: probability that the label is wrong
 
+# A small network, fast to train, that little data and few epochs suffice for.
+QUICK = {
+    "model": "fast",
+    "activation": "relu",
+    "width": 0.5,
+    "optimiser": "muon",
+    "lr": 0.1,
+    "weight_decay": 0.05,
+    "ema": 0.99,
+    "repeat_to": 10_000,
+    "pretrained": False,
+}
+# Of the project's recipe: what may happen to its pictures without their becoming others.
+CARRIED = ("flip", "shift", "rotate", "zoom", "shear", "elastic", "cutout")
+
 
 def run() -> dict[str, float]:
     audit, seed = load(Audit, "audit"), load(int, "seed")
-    parts = {folder.name: samples.read(folder) for folder in answers.PARTS}
+    parts = {folder.name: samples.read(folder) for folder in PARTS}
     pool = folds.together({name: part.index for name, part in parts.items()})
     fold = folds.assign(pool, folds=max(1, audit.folds), seed=seed)
     if audit.folds and not fold.any():
@@ -53,12 +69,18 @@ def _judge(
 ) -> Judgement:
     if not len(fold):
         return confident.nothing(classes)
-    recipe = answers.quick(default_recipe(epochs=audit.epochs))
+    recipe = _quick(default_recipe(epochs=audit.epochs))
     facts = {"audit": audit.model_dump(), "recipe": recipe.model_dump(), "seed": seed}
     state = checkpoints.folder("audit", {"inputs": pipeline.inputs("audit"), **facts})
-    logits = answers.out_of_fold(fold, classes, recipe, images=audit.images, seed=seed, state=state)
+    logits = out_of_fold(fold, classes, recipe, images=audit.images, seed=seed, state=state)
     labels = pool["label"].to_numpy()
     return confident.judge(logits, labels, known=folds.spread(labels, fold, classes))
+
+
+def _quick(recipe: Recipe) -> Recipe:
+    """The recipe of these trainings in a project with this recipe."""
+    carried = {name: getattr(recipe, name) for name in (*CARRIED, "epochs")}
+    return Recipe.model_validate(QUICK | carried)
 
 
 def _write(folder: Path, judged: Judgement, pool: pa.Table, classes: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from imagetrail.base.files import replacing, write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.base.rng import generator
 from imagetrail.base.samples import Images, Samples
+from imagetrail.base.units import units
 from imagetrail.metrics import calibration, intervals, scores
 from imagetrail.metrics.scores import Floats
 from imagetrail.models import classifier, inference, weights
@@ -43,7 +44,10 @@ def run() -> dict[str, float]:
     def answer(images: Images) -> Floats:
         return calibrate(_logits(model, images))
 
-    found = measure(probabilities, calibrated, test.labels, draws=params.bootstrap, seed=seed)
+    together = units(test.index)
+    found = measure(
+        probabilities, calibrated, test.labels, draws=params.bootstrap, seed=seed, units=together
+    )
     found |= {"temperature": calibrate.temperature, "bend": calibrate.bend}
     if params.mirrored:
         mirrored = scores.softmax(_logits(model, test.images, mirrored=True))
@@ -73,9 +77,18 @@ def _logits(model: classifier.Classifier, images: Images, *, mirrored: bool = Fa
 
 
 def measure(
-    probabilities: Floats, calibrated: Floats, labels: NDArray[np.int64], *, draws: int, seed: int
+    probabilities: Floats,
+    calibrated: Floats,
+    labels: NDArray[np.int64],
+    *,
+    draws: int,
+    seed: int,
+    units: NDArray[np.int64] | None = None,
 ) -> dict[str, float]:
-    """Every metric with its 95 % interval; those of confidence also after calibration."""
+    """Every metric with its 95 % interval; those of confidence also after calibration.
+
+    units: a number for each image, equal for those that belong together, such as a patient's.
+    """
     k = min(5, probabilities.shape[1] - 1)
     judged = {
         name: (metric, probabilities)
@@ -85,7 +98,8 @@ def measure(
         f"{name}_calibrated": (scores.METRICS[name], calibrated)
         for name in ("log_loss", "brier", "ece")
     }
-    ends = intervals.bootstrap(judged, labels, generator(seed, "bootstrap"), draws=draws)
+    rng = generator(seed, "bootstrap")
+    ends = intervals.bootstrap(judged, labels, rng, draws=draws, units=units)
     found: dict[str, float] = {"n": len(labels), "k": k}
     for name, (metric, values) in judged.items():
         low, high = ends[name]

@@ -24,6 +24,7 @@ FACTS = {  # what the templates call it: the file
     "train": "train/metrics.json",
     "recipe": "train/recipe.json",
     "ranking": "compare/ranking.json",
+    "crossed": "crossvalidate/metrics.json",
     "test": "evaluate/metrics.json",
     "classes": "evaluate/classes.json",
     "scores": "explain/scores.json",

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from imagetrail.base.params import Section
+from imagetrail.base.params import Folds, Section
 
 
 class Split(Section):
@@ -18,4 +18,9 @@ class Split(Section):
     )
     per_class: int | None = Field(
         default=None, ge=1, description="training images kept of each class, at most; null: all"
+    )
+    folds: Folds = Field(
+        default=0,
+        description="also judge the recipe on every picture once, by so many trainings without it: "
+        "where there are too few pictures for a test set; 0: on test alone",
     )

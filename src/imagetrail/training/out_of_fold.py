@@ -1,38 +1,26 @@
-"""Every picture answered by a small model that has seen neither it nor what belongs to it."""
+"""Every picture answered by a model that has seen neither it nor what belongs to it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from imagetrail.base import paths, samples
 from imagetrail.base.files import replacing
 from imagetrail.base.samples import Samples
 from imagetrail.compute import parallel
-from imagetrail.metrics.scores import Floats
 from imagetrail.models.classifier import Classifier
 from imagetrail.models.inference import predict
+from imagetrail.models.weights import load_weights
 from imagetrail.training import loop
 from imagetrail.training.batches import Mixture
 from imagetrail.training.recipe import Recipe
 
 PARTS = (paths.TRAIN, paths.VALID, paths.TEST)
-# A small network, fast to train, that little data and few epochs suffice for.
-QUICK = {
-    "model": "fast",
-    "activation": "relu",
-    "width": 0.5,
-    "optimiser": "muon",
-    "lr": 0.1,
-    "weight_decay": 0.05,
-    "ema": 0.99,
-    "repeat_to": 10_000,
-}
-# Of the project's recipe: what may happen to its pictures without their becoming others.
-CARRIED = ("flip", "shift", "rotate", "zoom", "shear", "elastic", "cutout")
 FOLDS = "folds.npy"
 CHUNK = 1000  # pictures answered at a time
 
@@ -42,7 +30,7 @@ class Job:
     """A training without one fold, and its answers to that fold."""
 
     number: int  # of the fold
-    recipe: Recipe
+    recipe: Recipe  # its synthetic images are left out: they were drawn from pictures of all folds
     images: int | None  # of an epoch, at most
     seed: int
     state: Path  # has the folds; the answers are kept here, so that a killed audit goes on
@@ -50,12 +38,6 @@ class Job:
     @property
     def path(self) -> Path:
         return self.state / f"{self.number}.npy"
-
-
-def quick(recipe: Recipe) -> Recipe:
-    """The recipe of these trainings in a project with this recipe."""
-    carried = {name: getattr(recipe, name) for name in (*CARRIED, "epochs")}
-    return Recipe.model_validate(QUICK | carried)
 
 
 def out_of_fold(
@@ -66,7 +48,7 @@ def out_of_fold(
     images: int | None,
     seed: int,
     state: Path,
-) -> Floats:
+) -> NDArray[np.float64]:
     """Logits N×K, each picture's of the model that lacks its fold.
 
     fold: of each picture, those of the train split first, then valid, then test.
@@ -97,19 +79,37 @@ def _train(job: Job, parts: Sequence[Samples], held_out: Sequence[NDArray[np.int
     """A model of all pictures but those held out, each seen about as often as any other."""
     sizes = [len(part) - len(out) for part, out in zip(parts, held_out, strict=True)]
     largest, *others = np.argsort([-size for size in sizes], kind="stable")
-    share = [size / sum(sizes) for size in sizes]
+    made = list(_made(job.recipe, parts[0], held_out[0]))
+    own = 1 - sum(share for _, share, _ in made)
+    sources = [(parts[i], own * sizes[i] / sum(sizes), held_out[i]) for i in others] + made
     mixture = Mixture(
         parts[largest],
-        tuple((parts[i], share[i]) for i in others),
+        tuple((source, share) for source, share, _ in sources),
         limit=job.images,
         repeat_to=job.recipe.repeat_to,
-        held_out=tuple(held_out[i] for i in (largest, *others)),
+        held_out=(held_out[largest], *(out for _, _, out in sources)),
     )
-    training = loop.start(job.recipe, parts[largest], seed=job.seed)
+    weights = load_weights(paths.PRETRAINED) if job.recipe.pretrained else None
+    training = loop.start(job.recipe, parts[largest], seed=job.seed, pretrained=weights)
     some = parts[largest].part(np.arange(2))  # training judges itself by these, nobody looks
     for _ in loop.fit(training, mixture, some):
         pass
     return training.outcome
+
+
+def _made(
+    recipe: Recipe, train: Samples, held_out: NDArray[np.int64]
+) -> Iterator[tuple[Samples, float, NDArray[np.int64]]]:
+    """Augmented and related images, their share, and those whose parent is held out."""
+    if recipe.related:
+        related = samples.read(paths.RELATED, columns=["label"])
+        yield related, recipe.related, np.empty(0, np.int64)
+    if recipe.augmented:
+        augmented = samples.read(paths.AUGMENTED, columns=["label", "parent"])
+        gone = pc.is_in(
+            augmented.index["parent"], train.index["id"].take(held_out).combine_chunks()
+        )
+        yield augmented, recipe.augmented, np.flatnonzero(gone.to_numpy())
 
 
 def _logits(

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from imagetrail.stages.audit import folds
+from imagetrail.training import folds
 
 
 def table(

@@ -1,0 +1,86 @@
+"""Judge the recipe on every picture once, where there are too few for a test set.
+
+Reads data/split and what made the final training what it is, writes artifacts/crossvalidate.
+
+All pictures are parted into `split.folds` folds, pictures that belong together into one; for each
+fold a model is trained as the final one was, on all others, and answers it. The figures are of the
+recipe, not of the one model that ships, which `evaluate` judges on test. They are a little on the
+bright side: the recipe was chosen on pictures that are judged here, though no model has seen the
+picture that it answers.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from imagetrail.base import paths, pipeline, samples
+from imagetrail.base.files import replacing, write_json
+from imagetrail.base.params import load
+from imagetrail.base.rng import generator
+from imagetrail.base.units import units
+from imagetrail.metrics import intervals, scores
+from imagetrail.metrics.scores import Floats
+from imagetrail.training import checkpoints, folds
+from imagetrail.training.out_of_fold import PARTS, out_of_fold
+from imagetrail.training.recipe import proven_recipe
+
+DRAWS = 1000  # for a 95 % interval
+SHOWN = ("top1", "macro_f1", "log_loss")
+
+
+def run() -> dict[str, float]:
+    count, seed = load(int, "split.folds"), load(int, "seed")
+    parts = {folder.name: samples.read(folder) for folder in PARTS}
+    pool = folds.together({name: part.index for name, part in parts.items()})
+    classes = parts[paths.TRAIN.name].classes
+    if not count:
+        _write(pool.slice(0, 0), np.empty((0, len(classes))), np.empty(0, np.int64), classes, seed)
+        print("not asked for: split.folds is 0")
+        return {"images": 0}
+    fold = folds.assign(pool, folds=count, seed=seed)
+    recipe = proven_recipe(epochs=load(int, "train.epochs"))
+    facts = {"recipe": recipe.model_dump(), "folds": count, "seed": seed}
+    state = checkpoints.folder(
+        "crossvalidate", {"inputs": pipeline.inputs("crossvalidate"), **facts}
+    )
+    logits = out_of_fold(fold, len(classes), recipe, images=None, seed=seed, state=state)
+    found = _write(pool, scores.softmax(logits), fold, classes, seed)
+    print(
+        f"top-1 {found['top1']:.2%} ({found['top1_low']:.2%} – {found['top1_high']:.2%}) on "
+        f"{len(pool)} pictures, each judged once, in {count} folds"
+    )
+    return {"images": len(pool)}
+
+
+def _write(
+    pool: pa.Table,
+    probabilities: Floats,
+    fold: NDArray[np.int64],
+    classes: Sequence[str],
+    seed: int,
+) -> dict[str, float]:
+    labels = pool["label"].to_numpy()
+    found: dict[str, float] = {"n": len(pool), "folds": int(fold.max(initial=-1)) + 1}
+    if len(pool):
+        judged = {name: (scores.METRICS[name], probabilities) for name in SHOWN}
+        rng, together = generator(seed, "bootstrap"), units(pool)
+        ends = intervals.bootstrap(judged, labels, rng, draws=DRAWS, units=together)
+        for name, (metric, values) in judged.items():
+            low, high = ends[name]
+            found |= {name: metric(values, labels), f"{name}_low": low, f"{name}_high": high}
+        right = probabilities.argmax(1) == labels
+        each = [float(right[fold == number].mean()) for number in range(int(fold.max()) + 1)]
+        found["top1_sd"] = float(np.std(each, ddof=1))  # from fold to fold
+    folder = paths.artifacts("crossvalidate")
+    write_json(folder / "metrics.json", {name: round(value, 6) for name, value in found.items()})
+    columns: dict[str, Any] = {"id": pool["id"], "label": labels, "fold": fold}
+    columns |= {
+        f"p_{name}": probabilities[:, i].astype(np.float32) for i, name in enumerate(classes)
+    }
+    with replacing(folder / "predictions.parquet") as temporary:
+        pq.write_table(pa.table(columns), temporary)
+    return found
