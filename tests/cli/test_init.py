@@ -183,6 +183,7 @@ def test_long_pictures_are_not_cut_and_files_of_several_pages_are_taken() -> Non
         PHOTOS,
         DIGITS,
         replace(PHOTOS, count=40, smallest=2),
+        replace(PHOTOS, short=3),
         replace(PHOTOS, count=500_000, smallest=3000, short=32),
         replace(PHOTOS, classes=tuple(map(str, range(300))), smallest=3),
         replace(PHOTOS, tested=500, grey=True, plain=True, several=1.0, long=9.0),

@@ -18,7 +18,7 @@ from imagetrail.cli.begin import scaffold
 
 SOURCES = (  # what a wheel is made of
     *("src", "pyproject.toml", "README.md", "LICENSE", "dvc.yaml", "params.yaml", "pipeline.mk"),
-    *(".github", ".gitlab-ci.yml", ".gitignore", ".dvcignore", "champion/README.md"),
+    *(".dvc/config", ".github", ".gitlab-ci.yml", ".gitignore", ".dvcignore", "champion/README.md"),
     *("data/own/README.md", "data/weights/README.md"),
 )
 SMALL = {
@@ -120,7 +120,7 @@ def test_none_begins_within_another(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment that has the package as a wheel, and no network."""
-    made = Project(tmp_path_factory.mktemp("sources"))
+    made = Project(tmp_path_factory.mktemp("sources"), PYTHONPATH="")
     for name in SOURCES:
         made.take(name)
     folder = tmp_path_factory.mktemp("installed")

@@ -66,7 +66,7 @@ def _options(look: Look, *, weights: bool) -> Iterator[Plan]:
 
 def _sizes(look: Look, model: str) -> Sequence[int]:
     if look.short <= SMALL:
-        return [look.short if look.same_size else max(8, look.short // 8 * 8)]
+        return [max(8, look.short if look.same_size else look.short // 8 * 8)]
     return [size for size in SIZES[model] if size <= look.short] or [look.short]
 
 

@@ -11,7 +11,7 @@ from imagetrail.base.rng import generator
 from imagetrail.data.decoding import Facts, Target, Unreadable
 from imagetrail.data.pictures import Pictures
 
-SAMPLE = 120  # pictures that are opened
+SAMPLE = 80  # pictures that are opened
 SEEN = (64, 64, 3)  # what they are brought to
 COLOURLESS = 12  # grey levels by which the channels of a grey picture differ, saved as JPEG
 PLAIN = 0.6  # share of the border, within NEAR grey levels, of a picture on a plain ground

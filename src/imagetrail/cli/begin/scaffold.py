@@ -71,8 +71,8 @@ def make(root: Path) -> str:
     if not (root / ".dvc").exists():
         top = git_dvc.git(root, "rev-parse", "--show-prefix") == ""
         git_dvc.dvc(root, "init", "--quiet", *([] if top else ["--subdir"]))
-        for option in ("core.analytics", "core.autostage"):
-            git_dvc.dvc(root, "config", option, "false")
+        folder = resources.files("imagetrail") / "scaffold"
+        (root / ".dvc" / "config").write_text((folder / "dvc-config").read_text())
     written = contents()
     for path, text in written.items():
         with replacing(root / path) as temporary:

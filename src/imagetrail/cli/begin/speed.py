@@ -7,7 +7,7 @@ from statistics import median
 
 PRETRAINED = "efficientnet_lite0"  # of which the last layer alone learns
 BATCH = 32  # images a step
-ENOUGH = 0.6  # seconds of measuring, or MOST steps, whichever comes first
+ENOUGH = 0.4  # seconds of measuring, or MOST steps, whichever comes first
 MOST = 8
 
 
