@@ -366,10 +366,10 @@ def test_make_hands_the_pictures_on(project: Project) -> None:
     ("path", "fault"),
     [
         ("nothing", "nothing: no such file or folder"),
-        ("empty", "empty: no class sub-folders"),
-        ("one", "one: only one class, a"),
+        ("empty", "empty: no class folders"),
+        ("one", "one: only one class, 'a'"),
         ("broken", "broken: none of 2 pictures can be read; a/0.png: "),
-        ("notes.txt", "notes.txt is no "),
+        ("notes.txt", "notes.txt is neither a folder nor an archive"),
     ],
 )
 def test_what_cannot_be_learned_from_is_one_line_and_writes_nothing(

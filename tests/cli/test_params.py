@@ -137,7 +137,9 @@ def contest(reference: str, name: str = "x", **arms: dict[str, Any]) -> dict[str
         ({"recipe": {"epochs": 3}}, ["recipe.epochs", "train.epochs"]),
         (
             {"split": {"vaild": 0.1}},
-            ["split.vaild: unknown key; did you mean 'valid'? choose from per_class, test, valid"],
+            [
+                "split.vaild: unknown key; did you mean 'valid'? choose from folds, per_class, test, valid"
+            ],
         ),
         (
             contest("gelu", relu={}, tanh={}),

@@ -32,7 +32,7 @@ def layers(model: Classifier) -> list[tuple[str, int]]:
 def test_the_table_of_layers_is_true() -> None:
     model, uncropped = Classifier(SPEC), Classifier(SPEC)
     (crop,) = (layer for layer in uncropped.modules() if isinstance(layer, Crop))
-    crop.side = SPEC.image_size
+    crop.height = crop.width = 28
     section = PAGE.split("\n## ")[1]
     _, _, *rows, total = (
         line.strip("| ").split(" | ") for line in section.splitlines() if "|" in line

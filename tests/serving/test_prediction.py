@@ -289,19 +289,18 @@ def test_without_a_model_one_line_says_what_to_run(run: Run, tmp_path: Path, fac
     )
 
 
-def test_files_are_read_no_further_ahead_than_memory_allows(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(pictures, "AHEAD", 5)
+def test_files_are_read_no_further_ahead_than_memory_allows() -> None:
     begun: list[int] = []
 
     def work(number: int) -> int:
         begun.append(number)
         return -number
 
-    results = pictures.on_all_cores(work, range(100))
+    results = pictures.on_all_cores(work, range(100), ahead=5)
     assert next(results) == 0 and len(begun) <= 5
     assert list(results) == [-number for number in range(1, 100)]
+    few, many = (pictures.ahead(Target((side, side, 3))) for side in (512, 28))
+    assert few * 512 * 512 * 3 <= pictures.WAITING and many == pictures.AHEAD
 
 
 @pytest.mark.slow

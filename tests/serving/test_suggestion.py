@@ -95,7 +95,11 @@ def test_batches_do_not_change_what_is_suggested(run: Run, tmp_path: Path) -> No
     model = onnx_model.load(tmp_path / "artifacts/export/model.onnx")
     files = inputs.find(["new"])
     one, two = (
-        list(suggestion.suggest(model, inputs.batches(files, model.shape, size=size), count=9))
+        list(
+            suggestion.suggest(
+                model, inputs.batches(files, inputs.target_of(model), size=size), count=9
+            )
+        )
         for size in (256, 7)
     )
     assert one == two and len({each.file for each in one}) == 9

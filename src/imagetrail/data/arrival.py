@@ -58,7 +58,7 @@ def read(data: Data) -> Pictures:
 
 
 def originals(data: Data) -> Pictures:
-    """All pictures, with the labels that they came with."""
+    """All pictures, with the labels that they came with; nothing is kept."""
     folder = paths.RAW / data.name / "files"
     if data.source in datasets.DATASETS:
         return datasets.read(data.source, folder)

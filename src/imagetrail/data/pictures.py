@@ -26,6 +26,11 @@ def nothing() -> None:
     """Done where nothing is to be done."""
 
 
+def ahead(target: Target) -> int:
+    """How many pictures of `target` may be decoded before they are taken."""
+    return min(AHEAD, max(32, WAITING // math.prod(target.shape)))
+
+
 def on_all_cores(work: Callable[[T], R], items: Iterable[T], *, ahead: int = AHEAD) -> Iterator[R]:
     """`work` of every item, in order, done on all cores; at most `ahead` results wait."""
     pool = ThreadPoolExecutor()
@@ -94,8 +99,7 @@ class Pictures:
             except Unreadable as reason:
                 return reason
 
-        bound = max(32, WAITING // math.prod(target.shape))
-        return on_all_cores(one, which, ahead=min(AHEAD, bound))
+        return on_all_cores(one, which, ahead=ahead(target))
 
     def readable(self, which: Iterable[int], target: Target) -> Iterator[NDArray[np.uint8]]:
         """The same for pictures that are known to be readable."""

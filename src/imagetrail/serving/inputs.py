@@ -14,7 +14,7 @@ from imagetrail.base.samples import Images
 from imagetrail.data import decoding, formats
 from imagetrail.data.decoding import FORMATS, Target, Unreadable
 from imagetrail.data.limits import MAX_BYTES
-from imagetrail.data.pictures import on_all_cores
+from imagetrail.data.pictures import ahead, on_all_cores
 from imagetrail.serving.onnx_model import Model
 
 STDIN = "-"  # one picture
@@ -74,7 +74,7 @@ def batches(files: Sequence[str], target: Target, *, size: int = 256) -> Iterato
         except Unreadable as reason:
             return reason
 
-    read_images = on_all_cores(read, files)
+    read_images = on_all_cores(read, files, ahead=ahead(target))
     for start in range(0, len(files), size):
         names = files[start : start + size]
         found = list(zip(names, read_images))  # noqa: B905  the names end first

@@ -123,6 +123,9 @@ def _counts(look: Look, chosen: Plan) -> Iterator[Choice]:
     published = f"{look.tested:,} test pictures are published"
     shares = published if look.tested else f"{look.count:,} pictures"
     yield Choice(values, f"{shares}; validation needs some hundred")
+    few = "each picture is judged once, as a test set alone would say little"
+    many = f"{chosen.test(look):,} test pictures say enough"
+    yield Choice({"split.folds": chosen.folds(look)}, few if chosen.folds(look) else many)
     least = max(3, min(10, look.smallest))
     yield Choice({"inspect.min_per_class": least}, f"the smallest class has {look.smallest:,}")
     tested = look.tested / len(look.classes) or 0.2 * look.smallest

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from imagetrail.cli.begin.look import Look
 from imagetrail.cli.begin.speed import PRETRAINED, Network
 
+FEW = 200  # test pictures: with fewer, an interval is over ten points wide
 FRESH = 2000  # images of an epoch, at least, of a network that knows nothing
 START = 3.0  # seconds a stage takes beside its work: Python, DVC's hashes, MLflow
 WORKERS = 6.0  # seconds until all worker processes have loaded torch
@@ -82,6 +83,10 @@ class Plan:
     def valid(self, look: Look) -> float:
         return 0.2 if look.count < 2000 else 0.1
 
+    def folds(self, look: Look) -> int:
+        """Of a cross-validation, where a test set would say little."""
+        return 5 if not look.tested and self.test(look) < FEW else 0
+
     def test(self, look: Look) -> int:
         return look.tested or round(0.2 * look.count)
 
@@ -122,12 +127,14 @@ def seconds(plan: Plan, look: Look, machine: Machine) -> dict[str, float]:
         "fetch": 0.0,
         "inspect": look.count * machine.decoding,
         "split": look.count * machine.decoding,
+        "audit": WORKERS + _audited(look) / (2 * rate("fast")) / cores,
         "augment": WORKERS / 2 + pixels / AUGMENTED / cores,
         "synthesise": WORKERS / 2 + min(pixels, 2e8) / SYNTHESISED / cores,
         "pretrain": 0.0,
         "tune": WORKERS + _tuned(plan, look, valid) / own / cores,
         "compare": WORKERS + _compared(plan, look, valid, own, other) / cores,
         "train": plan.epochs * (plan.epoch(look) + valid / plan.forward) / own / cores**ALL_CORES,
+        "crossvalidate": _crossed(plan, look) / own / cores,
         "evaluate": (test * 3 + valid + min(test, 2000) * CORRUPTIONS)
         / plan.forward
         / own
@@ -138,6 +145,16 @@ def seconds(plan: Plan, look: Look, machine: Machine) -> dict[str, float]:
         "report": 0.0,
     }
     return {stage: START + time for stage, time in work.items()}
+
+
+def _audited(look: Look) -> float:
+    """Images that the small networks of audit, half as wide as `fast`, are trained on."""
+    folds, epochs, least = 5, 2, 10_000
+    return float(folds * epochs * max(0.8 * look.count, least))
+
+
+def _crossed(plan: Plan, look: Look) -> float:
+    return float(plan.folds(look) * plan.epochs * max(0.8 * look.count, plan.repeat_to))
 
 
 def _tuned(plan: Plan, look: Look, valid: int) -> float:

@@ -97,7 +97,7 @@ def opened(origin: Origin) -> Iterator[tuple[Origin, Pictures | None]]:
     brought = paths.RAW / origin.name / "files"
     if origin.source != OWN:
         known = brought.is_dir() and any(brought.iterdir())
-        yield origin, arrival.read(origin.data()) if known else None
+        yield origin, arrival.originals(origin.data()) if known else None
     elif origin.path.is_dir():
         yield _read(origin, origin.path)
     elif origin.path.suffix.lower() == PARQUET:
@@ -116,7 +116,7 @@ def opened(origin: Origin) -> Iterator[tuple[Origin, Pictures | None]]:
 def _parquet(origin: Origin) -> tuple[Origin, Pictures]:
     """The pictures that are in the file, else those beside it that it names."""
     try:
-        return origin, arrival.read(origin.data())
+        return origin, arrival.originals(origin.data())
     except UserError:
         folder = origin.path.parent
         beside = Origin(named(folder), origin.source, folder, origin.path.name)
@@ -145,11 +145,11 @@ def _read(origin: Origin, folder: Path) -> tuple[Origin, Pictures]:
     """The pictures by the one table that names them, else by class sub-folders."""
     tables = _tables(folder)
     if origin.table or not tables:
-        return origin, arrival.read(origin.data(path=folder))
+        return origin, arrival.originals(origin.data(path=folder))
     found, faults = [], []
     for table in tables:
         try:
-            found.append((table, arrival.read(origin.data(path=folder, table=table))))
+            found.append((table, arrival.originals(origin.data(path=folder, table=table))))
         except UserError as fault:
             faults.append(fault)
     if len(found) > 1:
@@ -162,6 +162,6 @@ def _read(origin: Origin, folder: Path) -> tuple[Origin, Pictures]:
         ((table, pictures),) = found
         return Origin(origin.name, origin.source, origin.path, table), pictures
     try:
-        return origin, arrival.read(origin.data(path=folder))
+        return origin, arrival.originals(origin.data(path=folder))
     except UserError:
         raise faults[0] from None
