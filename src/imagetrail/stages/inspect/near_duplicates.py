@@ -27,7 +27,7 @@ CUT = 0.05  # of each side: a picture so cut is near to what is cut by 0 to 10 %
 NEIGHBOURS = 4  # of the whole, and as many of the cut picture
 CELL = 600  # descriptors that are compared with one another, about
 CELLS_EACH = 3  # that a descriptor is in: neighbours stand on both sides of a border
-CHUNK = 2048  # pairs registered at once
+CHUNK = 512  # pairs registered at once, by each thread
 BLOCK = 4096  # pictures in memory at once
 FLAT = 3.0  # grey levels of standard deviation: below it there is nothing to compare
 
@@ -136,8 +136,8 @@ def _nearest(offered: Floats, asking: Floats, count: int) -> Numbers:
     """The rows of `offered` that correlate most with each of `asking`, in no order."""
     count = min(count, len(offered))
     found = [np.zeros((0, count), np.int64)]
-    for start in range(0, len(asking), CHUNK):
-        likeness = asking[start : start + CHUNK] @ offered.T
+    for start in range(0, len(asking), BLOCK):
+        likeness = asking[start : start + BLOCK] @ offered.T
         found.append(np.argpartition(likeness, -count, axis=1)[:, -count:])
     return np.concatenate(found)
 
