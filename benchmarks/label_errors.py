@@ -129,8 +129,8 @@ def by_paper(probabilities: NDArray[np.float64], labels: Labels) -> Flags:
 
 
 def measured(flagged: Flags, wrong: Flags) -> tuple[float, float, float]:
-    """Recall, precision and F1."""
-    hits = int((flagged & wrong).sum())
+    """Recall, precision and F1, in per cent."""
+    hits = 100 * int((flagged & wrong).sum())
     return hits / wrong.sum(), hits / flagged.sum(), 2 * hits / (flagged.sum() + wrong.sum())
 
 
@@ -192,10 +192,10 @@ def _found(name: str, found: list[Audited], noisy: list[Labels], true: Labels) -
     figures = {}
     for place, what in enumerate(("recall", "precision", "F1")):
         mine, theirs = [run[place] for run in ours], [run[place] for run in argmax]
-        figures[f"{name} {what}"] = figure(mine, theirs, "", more_is_better=True)
-        spread = f"{statistics.mean(mine):.3f} ± {statistics.stdev(mine):.3f}"
-        print(f"{name} {what}: {spread}, peer {statistics.mean(theirs):.3f}")
-    figures[f"{name} F1, paper"] = figure([run[2] for run in ours], paper, "", more_is_better=True)
+        figures[f"{name} {what}"] = figure(mine, theirs, "%", more_is_better=True)
+        spread = f"{statistics.mean(mine):.1f} ± {statistics.stdev(mine):.1f} %"
+        print(f"{name} {what}: {spread}, peer {statistics.mean(theirs):.1f} %")
+    figures[f"{name} F1, paper"] = figure([run[2] for run in ours], paper, "%", more_is_better=True)
     seconds = [one.seconds for one in found]
     print(f"{name}: an audit took {statistics.mean(seconds):.0f} s on {os.cpu_count()} cores")
     return figures

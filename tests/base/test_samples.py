@@ -54,6 +54,12 @@ def test_images_gathered_are_those_asked_for_also_of_a_part_of_a_file(tmp_path: 
     assert not isinstance(part.gather(numbers), np.memmap)
 
 
+def test_a_part_has_the_images_asked_for_with_their_rows(tmp_path: Path) -> None:
+    part = write(tmp_path / "s", [IMAGES]).part(np.array([3, 0]))
+    assert np.array_equal(part.images, IMAGES[[3, 0]])
+    assert part.column("id") == ["d", "a"] and part.labels.tolist() == [1, 1]
+
+
 def test_no_samples_at_all_can_be_written_and_read(make_samples: Callable[..., Samples]) -> None:
     none = make_samples("none", np.empty((0, 4, 6, 3), np.uint8), [])
     assert len(none) == 0 and none.images.shape == (0, 4, 6, 3) and none.labels.shape == (0,)
