@@ -56,6 +56,9 @@ def test_it_has_all_files_and_the_pipeline_of_this_repository(tmp_path: Path) ->
         ]
         assert stage.deps.count("requirements.txt") == 1
         assert (stage.outs, stage.params) == (ours[name].outs, ours[name].params)
+    made = {out for stage in theirs.values() for out in stage.outs}
+    needed = {dep for stage in theirs.values() for dep in stage.deps} - made
+    assert [dep for dep in sorted(needed) if not (tmp_path / dep).exists()] == []
     assert (tmp_path / "params.yaml").read_text() == (ROOT / "params.yaml").read_text()
 
 

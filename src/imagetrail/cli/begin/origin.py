@@ -95,15 +95,15 @@ def opened(origin: Origin) -> Iterator[tuple[Origin, Pictures | None]]:
     None: they are still to be brought in, or are too many to be unpacked for a look.
     """
     brought = paths.RAW / origin.name / "files"
+    known = brought.is_dir() and any(brought.iterdir())
     if origin.source != OWN:
-        known = brought.is_dir() and any(brought.iterdir())
         yield origin, arrival.originals(origin.data()) if known else None
     elif origin.path.is_dir():
         yield _read(origin, origin.path)
     elif origin.path.suffix.lower() == PARQUET:
         yield _parquet(origin)
     elif origin.path.stat().st_size > LARGEST:
-        yield origin, None
+        yield _read(origin, brought) if known else (origin, None)
     else:
         with tempfile.TemporaryDirectory(prefix="imagetrail-") as scratch:
             folder = Path(scratch) / "files"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import replacing
-from imagetrail.base.paths import CORRECTIONS, REQUIREMENTS
+from imagetrail.base.paths import CORRECTIONS, REQUIREMENTS, SCHEMA
 from imagetrail.data import corrections
 from imagetrail.release import git_dvc
 
@@ -40,7 +40,8 @@ def contents() -> dict[str, str]:
     texts["dvc.yaml"] = CODE.sub(f"      - {REQUIREMENTS}\n", texts["dvc.yaml"])
     texts[WORKFLOW] = texts[WORKFLOW].replace("requirements.lock", str(REQUIREMENTS))
     labels = ",".join(corrections.COLUMNS)
-    return {str(REQUIREMENTS): f"{_pin()}\n", str(CORRECTIONS): f"{labels}\n", **texts}
+    first = {REQUIREMENTS: f"{_pin()}\n", CORRECTIONS: f"{labels}\n", SCHEMA: "{}\n"}
+    return {str(path): text for path, text in first.items()} | texts
 
 
 def refuse(root: Path) -> None:
