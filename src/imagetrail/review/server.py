@@ -50,7 +50,7 @@ class Server(ThreadingHTTPServer):
             try:
                 super().__init__((LOOPBACK, tried), Handler)
                 return
-            except OSError:
+            except (OSError, OverflowError):  # taken, or beyond the last
                 continue
         raise UserError(f"no free port from {port} to {port + TRIED - 1}; choose one with --port")
 
@@ -131,7 +131,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _post(self, path: str, _: Query) -> None:
         desk, length = self.server.desk, int(self.headers.get("Content-Length", MAX_BYTES + 1))
-        if length > MAX_BYTES or self.headers.get_content_type() != "application/json":
+        if not 0 <= length <= MAX_BYTES or self.headers.get_content_type() != "application/json":
             return self._fail(HTTPStatus.BAD_REQUEST, "expected a little JSON")
         sent = json.loads(self.rfile.read(length))
         if path == "undo":

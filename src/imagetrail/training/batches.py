@@ -99,7 +99,7 @@ class Mixture:
         if source is self.real:
             return self._drawn(seed)
         usable = source.labels < len(self.real.classes)
-        if self._used < len(self.real):
+        if self._used < len(self.real) - len(self._out(0)):
             # a new version of an image left out would bring that image back
             ids, parents = self.real.index["id"].take(self._drawn(seed)), source.index["parent"]
             known = pc.is_in(parents, ids.combine_chunks())

@@ -102,7 +102,7 @@ def _made(
 ) -> Iterator[tuple[Samples, float, NDArray[np.int64]]]:
     """Augmented and related images, their share, and those whose parent is held out."""
     if recipe.related:
-        related = samples.read(paths.RELATED, columns=["label"])
+        related = samples.read(paths.RELATED, columns=["label", "parent"])
         yield related, recipe.related, np.empty(0, np.int64)
     if recipe.augmented:
         augmented = samples.read(paths.AUGMENTED, columns=["label", "parent"])

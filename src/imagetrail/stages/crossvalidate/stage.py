@@ -3,7 +3,8 @@
 Reads data/split and what made the final training what it is, writes artifacts/crossvalidate.
 
 All pictures are parted into `split.folds` folds, pictures that belong together into one; for each
-fold a model is trained as the final one was, on all others, and answers it. The figures are of the
+fold a model is trained as the final one was, but without synthetic images, which know pictures of
+all folds, on all others, and answers it. The figures are of the
 recipe, not of the one model that ships, which `evaluate` judges on test. They are a little on the
 bright side: the recipe was chosen on pictures that are judged here, though no model has seen the
 picture that it answers.
@@ -44,6 +45,8 @@ def run() -> dict[str, float]:
     fold = folds.assign(pool, folds=count, seed=seed)
     recipe = proven_recipe(epochs=load(int, "train.epochs"))
     facts = {"recipe": recipe.model_dump(), "folds": count, "seed": seed}
+    if recipe.synthetic:
+        print("without synthetic images, which were drawn from pictures of all folds")
     state = checkpoints.folder(
         "crossvalidate", {"inputs": pipeline.inputs("crossvalidate"), **facts}
     )

@@ -1,6 +1,6 @@
 """Pictures of other data sets, brought to our size: some to learn from, some to be told from ours.
 
-A related picture that equals one of valid or test is left out. A class of a related data set
+A related picture that equals one of ours is left out. A class of a related data set
 called as one of ours is taken for ours; another becomes <data set>/<class>.
 """
 
@@ -25,8 +25,8 @@ UNKNOWN = 2000  # pictures of another data set that the model is tried on, at mo
 CHUNK = 16 << 20  # bytes of pictures that are in memory at a time
 
 
-def write_related(ours: Sequence[str], held_out: Set[str | None], data: Data, seed: int) -> None:
-    """Writes the related pictures whose fingerprint is not in `held_out`, shuffled.
+def write_related(ours: Sequence[str], judged: Set[str | None], data: Data, seed: int) -> None:
+    """Writes the related pictures whose fingerprint is not in `judged`, shuffled.
 
     ours: our classes, which those that are not ours follow.
     """
@@ -41,14 +41,14 @@ def write_related(ours: Sequence[str], held_out: Set[str | None], data: Data, se
             classes += [kind for kind in kinds if kind not in ours]
             numbers = [classes.index(kind) for kind in kinds]
             chosen = [i for i, split in enumerate(pictures.splits) if split != "test"]
-            kept = list(_decode(pictures, chosen, held_out, data, decoded))
+            kept = list(_decode(pictures, chosen, judged, data, decoded))
             ids += [f"{name}/{pictures.sources[i]}" for i, _ in kept]
             labels += [numbers[pictures.labels[i]] for i, _ in kept]
             fingerprints += [content for _, content in kept]
             shared = ", ".join(kind for kind in kinds if kind in ours) or "none"
             print(
                 f"{name}: {len(kept)} related images, {len(chosen) - len(kept)} left out because "
-                f"valid or test has the same; classes taken for ours: {shared}"
+                f"ours has the same; classes taken for ours: {shared}"
             )
         index = samples.make_index(
             ids=ids, labels=labels, origin="related", sources=ids, fingerprints=fingerprints
@@ -66,14 +66,14 @@ def _fetched(folder: Path) -> list[str]:
 def _decode(
     pictures: Pictures,
     chosen: Sequence[int],
-    held_out: Set[str | None],
+    judged: Set[str | None],
     data: Data,
     file: IO[bytes],
 ) -> Iterator[tuple[int, str]]:
     """Appends pictures to a file; yields the number and the fingerprint of each."""
     for i, image in zip(chosen, pictures.readable(chosen, data.target), strict=True):
         content = fingerprint(image)
-        if content not in held_out:
+        if content not in judged:
             file.write(image.data)
             yield i, content
 

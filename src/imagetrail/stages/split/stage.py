@@ -43,8 +43,9 @@ def run() -> None:
     write_csv(LEFT_OUT, rows, columns=account.LEFT_OUT_COLUMNS)
     sizes = ", ".join(f"{len(numbers)} {name}" for name, numbers in chosen.items())
     print("\n".join([*pictures.notes, sizes, *_told(rows), *lines]))
-    held_out = {fingerprints[i] for name in ("valid", "test") for i in chosen[name]}
-    others.write_related(pictures.classes, held_out, data, seed)
+    # those of train too: a cross-validation judges them
+    judged = {fingerprints[i] for numbers in chosen.values() for i in numbers}
+    others.write_related(pictures.classes, judged, data, seed)
     others.write_unknown(data, seed)
 
 
