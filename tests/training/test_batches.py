@@ -3,6 +3,7 @@ from typing import Any
 from weakref import ref
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -158,6 +159,21 @@ def test_images_held_out_are_in_no_epoch_of_a_stream_and_all_others_are(
     assert len(mixture) == (limit or 98)
     assert seen >= {number for number in kept if number >= 122}
     assert limit or seen == kept
+
+
+def test_without_a_limit_children_of_images_elsewhere_stay(
+    make_samples: Make, real: Samples
+) -> None:
+    """Where train is not the largest part, an augmented image's parent is in another."""
+    other = numbered(make_samples, "other", 40, first=122)
+    parents = pa.array(["elsewhere"] * 40, pa.string())
+    place = other.index.column_names.index("parent")
+    children = Samples(
+        other.images, other.index.set_column(place, "parent", parents), other.classes
+    )
+    out = np.arange(10), np.arange(0, 40, 4)
+    seen = flat(drawn(Mixture(real, ((children, 0.3),), held_out=out)))
+    assert {number for number in seen if number >= 122} == set(range(122, 162)) - set(out[1] + 122)
 
 
 @pytest.fixture
