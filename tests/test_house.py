@@ -104,7 +104,7 @@ def test_params_are_exactly_what_the_stage_loads(stage: str) -> None:
     modules = (ROOT / SOURCE / f"stages/{stage}").glob("*.py")
     loaded = [_loads(module) for module in modules if module.name != "params.py"]
     used = set().union(*loaded)
-    # of a section that is loaded whole, keys alone may be listed: a change of others repeats nothing
+    # of a section loaded whole, keys alone may be listed: a change of others repeats nothing
     listed = {
         key if key in used else key.split(".")[0] for key in pipeline.stages(ROOT)[stage].params
     }
