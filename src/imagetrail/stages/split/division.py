@@ -1,12 +1,12 @@
 """Which pictures go where: a pure function of what they are, what is published, and a seed.
 
-A unit has a score between 0 and 1, and nothing else: the least hash, with the seed, of its names or,
-where the user gave none, of its fingerprints. Those below the share of test are test, the next are
-valid, the rest is train. So no picture that is added, removed or renamed moves another, but for a
-new member of a unit, which can only move it towards test: what has judged models never trains one.
-In turn a unit of many different pictures without a name is test more often than its share. Ranks of
-scores decide only where test or valid would have less than half or more than twice its share of a
-class, or nothing.
+A unit has a score between 0 and 1, and nothing else: the least hash, with the seed, of its names
+or, where the user gave none, of its fingerprints. Those below the share of test are test, the next
+are valid, the rest is train. So no picture that is added, removed or renamed moves another, but for
+a new member of a unit: it can only move it towards test, so that what has judged a model trains
+none (a first name draws anew). In turn a unit of many different pictures without a name is test
+more often than its share. Ranks of scores decide only where test or valid would have less than half
+or more than twice its share of a class, or nothing.
 """
 
 from dataclasses import dataclass

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imagetrail.base.units import Numbers, connected
+from imagetrail.base.units import Numbers as Numbers
+from imagetrail.base.units import connected
 
 
 @dataclass(frozen=True)
