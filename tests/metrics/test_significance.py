@@ -34,6 +34,26 @@ def test_mcnemar_finds_nothing_where_two_models_agree() -> None:
     assert significance.mcnemar(*pair(0, 0, 100)) == (0, 0, 1.0)
 
 
+def test_sign_flips_of_single_images_are_mcnemars_and_of_units_are_all_that_there_are() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        ours, theirs = rng.random((2, 200)) < rng.uniform(0.5, 1, (2, 1))
+        expected = significance.mcnemar(ours, theirs)[2]
+        assert significance.sign_flips(ours, theirs, np.arange(200))[1] == pytest.approx(expected)
+        units = rng.integers(0, 8, 200)
+        ahead = np.bincount(units, ours.astype(float) - theirs, minlength=8)
+        signs = 1 - 2 * (np.arange(256)[:, None] >> np.arange(8) & 1)
+        share = (signs @ ahead >= ahead.sum()).mean()
+        assert significance.sign_flips(ours, theirs, units)[1] == pytest.approx(share)
+    assert significance.sign_flips(ours, ours, units) == (0, 1.0)
+
+
+def test_images_of_units_are_worth_the_units_if_these_are_equally_large() -> None:
+    assert significance.independent(np.arange(7)) == 7
+    assert significance.independent(np.arange(100) // 20) == 5
+    assert significance.independent(np.array([0] * 98 + [1, 2])) < 1.1
+
+
 @pytest.mark.parametrize("count", [1, 2, 10, 100])
 def test_holms_correction_is_that_of_statsmodels(count: int) -> None:
     p_values = np.random.default_rng(count).beta(0.3, 1, count).tolist()

@@ -35,6 +35,13 @@ def bootstrap(
     return found
 
 
+def mean_over_units(
+    values: Floats, units: NDArray[np.int64], rng: np.random.Generator, *, draws: int
+) -> tuple[float, float]:
+    """95 % interval of the mean of N values by the cluster bootstrap, as `bootstrap` has it."""
+    return interval(_means(values[:, None], rng, draws, units)[:, 0])
+
+
 def _means(
     parts: Floats, rng: np.random.Generator, draws: int, units: NDArray[np.int64] | None
 ) -> Floats:

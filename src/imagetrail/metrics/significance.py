@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from imagetrail.metrics.scores import Z
+from imagetrail.metrics.scores import Floats, Z
 
 # scipy is imported where it is used: it takes half a second, and most stages need none of it
 
@@ -22,7 +22,41 @@ def mcnemar(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> tuple[int, in
     return only_ours, only_theirs, float(p)
 
 
-def tango(only_ours: int, only_theirs: int, images: int, difference: float) -> float:
+def sign_flips(
+    ours: NDArray[np.bool_], theirs: NDArray[np.bool_], units: NDArray[np.int64]
+) -> tuple[int, float]:
+    """Units that one of the two judges better, and the p that ours is no better; one-sided.
+
+    units: a number for each image, equal for those that belong together. The exact permutation
+    test: without a difference, what ours has ahead in a unit is as likely behind. Where each unit
+    is one image it is McNemar's.
+    """
+    ahead = np.bincount(units, ours.astype(np.float64) - theirs).astype(np.int64)
+    ahead = ahead[ahead != 0]
+    chance = np.ones(1)  # of each sum of the units that are flipped to the side of ours
+    for size, count in zip(*np.unique(np.abs(ahead), return_counts=True), strict=True):
+        flipped = np.zeros(size * count + 1)
+        flipped[::size] = _binomial(int(count))
+        chance = np.convolve(chance, flipped)
+    return len(ahead), min(1.0, float(chance[int(ahead[ahead > 0].sum()) :].sum()))
+
+
+def _binomial(count: int) -> Floats:
+    from scipy import stats
+
+    return np.asarray(stats.binom.pmf(np.arange(count + 1), count, 0.5), np.float64)
+
+
+def independent(units: NDArray[np.int64]) -> float:
+    """So many independent images are worth what these are, if those of a unit are all alike.
+
+    The least that they can be worth (Kish, Survey Sampling, 1965); without images 0.
+    """
+    sizes = np.unique(units, return_counts=True)[1]
+    return float(sizes.sum() ** 2 / (sizes**2).sum()) if len(sizes) else 0.0
+
+
+def tango(only_ours: float, only_theirs: float, images: float, difference: float) -> float:
     """Tango's score statistic: how far a paired difference in accuracy is above `difference`.
 
     Standard normal if it is just that. Unlike a normal approximation it holds where the two hardly
@@ -57,17 +91,26 @@ def paired_interval(
     )
 
 
-def noninferiority(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], margin: float) -> float:
+def noninferiority(
+    ours: NDArray[np.bool_],
+    theirs: NDArray[np.bool_],
+    margin: float,
+    worth: float | None = None,
+) -> float:
     """One-sided p that ours is worse by `margin` or more in accuracy; 1 without images.
 
-    Tango's score test.
+    Tango's score test. worth: so many independent images (`independent`); null: as many as there
+    are. To flip signs would not do here: two models that agree on five images would be shown to be
+    within any margin.
     """
     if len(ours) == 0:
         return 1.0
     from scipy import stats
 
     only_ours, only_theirs, _ = mcnemar(ours, theirs)
-    return float(stats.norm.sf(tango(only_ours, only_theirs, len(ours), -margin)))
+    images = len(ours) if worth is None else worth
+    part = images / len(ours)
+    return float(stats.norm.sf(tango(only_ours * part, only_theirs * part, images, -margin)))
 
 
 def minimal_effect(disagreements: int, images: int, alpha: float, power: float = 0.8) -> float:

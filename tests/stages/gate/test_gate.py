@@ -280,6 +280,49 @@ def test_a_champion_of_another_task_is_not_compared(changes: dict[str, Any], wor
     )
 
 
+# ---- images that belong together ----
+
+
+def test_units_of_one_image_change_nothing() -> None:
+    sides = model(range(100)), model(range(60, 200))
+    alone = np.random.default_rng(0).permutation(COUNT)
+    found = gate.decide(*sides, LABELS, bounds(), data="d", units=alone)
+    plain = decide(*sides)
+    assert found.checks == plain.checks and found.figures == plain.figures
+    assert found.figures["units"] == found.figures["images"] == COUNT
+
+
+@pytest.mark.parametrize("margin", [0.03, None])
+def test_of_5_patients_with_200_images_each_chance_promotes_no_one(margin: float | None) -> None:
+    labels, patients, rng = np.arange(1000) % 4, np.arange(1000) // 200, np.random.default_rng(0)
+    verdicts: dict[str, list[str]] = {"images": [], "patients": []}
+    for _ in range(100):
+        ours, theirs = rng.random((2, 1000)) < rng.beta(8, 2, (2, 5))[:, patients]
+        sides = [
+            replace(
+                model([]),
+                probabilities=np.eye(4)[(labels + ~right) % 4],
+                seen=np.zeros(1000, bool),
+                sha256=name,
+            )
+            for name, right in (("x", ours), ("y", theirs))
+        ]
+        for kind, units in (("images", None), ("patients", patients)):
+            decision = gate.decide(*sides, labels, bounds(margin=margin), data="d", units=units)
+            verdicts[kind].append(decision.decision)
+    assert verdicts["images"].count("PROMOTE") > 20
+    assert verdicts["patients"].count("PROMOTE") <= (5 if margin is None else 0)
+
+
+def test_a_model_that_fails_a_whole_patient_is_not_sure_of_its_accuracy() -> None:
+    patients = np.arange(COUNT) // 400
+    found = gate.decide(
+        model(range(300)), None, LABELS, bounds(min_top1=0.8), data="d", units=patients
+    )
+    assert decide(model(range(300)), min_top1=0.8).decision == "PROMOTE"
+    assert failed(found) == ["top1_low"] and found.figures["units"] == 5
+
+
 # ---- merit: real models in real files ----
 
 

@@ -125,9 +125,7 @@ def test_a_group_stands_on_one_side_and_a_class_rare_in_each_is_in_every_part() 
         assert min(counts(found[labels == 1])) >= 2
 
 
-def test_a_new_copy_moves_nothing_and_what_joins_two_units_takes_the_side_of_the_least_key() -> (
-    None
-):
+def test_a_new_copy_moves_nothing_and_what_joins_a_unit_of_test_to_another_is_in_test() -> None:
     names = [f"{i:024}" for i in range(200)]
     labels = [0] * 200
     found = parts(labels)
@@ -137,9 +135,18 @@ def test_a_new_copy_moves_nothing_and_what_joins_two_units_takes_the_side_of_the
     near: list[int | None] = [None] * 201
     near[test] = near[train] = near[200] = 1
     joined = parts([*labels, 0], near=near)
-    assert {int(joined[i]) for i in (test, train, 200)} == {int(found[min(test, train)])}
+    assert {int(joined[i]) for i in (test, train, 200)} == {TEST}
     others = [i for i in range(200) if i not in (test, train)]
     assert np.array_equal(joined[others], found[others])
+
+
+def test_new_near_duplicates_of_every_picture_move_none_away_from_test() -> None:
+    labels, number = np.arange(1000) % 2, np.arange(2000) % 1000
+    for seed in range(5):
+        before = parts(labels, seed=seed)
+        after = parts(np.tile(labels, 2), near=number.tolist(), seed=seed)
+        assert np.array_equal(after[:1000], after[1000:])
+        assert (after[:1000][before == TEST] == TEST).all()
 
 
 # ---- published splits ----

@@ -12,7 +12,7 @@ def test_pictures_that_share_anything_are_one_unit_however_far_apart() -> None:
 
 def test_a_key_is_the_least_name_or_without_one_the_least_fingerprint() -> None:
     found = units.find(["b", "a", "0", "1"], [7, 7, 8, 8], ["", "", "z", "y"])
-    assert found.keys == ("a", "y") and found.named.tolist() == [False, True]
+    assert found.keys == ["a", "y"] and found.named.tolist() == [False, True]
 
 
 def test_what_is_alone_has_a_group_only_if_the_user_gave_it_one() -> None:

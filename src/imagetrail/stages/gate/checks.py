@@ -7,9 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagetrail.base.rng import generator
 from imagetrail.metrics import intervals, scores, significance
 from imagetrail.metrics.scores import Floats, Labels
 from imagetrail.stages.gate.params import Gate
+
+Units = NDArray[np.int64] | None  # of each image; null: each is one by itself
+
+DRAWS = 2000  # of the bootstrap over units
 
 # checks that more images could turn; to fail another is a fault
 UNPROVEN = ("challenger_is_better", "no_class_loses", "classes_not_judged")
@@ -40,10 +45,15 @@ class Check:
 
 
 def alone(
-    model: Candidate, probabilities: Floats, labels: Labels, params: Gate, data: str
+    model: Candidate,
+    probabilities: Floats,
+    labels: Labels,
+    params: Gate,
+    data: str,
+    units: Units,
 ) -> Iterator[Check]:
     """What is asked of any model, with or without a champion."""
-    low, _ = accuracy_interval(probabilities.argmax(1) == labels)
+    low, _ = accuracy_interval(probabilities.argmax(1) == labels, units)
     fault = "it is not accurate enough for any use"
     yield Check("top1_low", low >= params.min_top1, low, params.min_top1, fault)
     yield every_class_judged(model.classes, labels)
@@ -75,13 +85,14 @@ def against(
     right: NDArray[np.bool_],
     baseline: NDArray[np.bool_],
     params: Gate,
+    units: Units,
 ) -> Iterator[Check]:
     """What is asked of a challenger as a whole; `right` and `baseline`: where the two are right."""
     alpha = params.alpha
-    worse = significance.mcnemar(baseline, right)[2]
+    worse = p_better(baseline, right, units)
     fault = "it is shown to be worse"
     yield Check("challenger_is_no_worse", worse >= alpha, worse, alpha, fault)
-    better = significance.mcnemar(right, baseline)[2]
+    better = p_better(right, baseline, units)
     fault = "it is not shown to be better"
     yield Check("challenger_is_better", better < alpha, better, alpha, fault)
     loss, theirs = params.max_robustness_loss, champion.corruption_error
@@ -102,12 +113,13 @@ def no_class_loses(classes: list[dict[str, Any]], margin: float, alpha: float) -
     worst = max(classes, key=lambda row: float(row["p_holm"]))
     fault = f"it is not shown that no class loses {margin:.1%} of accuracy"
     fault += f", the least for {worst['class']!r}"
-    if margin < (smallest := _smallest_margin(worst["images"], alpha / len(classes))):
-        fault += f", whose {worst['images']} images can at best show it for {smallest:.1%}"
+    if margin < (smallest := _smallest_margin(worst["worth"], alpha / len(classes))):
+        alike = f", worth {worst['worth']:.0f}," if worst["worth"] < worst["images"] else ""
+        fault += f", whose {worst['images']} images{alike} can at best show it for {smallest:.1%}"
     return Check("no_class_loses", worst["p_holm"] < alpha, worst["p_holm"], alpha, fault)
 
 
-def _smallest_margin(images: int, alpha: float) -> float:
+def _smallest_margin(images: float, alpha: float) -> float:
     """The margin that is shown where two models agree on every one of so many images."""
     from scipy import stats
 
@@ -121,18 +133,22 @@ def by_class(
     labels: Labels,
     names: tuple[str, ...],
     margin: float | None,
+    units: Units,
 ) -> list[dict[str, Any]]:
     """The difference in accuracy in each class, and the p that it is a loss of the margin.
 
-    `p` is of the class alone; `p_holm` is corrected for all of them.
+    `p` is of the class alone; `p_holm` is corrected for all of them. `worth`: so many independent
+    images are worth what those of the class are.
     """
     rows: list[dict[str, Any]] = []
     for label, name in enumerate(names):
-        ours, theirs = right[labels == label], baseline[labels == label]
+        mine = labels == label
+        ours, theirs = right[mine], baseline[mine]
+        worth = len(ours) if units is None else significance.independent(units[mine])
         difference = float(ours.mean() - theirs.mean()) if len(ours) else 0.0
-        p = 1.0 if margin is None else significance.noninferiority(ours, theirs, margin)
-        row = {"class": name, "images": len(ours), "difference": round(difference, 6), "p": p}
-        rows.append(row)
+        p = 1.0 if margin is None else significance.noninferiority(ours, theirs, margin, worth)
+        row = {"class": name, "images": len(ours), "worth": round(worth, 6)}
+        rows.append(row | {"difference": round(difference, 6), "p": p})
     corrected = significance.holm([row["p"] for row in rows])
     return [row | {"p_holm": p} for row, p in zip(rows, corrected, strict=True)]
 
@@ -156,7 +172,33 @@ def skipped(challenger: Candidate, champion: Candidate | None, params: Gate) -> 
     return found
 
 
-def accuracy_interval(right: NDArray[np.bool_]) -> tuple[float, float]:
-    """Wilson's 95 % interval of the share that is right."""
-    low, high = intervals.wilson(np.array(right.sum()), np.array(len(right)))
-    return float(low), float(high)
+def p_better(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], units: Units) -> float:
+    """The one-sided p that ours is no better, by McNemar's test or by units."""
+    if units is None:
+        return significance.mcnemar(ours, theirs)[2]
+    return significance.sign_flips(ours, theirs, units)[1]
+
+
+def accuracy_interval(right: NDArray[np.bool_], units: Units) -> tuple[float, float]:
+    """Wilson's 95 % interval of the share that is right; by units that of the cluster bootstrap.
+
+    The latter is no narrower than the former: the bootstrap of a model without faults is a point.
+    """
+    low, high = map(float, intervals.wilson(np.array(right.sum()), np.array(len(right))))
+    if units is None:
+        return low, high
+    rng = generator(0, "gate", "bootstrap")
+    found = intervals.mean_over_units(right.astype(np.float64), units, rng, draws=DRAWS)
+    return min(low, found[0]), max(high, found[1])
+
+
+def difference_interval(
+    right: NDArray[np.bool_], baseline: NDArray[np.bool_], units: Units
+) -> tuple[float, float, float]:
+    """The difference in accuracy and its 95 % interval, by units as `accuracy_interval`."""
+    difference, low, high = significance.paired_interval(right, baseline)
+    if units is None:
+        return difference, low, high
+    rng, ahead = generator(0, "gate", "difference"), right.astype(np.float64) - baseline
+    found = intervals.mean_over_units(ahead, units, rng, draws=DRAWS)
+    return difference, min(low, found[0]), max(high, found[1])

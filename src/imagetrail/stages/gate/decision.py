@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from imagetrail.metrics import scores, significance
 from imagetrail.metrics.scores import Floats, Labels
 from imagetrail.stages.gate import checks
-from imagetrail.stages.gate.checks import Candidate, Check
+from imagetrail.stages.gate.checks import Candidate, Check, Units
 from imagetrail.stages.gate.params import Gate
 
 PROMOTE, HOLD, REJECT = "PROMOTE", "HOLD", "REJECT"
@@ -32,12 +32,19 @@ class Decision:
 
 
 def decide(
-    challenger: Candidate, champion: Candidate | None, labels: Labels, params: Gate, *, data: str
+    challenger: Candidate,
+    champion: Candidate | None,
+    labels: Labels,
+    params: Gate,
+    *,
+    data: str,
+    units: Units = None,
 ) -> Decision:
     """What is to be done with the challenger.
 
     labels: N int64, of today's test images. data: content hash of the training images, as the
-    pipeline knows it.
+    pipeline knows it. units: N, equal for images that belong together, such as a patient's; they
+    count as one where chance is reckoned.
     """
     if champion and (fault := _other_task(challenger, champion)):
         return _held(fault)
@@ -47,29 +54,39 @@ def decide(
     judged = np.flatnonzero(~champion.seen) if champion else np.arange(len(labels))
     if not len(judged):
         return _held("the champion was trained on every one of today's test images")
-    labels = labels[judged]
+    labels, units = labels[judged], _several(units, judged)
     ours = challenger.probabilities[judged]
     right = ours.argmax(1) == labels
-    made = list(checks.alone(challenger, ours, labels, params, data))
+    made = list(checks.alone(challenger, ours, labels, params, data, units))
     figures: dict[str, Any] = {
         "images": len(judged),
+        "units": len(judged) if units is None else int(units.max()) + 1,
         "left_out": len(challenger.seen) - len(judged),
     }
-    figures |= _figures("challenger", ours, labels)
+    figures |= _figures("challenger", ours, labels, units)
     disagreements = np.empty(0, np.int64)
     if champion:
         theirs = champion.probabilities[judged]
         baseline = theirs.argmax(1) == labels
-        figures |= _figures("champion", theirs, labels) | _difference(right, baseline, params.alpha)
-        classes = checks.by_class(right, baseline, labels, challenger.classes, params.margin)
+        figures |= _figures("champion", theirs, labels, units)
+        figures |= _difference(right, baseline, params.alpha, units)
+        classes = checks.by_class(right, baseline, labels, challenger.classes, params.margin, units)
         figures["by_class"] = classes
-        made += checks.against(challenger, champion, right, baseline, params)
+        made += checks.against(challenger, champion, right, baseline, params, units)
         if params.margin is not None:
             made.append(checks.no_class_loses(classes, params.margin, params.alpha))
         disagreements = judged[right != baseline]
     decision, reason = _conclude(made, challenger, champion)
     skipped = checks.skipped(challenger, champion, params)
     return Decision(decision, reason, tuple(made), skipped, figures, disagreements)
+
+
+def _several(units: Units, judged: NDArray[np.int64]) -> Units:
+    """The units of these images, 0 upwards; null where each is one image."""
+    if units is None:
+        return None
+    different, found = np.unique(units[judged], return_inverse=True)
+    return found.astype(np.int64) if len(different) < len(judged) else None
 
 
 def _held(reason: str) -> Decision:
@@ -93,9 +110,9 @@ def _other_task(challenger: Candidate, champion: Candidate) -> str:
     return ""
 
 
-def _figures(name: str, probabilities: Floats, labels: Labels) -> dict[str, float]:
+def _figures(name: str, probabilities: Floats, labels: Labels, units: Units) -> dict[str, float]:
     right = probabilities.argmax(1) == labels
-    low, high = checks.accuracy_interval(right)
+    low, high = checks.accuracy_interval(right, units)
     figures = {
         "top1": float(right.mean()),
         "top1_low": low,
@@ -106,15 +123,19 @@ def _figures(name: str, probabilities: Floats, labels: Labels) -> dict[str, floa
 
 
 def _difference(
-    right: NDArray[np.bool_], baseline: NDArray[np.bool_], alpha: float
+    right: NDArray[np.bool_], baseline: NDArray[np.bool_], alpha: float, units: Units
 ) -> dict[str, float]:
     only_new, only_old, p = significance.mcnemar(right, baseline)
-    difference, low, high = significance.paired_interval(right, baseline)
+    differing, count = only_new + only_old, len(right)
+    if units is not None:
+        differing, p = significance.sign_flips(right, baseline, units)
+        count = int(units.max()) + 1
+    difference, low, high = checks.difference_interval(right, baseline, units)
     figures = {
         "top1_difference": difference,
         "top1_difference_low": low,
         "top1_difference_high": high,
-        "minimal_effect": significance.minimal_effect(only_new + only_old, len(right), alpha),
+        "minimal_effect": significance.minimal_effect(differing, count, alpha),
     }
     counts = {"only_challenger_right": only_new, "only_champion_right": only_old}
     return {name: round(value, 6) for name, value in figures.items()} | counts | {"mcnemar_p": p}

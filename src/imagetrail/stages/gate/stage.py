@@ -20,6 +20,7 @@ from imagetrail.base.files import read_json, replacing, write_json
 from imagetrail.base.params import load
 from imagetrail.base.paths import CHAMPION_FOLDER, CHAMPION_MODEL, champion_present
 from imagetrail.base.samples import Samples
+from imagetrail.base.units import units
 from imagetrail.serving import onnx_model
 from imagetrail.stages.gate.checks import Candidate
 from imagetrail.stages.gate.decision import Decision, decide
@@ -43,7 +44,8 @@ def run() -> None:
         why = f"{kept['decision']}: {kept['reason']}"
         print(f"the challenger is the champion, by this decision: {why}")
         return
-    decision = decide(challenger, champion, test.labels, params, data=pipeline.data_version())
+    data, together = pipeline.data_version(), units(test.index)
+    decision = decide(challenger, champion, test.labels, params, data=data, units=together)
     _draw(folder / "disagreements.png", decision.disagreements, challenger, champion, test)
     write_json(folder / "decision.json", _as_json(decision, challenger, champion) | terms)
     print(f"{decision.decision}: {decision.reason}")

@@ -1,9 +1,12 @@
 """Which pictures go where: a pure function of what they are, what is published, and a seed.
 
-A unit has a score between 0 and 1, a hash of its key and the seed, and nothing else. Those below
-the share of test are test, the next are valid, the rest is train. So no picture that is added,
-removed or renamed moves another. Ranks of scores decide only where test or valid would have less
-than half or more than twice its share of a class, or nothing.
+A unit has a score between 0 and 1, and nothing else: the least hash, with the seed, of its names
+or, where the user gave none, of its fingerprints. Those below the share of test are test, the next
+are valid, the rest is train. So no picture that is added, removed or renamed moves another, but for
+a new member of a unit: it can only move it towards test, so that what has judged a model trains
+none (a first name draws anew). In turn a unit of many different pictures without a name is test
+more often than its share. Ranks of scores decide only where test or valid would have less than half
+or more than twice its share of a class, or nothing.
 """
 
 from dataclasses import dataclass
@@ -37,7 +40,7 @@ def divide(pictures: Pictures, units: Units, split: Split, seed: int) -> Divisio
     readable = np.flatnonzero(units.of >= 0)
     sides = np.zeros(len(units), np.int64)
     np.maximum.at(sides, units.of[readable], published[readable])  # test before valid before train
-    scores = np.array([derive(seed, "split", key) / 2**63 for key in units.keys])
+    scores = _scores(units, seed)
     free = sides == TRAIN
     ranked = np.flatnonzero(free)[np.argsort(scores[free])]
     shares = {VALID: split.valid, TEST: split.test}
@@ -54,6 +57,12 @@ def divide(pictures: Pictures, units: Units, split: Split, seed: int) -> Divisio
     if split.per_class is not None:
         parts[_surplus(pictures.labels, parts, scores[units.of], split.per_class)] = NONE
     return Division(parts, leaked)
+
+
+def _scores(units: Units, seed: int) -> Scores:
+    """Of each unit, the least of its marks' hashes: a new mark can but lower it."""
+    least = [min(derive(seed, "split", mark) for mark in marks) for marks in units.marks]
+    return np.array(least, np.float64) / 2**63
 
 
 def _strata(ranked: Numbers, holders: Numbers, labels: Numbers) -> list[Numbers]:
