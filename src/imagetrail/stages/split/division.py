@@ -1,12 +1,11 @@
 """Which pictures go where: a pure function of what they are, what is published, and a seed.
 
 A unit has a score between 0 and 1, and nothing else: the least hash, with the seed, of its names
-or, where the user gave none, of its fingerprints. Those below the share of test are test, the next
-are valid, the rest is train. So no picture that is added, removed or renamed moves another, but for
-a new member of a unit: it can only move it towards test, so that what has judged a model trains
-none (a first name draws anew). In turn a unit of many different pictures without a name is test
-more often than its share. Ranks of scores decide only where test or valid would have less than half
-or more than twice its share of a class, or nothing.
+or, where the user gave none, of its fingerprints, scaled so that units of all sizes are spread
+evenly. Those below the share of test are test, the next are valid, the rest is train. So no picture
+that is added, removed or renamed moves another, but for a new member of a unit, which moves its
+score a little, or in one of many cases far. Ranks of scores decide only where test or valid would
+have less than half or more than twice its share of a class, or nothing.
 """
 
 from dataclasses import dataclass
@@ -60,9 +59,14 @@ def divide(pictures: Pictures, units: Units, split: Split, seed: int) -> Divisio
 
 
 def _scores(units: Units, seed: int) -> Scores:
-    """Of each unit, the least of its marks' hashes: a new mark can but lower it."""
+    """Of each unit the least of its n marks' hashes h, as 1 − (1 − h)ⁿ.
+
+    That is even between 0 and 1 whatever n is, so that large units are on no side more often. A
+    hash of the least mark would be, too, but each new mark that is the least would draw anew.
+    """
     least = [min(derive(seed, "split", mark) for mark in marks) for marks in units.marks]
-    return np.array(least, np.float64) / 2**63
+    counts = np.array([len(marks) for marks in units.marks], np.int64)
+    return np.asarray(1 - (1 - np.array(least, np.float64) / 2**63) ** counts)
 
 
 def _strata(ranked: Numbers, holders: Numbers, labels: Numbers) -> list[Numbers]:
