@@ -1,5 +1,6 @@
 """Rows by key: each key has its own row, whoever adds it how often."""
 
+import fcntl
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -53,6 +54,14 @@ def test_threads_that_add_copies_find_each_its_row(
     expected = [b"%d" % number for number in range(200)]
     assert seen == [expected, expected]
     assert [Shards(tmp_path).get(key(number)) for number in range(200)] == expected
+
+
+def test_who_may_not_tidy_keeps_others_from_it_as_before(tmp_path: Path) -> None:
+    one, other = Shards(tmp_path), Shards(tmp_path)
+    one.tidy()
+    other.held.close()
+    with (tmp_path / "lock").open("a") as third, pytest.raises(BlockingIOError):
+        fcntl.flock(third, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_copies_side_by_side_have_their_own_pixels(

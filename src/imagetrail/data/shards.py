@@ -109,10 +109,10 @@ class Shards:
         try:
             fcntl.flock(self.held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return
-        try:
+            pass
+        else:
             self._put_together()
-        finally:
+        finally:  # Linux lets go of a lock before it asks for the other, even one not to be had
             fcntl.flock(self.held, fcntl.LOCK_SH)
 
     def _put_together(self) -> None:
