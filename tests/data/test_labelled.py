@@ -309,3 +309,24 @@ def test_a_parquet_file_that_only_names_pictures_wants_its_folder(tmp_path: Path
     (tmp_path / "a.parquet").write_bytes(written(ROWS, "a.parquet"))
     with pytest.raises(UserError, match="name its folder in data.path, and the file in data.table"):
         own.read(tmp_path / "a.parquet", None, "a.parquet")
+
+
+def test_past_a_damaged_page_every_row_is_unreadable_and_those_before_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "MANY", 4)
+    monkeypatch.setattr(parquet, "KEPT", 3)
+    path, contents = tmp_path / "a.parquet", [png(number) for number in range(40)]
+    columns = {"image": contents, "label": ["a", "b"] * 20}
+    options = {"use_dictionary": False, "compression": "NONE", "write_page_checksum": True}
+    pq.write_table(pa.table(columns), path, **options, write_batch_size=4, data_page_size=64)
+    raw = bytearray(path.read_bytes())
+    raw[raw.index(contents[20]) - 60 : raw.index(contents[20])] = b"\xff" * 60
+    path.write_bytes(raw)
+    found = own.read(path, None, "a.parquet")
+    for order in (range(40), reversed(range(40))):
+        for row in order:
+            (one,) = found.examined([row], TARGET)
+            assert isinstance(one, Unreadable) == (row >= 20), row
+            if isinstance(one, Unreadable):
+                assert str(one).startswith("damaged (") and "\n" not in str(one)
