@@ -122,12 +122,31 @@ def test_pictures_of_one_patient_are_a_group_and_the_column_stays(tmp_path: Path
     assert "pictures of one 'Patient' stay on one side of the split" in found.notes
 
 
+def test_pictures_that_share_a_value_of_any_group_column_are_one_group(tmp_path: Path) -> None:
+    rows = ["1.png,a,7,x", "2.png,b,8,x", "3.png,a,8,", "4.png,b,x,", "5.png,a,,7", "6.png,b,,"]
+    text = lines(*rows, header="path,label,patient,Subject")
+    found = read(table(photos(tmp_path, [f"{n}.png" for n in range(1, 7)]), text))
+    assert found.groups == ("patient 7",) * 3 + ("patient x", "subject 7", "")
+    assert found.columns["patient"][1] == "8" and found.columns["Subject"][1] == "x"
+    assert "pictures of one 'patient' or 'Subject' stay on one side of the split" in found.notes
+
+
+def test_a_group_may_reach_over_tables(tmp_path: Path) -> None:
+    table(tmp_path, lines("cats.png,cat,1,s", header="path,label,patient,subject"), "a.csv")
+    table(tmp_path, lines("more/dog 1.png,dog,s", header="path,label,SUBJECT"), "b.csv")
+    assert read(tmp_path, "*.csv").groups == ("patient 1", "patient 1")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         (lines("a,b", header="name,label"), ["no column for the path", "call one of name, label"]),
         (lines("a,b", header="path,species"), ["no column for the label", "'label'"]),
         (lines("a,b,c", header="path,Class,label"), ["'Class' and 'label' may both be the label"]),
+        (
+            lines("a,b,c,d", header="path,label,person,Person"),
+            ["'person' and 'Person' may both be the person"],
+        ),
         (lines("a,b,c", header="path,label,label"), ["several columns called 'label'"]),
         ("", ["has no rows"]),
         ("path,label\n", ["has no rows"]),
