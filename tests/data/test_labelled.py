@@ -111,8 +111,18 @@ def test_split_group_and_the_users_own_columns_are_kept(tmp_path: Path) -> None:
     )
     photo(tmp_path / "3.png")
     found = read(table(tmp_path, text))
-    assert found.splits == ("train", "valid", "") and found.groups == ("p1", "", "p1")
+    assert found.splits == ("train", "valid", "train") and found.groups == ("p1", "", "p1")
     assert found.columns == {"age": ["7", "", "8"], "own_id": ["x", "y", "z"]}
+
+
+def test_a_blank_beside_a_published_split_is_train(tmp_path: Path) -> None:
+    names = [f"{number}.png" for number in range(4)]
+    rows = ["0.png,a,", "1.png,b,", "2.png,a,test", "3.png,b,test"]
+    text = lines(*rows, header="path,label,split")
+    found = read(table(photos(tmp_path, names), text))
+    assert found.splits == ("train", "train", "test", "test")
+    assert any("train and test as published" in note for note in found.notes)
+    assert read(table(tmp_path, text.replace("test", ""))).splits == ("",) * 4
 
 
 def test_pictures_of_one_patient_are_a_group_and_the_column_stays(tmp_path: Path) -> None:

@@ -198,6 +198,8 @@ def _pictures(
 ) -> Pictures:
     kinds = [str(m.labels[row]) for m, row in rows]
     splits = [str(m.splits[row]) for m, row in rows]
+    if any(splits):  # a blank beside published ones is to be learned from
+        splits = [split or "train" for split in splits]
     groups = columns.together(rows)
     first: dict[str, Row] = {}
     for kind, row in zip(kinds, rows, strict=True):
