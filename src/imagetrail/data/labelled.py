@@ -196,21 +196,19 @@ def _pictures(
     ignored: Sequence[tuple[str, str]] = (),
     notes: Sequence[str] = (),
 ) -> Pictures:
+    marked = dict.fromkeys(m for m, _ in rows)
     kinds = [str(m.labels[row]) for m, row in rows]
     splits = [str(m.splits[row]) for m, row in rows]
-    if any(splits):  # a blank beside published ones is to be learned from
-        splits = [split or "train" for split in splits]
-    groups = columns.together(rows)
-    first: dict[str, Row] = {}
-    for kind, row in zip(kinds, rows, strict=True):
-        first.setdefault(kind, row)
+    blank = "train" if any(splits) else ""  # beside published ones it is to be learned from
+    splits = [split or blank for split in splits]
+    groups = tuple(columns.together(rows))
+    first = dict(zip(reversed(kinds), reversed(rows), strict=True))
+    first = {kind: first[kind] for kind in dict.fromkeys(kinds)}
     labels.check_classes({kind: f" ({_where(row)})" for kind, row in first.items()}, shown)
     classes = labels.in_order(first)
-    own = dict.fromkeys(name for m in dict.fromkeys(m for m, _ in rows) for name in m.own)
     numbers = {name: number for number, name in enumerate(classes)}
-    by = dict.fromkeys(name for m in dict.fromkeys(m for m, _ in rows) for name in m.grouped_by)
-    one = " or ".join(map(repr, by))
-    together = [f"pictures of one {one} stay on one side of the split"] if by else []
+    one = " or ".join(map(repr, dict.fromkeys(name for m in marked for name in m.grouped_by)))
+    together = [f"pictures of one {one} stay on one side of the split"] if one else []
 
     def picture(i: int, target: Target) -> Examined:
         found = content(i)
@@ -224,10 +222,10 @@ def _pictures(
         picture,
         ignored=tuple(ignored),
         notes=(*notes, *together, *labels.check_counts(kinds, splits, classes, shown)),
-        groups=tuple(groups) if any(groups) else (),
+        groups=groups if any(groups) else (),
         columns={
             name: [m.own[name][row] or "" if name in m.own else "" for m, row in rows]
-            for name in own
+            for name in dict.fromkeys(name for m in marked for name in m.own)
         },
         content=content,
     )
