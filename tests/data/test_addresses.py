@@ -236,3 +236,4 @@ def test_an_address_that_cannot_be_asked_is_refused_with_the_params(
     with pytest.raises(UserError) as caught:
         addresses.check(source)
     assert words in str(caught.value) and "secret" not in str(caught.value)
+    assert "memory" not in str(caught.value)  # it is for tests

@@ -174,3 +174,22 @@ def test_what_is_no_archive_is_told_the_kinds_there_are(tmp_path: Path, content:
 def test_a_name_that_is_not_utf8_is_refused_escaped(tmp_path: Path) -> None:
     path = tarred(tmp_path / "a.tar", ("caf\udce9.png", tarfile.REGTYPE, ""))
     assert "caf\\xe9.png: the name is not UTF-8" in refusal(path, tmp_path / "raw")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("cats\\1.png", "cats/1.png"),
+        ("cats/1.png", "./cats/1.png"),
+        ("cats/1.png", "cats/1.png"),
+        ("cats", "cats/1.png"),
+        ("cats", "cats/more/1.png"),
+        ("cats/1.png", "cats"),
+    ],
+)
+def test_members_that_would_be_one_file_are_refused(tmp_path: Path, names: tuple[str, str]) -> None:
+    members = [(name, tarfile.REGTYPE, "") for name in names]
+    path = tarred(tmp_path / "a.tar", *members, content=b"picture")
+    assert f"{archives.escaped(names[1])} is in the archive twice" in refusal(
+        path, tmp_path / "raw"
+    )

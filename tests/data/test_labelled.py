@@ -111,8 +111,18 @@ def test_split_group_and_the_users_own_columns_are_kept(tmp_path: Path) -> None:
     )
     photo(tmp_path / "3.png")
     found = read(table(tmp_path, text))
-    assert found.splits == ("train", "valid", "") and found.groups == ("p1", "", "p1")
+    assert found.splits == ("train", "valid", "train") and found.groups == ("p1", "", "p1")
     assert found.columns == {"age": ["7", "", "8"], "own_id": ["x", "y", "z"]}
+
+
+def test_a_blank_beside_a_published_split_is_train(tmp_path: Path) -> None:
+    names = [f"{number}.png" for number in range(4)]
+    rows = ["0.png,a,", "1.png,b,", "2.png,a,test", "3.png,b,test"]
+    text = lines(*rows, header="path,label,split")
+    found = read(table(photos(tmp_path, names), text))
+    assert found.splits == ("train", "train", "test", "test")
+    assert any("train and test as published" in note for note in found.notes)
+    assert read(table(tmp_path, text.replace("test", ""))).splits == ("",) * 4
 
 
 def test_pictures_of_one_patient_are_a_group_and_the_column_stays(tmp_path: Path) -> None:
@@ -122,12 +132,31 @@ def test_pictures_of_one_patient_are_a_group_and_the_column_stays(tmp_path: Path
     assert "pictures of one 'Patient' stay on one side of the split" in found.notes
 
 
+def test_pictures_that_share_a_value_of_any_group_column_are_one_group(tmp_path: Path) -> None:
+    rows = ["1.png,a,7,x", "2.png,b,8,x", "3.png,a,8,", "4.png,b,x,", "5.png,a,,7", "6.png,b,,"]
+    text = lines(*rows, header="path,label,patient,Subject")
+    found = read(table(photos(tmp_path, [f"{n}.png" for n in range(1, 7)]), text))
+    assert found.groups == ("patient 7",) * 3 + ("patient x", "subject 7", "")
+    assert found.columns["patient"][1] == "8" and found.columns["Subject"][1] == "x"
+    assert "pictures of one 'patient' or 'Subject' stay on one side of the split" in found.notes
+
+
+def test_a_group_may_reach_over_tables(tmp_path: Path) -> None:
+    table(tmp_path, lines("cats.png,cat,1,s", header="path,label,patient,subject"), "a.csv")
+    table(tmp_path, lines("more/dog 1.png,dog,s", header="path,label,SUBJECT"), "b.csv")
+    assert read(tmp_path, "*.csv").groups == ("patient 1", "patient 1")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         (lines("a,b", header="name,label"), ["no column for the path", "call one of name, label"]),
         (lines("a,b", header="path,species"), ["no column for the label", "'label'"]),
         (lines("a,b,c", header="path,Class,label"), ["'Class' and 'label' may both be the label"]),
+        (
+            lines("a,b,c,d", header="path,label,person,Person"),
+            ["'person' and 'Person' may both be the person"],
+        ),
         (lines("a,b,c", header="path,label,label"), ["several columns called 'label'"]),
         ("", ["has no rows"]),
         ("path,label\n", ["has no rows"]),
@@ -309,3 +338,24 @@ def test_a_parquet_file_that_only_names_pictures_wants_its_folder(tmp_path: Path
     (tmp_path / "a.parquet").write_bytes(written(ROWS, "a.parquet"))
     with pytest.raises(UserError, match="name its folder in data.path, and the file in data.table"):
         own.read(tmp_path / "a.parquet", None, "a.parquet")
+
+
+def test_past_a_damaged_page_every_row_is_unreadable_and_those_before_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "MANY", 4)
+    monkeypatch.setattr(parquet, "KEPT", 3)
+    path, contents = tmp_path / "a.parquet", [png(number) for number in range(40)]
+    columns = {"image": contents, "label": ["a", "b"] * 20}
+    options = {"use_dictionary": False, "compression": "NONE", "write_page_checksum": True}
+    pq.write_table(pa.table(columns), path, **options, write_batch_size=4, data_page_size=64)
+    raw = bytearray(path.read_bytes())
+    raw[raw.index(contents[20]) - 60 : raw.index(contents[20])] = b"\xff" * 60
+    path.write_bytes(raw)
+    found = own.read(path, None, "a.parquet")
+    for order in (range(40), reversed(range(40))):
+        for row in order:
+            (one,) = found.examined([row], TARGET)
+            assert isinstance(one, Unreadable) == (row >= 20), row
+            if isinstance(one, Unreadable):
+                assert str(one).startswith("damaged (") and "\n" not in str(one)

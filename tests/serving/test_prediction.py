@@ -65,13 +65,20 @@ def test_answers_are_the_models_own_and_names_are_exact(
     names = [
         "pics/a b.png",
         'pics/deep/er/c,"d".PNG',
+        "pics/no suffix",
         "pics/new\nline\r.png",
         os.fsdecode(b"pics/\xff.png"),
         "z.png",
     ]
     expected = {name: exported.predict(save(tmp_path / name, i))[0] for i, name in enumerate(names)}
     (tmp_path / "pics/notes.txt").write_text("no picture, and not meant as one")
-    for hidden in (".hidden.png", ".ipynb_checkpoints/a.png", "deep/__MACOSX/._a.png"):
+    for hidden in (
+        ".hidden.png",
+        ".ipynb_checkpoints/a.png",
+        "deep/__MACOSX/a.png",
+        "@eaDir/a.png",
+        "$RECYCLE.BIN/a.png",
+    ):
         save(tmp_path / "pics" / hidden)
 
     code, out, err = run("predict", "z.png", "pics", "--format", "json", "--top", "9")
@@ -91,11 +98,11 @@ def test_answers_are_the_models_own_and_names_are_exact(
     table = list(csv.DictReader(io.StringIO(out, newline="")))
     assert list(table[0]) == ["file", "class", "probability", "unsure", "class_2", "probability_2"]
     assert [row["class"] for row in table] == [row["class"] for row in rows]
-    assert {row["file"] for row in table} >= set(names) - {names[3]}  # which is below
+    assert {row["file"] for row in table} >= set(names) - {names[4]}  # which is below
 
     _, out, _ = run("predict", "z.png", "pics")
     assert (
-        len(out.splitlines()) == 5 and "pics/new\\nline\\r.png" in out
+        len(out.splitlines()) == len(names) and "pics/new\\nline\\r.png" in out
     )  # a table's line is a line
 
 

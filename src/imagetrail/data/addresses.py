@@ -49,7 +49,7 @@ CLIENTS = {
         ("huggingface_hub.errors:HfHubHTTPError", "httpx:HTTPError", "httpx2:HTTPError"),
     ),
     "file": Client("fsspec"),
-    "memory": Client("fsspec"),
+    "memory": Client("fsspec"),  # for tests
 }
 
 
@@ -57,7 +57,8 @@ def check(address: str) -> None:
     """Raises UserError for an address that cannot be asked from here."""
     scheme = urlsplit(address).scheme
     if scheme not in CLIENTS:
-        raise UserError(f"{address}: no address begins so; known are {', '.join(CLIENTS)}")
+        known = ", ".join(name for name in CLIENTS if name != "memory")
+        raise UserError(f"{address}: no address begins so; known are {known}")
     if urlsplit(address).password is not None:
         raise UserError(f"{_public(address)}: params.yaml is no place for a password; remove it")
     try:

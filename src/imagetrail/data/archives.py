@@ -126,7 +126,12 @@ def _write(member: Member, folder: Path, path: PurePosixPath, shown: str) -> Non
         remedy = "put the file itself into the archive"
         raise UserError(f"{shown}: {escaped(member.name)} {fault}; {remedy}")
     target = folder / path
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch(exist_ok=False)
+    except (FileExistsError, NotADirectoryError):
+        fault = "is in the archive twice, or under a name that is the same here"
+        raise UserError(f"{shown}: {escaped(member.name)} {fault}; leave one of them") from None
     if member.kind == "copy":
         original = folder / _inside(member.of, shown)
         if not original.is_file():

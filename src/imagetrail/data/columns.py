@@ -1,10 +1,11 @@
 """What the columns of a table say of each picture, by their names."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from imagetrail.base import units
 from imagetrail.base.errors import UserError
 from imagetrail.base.samples import INDEX
 from imagetrail.data.labels import split_of
@@ -14,8 +15,8 @@ ROLES = {  # what a column says, by its name in any case
     "path": ("path", "file", "file_name", "filename", "image"),
     "label": ("label", "class", "category", "target"),
     "split": ("split",),
-    "group": ("group", "group_id", "patient", "patient_id", "subject", "subject_id", "person"),
 }
+GROUPS = ("group", "group_id", "patient", "patient_id", "subject", "subject_id", "person")
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +27,16 @@ class Marked:
     paths: Column  # empty where the pictures are in the table
     labels: Column
     splits: Column  # train, valid, test or ""
-    groups: Column
-    grouped_by: str  # the column that groups are of, "" if none is
+    groups: Mapping[str, Column]  # those that keep pictures together, by their names in GROUPS
+    grouped_by: Sequence[str]  # the same columns' names as they are written
     own: Mapping[str, Column]  # the user's other columns
+
+    def group(self, row: int) -> str:
+        """What the columns of groups say of a row."""
+        return ", ".join(column[row] or "" for column in self.groups.values())
+
+
+Row = tuple[Marked, int]
 
 
 def understand(table: Table, shown: str) -> Marked:
@@ -44,31 +52,54 @@ def understand(table: Table, shown: str) -> Marked:
     values = {role: table.columns[name] for role, name in roles.items() if name}
     for role in values.keys() & {"path", "label"}:
         _refuse_empty(table, roles[role], values[role], shown)
-    nothing = [""] * len(table)
+    grouping = [_column(table, role, shown) for role in GROUPS]
+    grouping = [name for name in grouping if name]
     # a patient may be a slice as well
-    used = {name for role, name in roles.items() if role != "group" or name.lower() == role}
+    used = {*roles.values(), *(name for name in grouping if _plain(name) == "group")}
     return Marked(
         table,
         values.get("path", ()),
         values["label"],
         _splits(table, values.get("split"), shown),
-        values.get("group", nothing),
-        roles["group"],
+        {_plain(name): table.columns[name] for name in grouping},
+        grouping,
         {_free(name): values for name, values in table.columns.items() if name not in used},
     )
 
 
 def _column(table: Table, role: str, shown: str) -> str:
     """The column that has a role, "" if none has."""
-    found = [name for name in table.columns if name.strip().lower() in ROLES[role]]
+    found = [name for name in table.columns if _plain(name) in ROLES.get(role, (role,))]
     if role == "label" and not found:
         return table.label
-    if role == "group":  # each of them keeps pictures together that belong together
-        found.sort(key=lambda name: ROLES[role].index(name.strip().lower()))
-    elif len(found) > 1 and not (role == "path" and table.pictures):
+    if len(found) > 1 and not (role == "path" and table.pictures):
         fault = f"{' and '.join(map(repr, found))} may both be the {role}"
         raise UserError(f"{shown}: {table.name}: {fault}; rename the one that is not")
     return found[0] if found else ""
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower()
+
+
+def together(rows: Sequence[Row]) -> list[str]:
+    """A name a row, equal for those that share a value of a column of groups; "" for none.
+
+    They may share it by way of other rows: a patient of two batches ties these. Where there are
+    several columns, a name begins with that of its column, as patient 7 need not be in batch 7.
+    """
+    columns: dict[str, list[str | None]] = {}
+    for name in GROUPS:
+        if any(name in m.groups for m in dict.fromkeys(m for m, _ in rows)):
+            said = (m.groups[name][row] if name in m.groups else None for m, row in rows)
+            columns[name] = [value if value and value.strip() else None for value in said]
+    numbers = units.connected(list(columns.values()), len(rows)).tolist()
+    found: dict[int, str] = {}
+    for name, column in columns.items():
+        for number, value in zip(numbers, column, strict=True):
+            if value is not None:
+                found.setdefault(number, f"{name} {value}" if len(columns) > 1 else value)
+    return [found.get(number, "") for number in numbers]
 
 
 def _free(name: str) -> str:

@@ -20,7 +20,6 @@ Fit = Literal["crop", "pad", "stretch"]
 Frames = Literal["refuse", "first"]
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 Bits = Annotated[int, Field(ge=8, le=16)]
-FORMATS = formats.SUFFIXES  # what is a picture by its name
 DRAFT = 1.5  # a JPEG is decoded at the least of 1/8, 1/4, 1/2 and 1 that is so much above its end
 TURNS = {  # EXIF orientation: what brings the picture upright
     2: Transpose.FLIP_LEFT_RIGHT,

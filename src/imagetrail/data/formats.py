@@ -1,18 +1,10 @@
-"""What kinds of picture there are: by name, for what is looked for; by how files begin, for words.
+"""What kinds of picture there are, and how their files begin, for words.
 
 Which file is taken, Pillow decides by its content alone.
 """
 
 TAKEN = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000")  # as Pillow calls them
 NAMES = "JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or JPEG 2000"
-# What is a picture by its name, to be taken or to be refused by a line of its own.
-SUFFIXES = {
-    *(".apng", ".avif", ".bmp", ".gif", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc", ".jpe", ".jpeg"),
-    *(".jpf", ".jpg", ".jpx", ".mpo", ".png", ".tif", ".tiff", ".webp"),
-    *(".arw", ".cr2", ".cr3", ".dcm", ".dng", ".eps", ".exr", ".hdr", ".heic", ".heif", ".ico"),
-    *(".jxl", ".nef", ".orf", ".pbm", ".pgm", ".pnm", ".ppm", ".psd", ".raf", ".rw2", ".svg"),
-    ".tga",
-}
 HEAD = 512  # bytes that tell the kind
 # (bytes, where, kind): the kinds above, whose name means a damaged file, and others
 SIGNATURES = (

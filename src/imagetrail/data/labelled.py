@@ -12,7 +12,7 @@ import numpy as np
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import nearest
 from imagetrail.data import columns, decoding, labels, listing, parquet, tables
-from imagetrail.data.columns import Marked
+from imagetrail.data.columns import Marked, Row
 from imagetrail.data.decoding import Target, Unreadable
 from imagetrail.data.listing import Folder
 from imagetrail.data.pictures import Examined, Pictures
@@ -27,8 +27,6 @@ READERS: dict[str, Callable[[Path, str, str], Table]] = {
 }
 FIRST = 3  # missing files that are named
 PLAIN = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")  # a path that needs no second look
-
-Row = tuple[Marked, int]
 
 
 def read(place: Path, pattern: str, shown: str) -> Pictures:
@@ -164,10 +162,13 @@ def _plain(path: str, top: Path, where: str) -> str:
 
 def _refuse_other(path: str, one: Row, other: Row, shown: str) -> None:
     """Raises UserError if two rows say different things of a picture."""
-    for what in ("label", "split", "group"):
-        values = [getattr(m, f"{what}s")[row] for m, row in (one, other)]
-        if values[0] != values[1]:
-            fault = f"{path} has {what} {values[0]!r} and {values[1]!r}"
+    said = [
+        {"label": m.labels[row], "split": m.splits[row], "group": m.group(row)}
+        for m, row in (one, other)
+    ]
+    for what, value in said[0].items():
+        if value != said[1][what]:
+            fault = f"{path} has {what} {value!r} and {said[1][what]!r}"
             raise UserError(f"{shown}: {_where(one)} and {_where(other)}: {fault}; leave one row")
 
 
@@ -195,18 +196,19 @@ def _pictures(
     ignored: Sequence[tuple[str, str]] = (),
     notes: Sequence[str] = (),
 ) -> Pictures:
+    marked = dict.fromkeys(m for m, _ in rows)
     kinds = [str(m.labels[row]) for m, row in rows]
     splits = [str(m.splits[row]) for m, row in rows]
-    groups = [m.groups[row] or "" for m, row in rows]
-    first: dict[str, Row] = {}
-    for kind, row in zip(kinds, rows, strict=True):
-        first.setdefault(kind, row)
+    blank = "train" if any(splits) else ""  # beside published ones it is to be learned from
+    splits = [split or blank for split in splits]
+    groups = tuple(columns.together(rows))
+    first = dict(zip(reversed(kinds), reversed(rows), strict=True))
+    first = {kind: first[kind] for kind in dict.fromkeys(kinds)}
     labels.check_classes({kind: f" ({_where(row)})" for kind, row in first.items()}, shown)
     classes = labels.in_order(first)
-    own = dict.fromkeys(name for m in dict.fromkeys(m for m, _ in rows) for name in m.own)
     numbers = {name: number for number, name in enumerate(classes)}
-    by = dict.fromkeys(m.grouped_by for m, _ in rows if m.grouped_by)
-    together = [f"pictures of one {name!r} stay on one side of the split" for name in by]
+    one = " or ".join(map(repr, dict.fromkeys(name for m in marked for name in m.grouped_by)))
+    together = [f"pictures of one {one} stay on one side of the split"] if one else []
 
     def picture(i: int, target: Target) -> Examined:
         found = content(i)
@@ -220,10 +222,10 @@ def _pictures(
         picture,
         ignored=tuple(ignored),
         notes=(*notes, *together, *labels.check_counts(kinds, splits, classes, shown)),
-        groups=tuple(groups) if any(groups) else (),
+        groups=groups if any(groups) else (),
         columns={
             name: [m.own[name][row] or "" if name in m.own else "" for m, row in rows]
-            for name in own
+            for name in dict.fromkeys(name for m in marked for name in m.own)
         },
         content=content,
     )

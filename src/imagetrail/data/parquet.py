@@ -110,17 +110,15 @@ class Pictures:
         self._kept: OrderedDict[tuple[int, int], pa.Array] = OrderedDict()
         self._group, self._next = -1, 0  # what `_pieces` is in, and what it yields next
         self._pieces: Iterator[pa.Array] = iter(())
+        self._damaged: dict[int, tuple[int, str]] = {}  # from which piece of a group on, and why
         self._lock = Lock()
 
     def content(self, row: int) -> bytes:
         """The file of the picture in a row, as bytes; raises Unreadable."""
         number = bisect_right(self.firsts, row) - 1
         piece, place = divmod(row - self.firsts[number], self.groups[number].piece)
-        try:
-            with self._lock:
-                content: bytes | None = self._piece(number, piece)[place].as_py()
-        except (OSError, pa.ArrowException) as error:
-            raise Unreadable(f"damaged ({str(error).splitlines()[0]})") from None
+        with self._lock:
+            content: bytes | None = self._piece(number, piece)[place].as_py()
         if content is None:
             raise Unreadable("no picture in this row")
         return content
@@ -130,12 +128,26 @@ class Pictures:
             self._group, self._next = group, 0
             self._pieces = self._read(self.groups[group])
         while (group, piece) not in self._kept:
-            self._kept[group, self._next] = next(self._pieces)
+            self._kept[group, self._next] = self._following(piece)
             self._next += 1
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         self._kept.move_to_end((group, piece))
         return self._kept[group, piece]
+
+    def _following(self, wanted: int) -> pa.Array:
+        """The next piece, on the way to another; past damage there is no way."""
+        first, reason = self._damaged.get(self._group, (wanted + 1, ""))
+        if wanted >= first:
+            raise Unreadable(reason)
+        try:
+            return next(self._pieces)
+        except (OSError, pa.ArrowException) as error:
+            reason = f"damaged ({str(error).splitlines()[0]})"
+            if not getattr(error, "errno", None):  # the file is to blame, not the machine
+                self._damaged[self._group] = self._next, reason
+            self._group = -1  # nothing follows an error
+            raise Unreadable(reason) from None
 
     def _read(self, group: _Group) -> Iterator[pa.Array]:
         column = self.columns[group.path]

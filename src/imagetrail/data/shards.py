@@ -54,7 +54,8 @@ class Shards:
             if entry is None:
                 return None
             entry["used"] = True
-            place = self.folder / f"{self.names[entry['shard']]}.rows"
+            place = self._rows(entry["shard"])
+            entry = entry.copy()  # its slot may be taken by another key at any time
         return _row(place, entry)
 
     def add(self, key: bytes, row: bytes) -> None:
@@ -68,8 +69,8 @@ class Shards:
             _write(rows, row)
             self.end += len(row)
             _write(index, entry.tobytes())
-            self.waiting[len(self.new)] = (*entry.item(), len(self.names) - 1, True)
-            self.new[key] = len(self.new)
+            slot = self.new.setdefault(key, len(self.new))  # threads may add equal keys
+            self.waiting[slot] = (*entry.item(), len(self.names) - 1, True)
             if len(self.new) == MERGED:
                 self._sort()
 
@@ -108,10 +109,10 @@ class Shards:
         try:
             fcntl.flock(self.held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return
-        try:
+            pass
+        else:
             self._put_together()
-        finally:
+        finally:  # Linux lets go of a lock before it asks for the other, even one not to be had
             fcntl.flock(self.held, fcntl.LOCK_SH)
 
     def _put_together(self) -> None:

@@ -11,14 +11,14 @@ import numpy as np
 from imagetrail.base.errors import UserError
 from imagetrail.base.params import check
 from imagetrail.base.samples import Images
-from imagetrail.data import decoding, formats
-from imagetrail.data.decoding import FORMATS, Target, Unreadable
+from imagetrail.data import decoding
+from imagetrail.data.decoding import Target, Unreadable
 from imagetrail.data.limits import MAX_BYTES
+from imagetrail.data.listing import hidden, may_be_picture
 from imagetrail.data.pictures import ahead, on_all_cores
 from imagetrail.serving.onnx_model import Model
 
 STDIN = "-"  # one picture
-UNPACKED = "__MACOSX"  # a folder that archives of a Mac leave: its files are no pictures
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Batch:
 
 
 def find(names: Iterable[str]) -> list[str]:
-    """The files meant: a folder stands for all in it and below that are pictures by name.
+    """The files meant: a folder stands for all in it and below that may be pictures by name.
 
     What is hidden, or in a hidden folder of it, is left out. Raises UserError for a folder without
     any.
@@ -47,15 +47,11 @@ def _below(folder: Path) -> list[str]:
     named = [
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in FORMATS
-        and not any(part.startswith((".", UNPACKED)) for part in path.relative_to(folder).parts)
+        if may_be_picture(path.name) and not any(map(hidden, path.relative_to(folder).parts))
     ]
     found = [path for path in named if path.is_file()]
     if not found:
-        raise UserError(
-            f"{folder}: no picture in this folder; "
-            f"{formats.NAMES} files are looked for, in sub-folders too"
-        )
+        raise UserError(f"{folder}: no picture in this folder, by its name, nor in any below it")
     return sorted(map(str, found))
 
 
