@@ -55,6 +55,11 @@ FINDINGS: dict[str, Kind] = {
     ),
     "missing_classes": Kind("fatal", expected(expectations.missing_classes), SCHEMA),
     "new_classes": Kind("fatal", expected(expectations.new_classes), SCHEMA),
+    "class_not_in_split": Kind(
+        "warning",
+        classes.class_not_in_split,
+        "Add pictures of it there, or publish no such split; until then it is never judged.",
+    ),
     "unreadable": Kind(
         "warning", classes.unreadable, "Mend them, or leave them out as quarantine.csv does."
     ),
