@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import PurePosixPath
 
+from imagetrail.stages.inspect.inspection import Inspection
 from imagetrail.stages.inspect.seen import Found, Seen, count_of, listed
 
 IMBALANCE = 10  # times as many pictures in the largest class as in the smallest
@@ -11,13 +12,17 @@ SCARCE = 100  # pictures of a class: with fewer, its recall on a fifth of them i
 
 def broken(seen: Seen) -> Found | None:
     """More unreadable pictures than are acceptable."""
-    bad, count = seen.found.unreadable, len(seen.pictures)
-    share = len(bad) / count
-    if share <= seen.limits.max_unreadable:
+    bad = len(seen.found.unreadable)
+    if bad <= seen.limits.max_unreadable * len(seen.pictures):
         return None
+    return Found(words_of_broken(seen.found), bad)
+
+
+def words_of_broken(found: Inspection) -> str:
+    """How many pictures cannot be read, of some that cannot."""
+    bad, count = found.unreadable, len(found.pictures)
     first = f"the first is {bad[0]['source']}: {bad[0]['reason']}"
-    text = f"{len(bad)} of {count} pictures cannot be read ({share:.1%}), {first}"
-    return Found(text, len(bad))
+    return f"{len(bad)} of {count} pictures cannot be read ({len(bad) / count:.1%}), {first}"
 
 
 def unreadable(seen: Seen) -> Found | None:
