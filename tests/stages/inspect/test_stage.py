@@ -127,13 +127,17 @@ def test_new_pictures_are_held_against_the_schema_that_was_accepted(folder: Path
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_schema_of_another_data_set_is_not_compared() -> None:
+def test_a_schema_of_another_data_set_is_not_compared(capsys: pytest.CaptureFixture[str]) -> None:
     stage.run()
     schema.accept()
+    capsys.readouterr()
+    stage.run()
+    assert "imagetrail schema" not in capsys.readouterr().out
     content = json.loads(paths.SCHEMA.read_text()) | {"data": "birds", "classes": ["heron"]}
     paths.SCHEMA.write_text(json.dumps(content))
     stage.run()
     assert "is of 'birds'" in findings()["no_schema"]["text"]
+    assert "not of these pictures: `imagetrail schema` accepts" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("folder")

@@ -36,6 +36,7 @@ class Finding:
 
 
 SAVE_ALIKE = "Save all pictures in one way, or make sure that new ones differ in the same way."
+NO_SCHEMA = "Run `imagetrail schema` to hold new pictures against these."
 SCHEMA = "Mend the pictures, or accept them by `imagetrail schema`."
 
 FINDINGS: dict[str, Kind] = {
@@ -131,7 +132,7 @@ FINDINGS: dict[str, Kind] = {
     "no_schema": Kind(
         "note",
         expectations.no_schema,
-        "Run `imagetrail schema` to hold new pictures against these.",
+        NO_SCHEMA,
     ),
 }
 

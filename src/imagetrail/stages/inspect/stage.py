@@ -123,6 +123,8 @@ def _print(report: dict[str, Any], wrong: Sequence[Finding]) -> None:
         print(f"  {finding.severity}: {finding.name}: {finding.text}")
     if len(wrong) > SHOWN:
         print(f"  and {count_of(len(wrong) - SHOWN, 'finding')} more")
+    if any(finding.cure in (findings.SCHEMA, findings.NO_SCHEMA) for finding in wrong):
+        print(f"  {paths.SCHEMA} is not of these pictures: {schema.REMEDY}")
     if wrong:
         print(f"  cures and pictures: {paths.INSPECTION}, {paths.ARTIFACTS / 'inspect/findings'}")
 
