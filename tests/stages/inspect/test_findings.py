@@ -119,6 +119,7 @@ def against(**was: Any) -> Set:
 
 
 both_sides = ["test" if i == len(IMAGES) - 1 else "train" for i in range(len(IMAGES))]
+DOGS_ALONE = ["train" if i in CATS else split for i, split in enumerate(SPLITS)]
 MIDDLE = IMAGES[5]
 BLURRED = cv2.GaussianBlur(IMAGES[20], (0, 0), 2.5)
 PLANTED: dict[
@@ -127,6 +128,11 @@ PLANTED: dict[
     "a tenth of the files cut off": ("broken", lambda: clean(broken=range(12))),
     "a broken file": ("unreadable", lambda: clean(broken=[3])),
     "a class of 4 pictures": ("few_pictures", lambda: one_of_few(4)),
+    "a class of which nothing in train can be read": (
+        "few_pictures",
+        lambda: clean(splits=SPLITS, broken=[i for i in CATS if SPLITS[i] == "train"]),
+    ),
+    "a class that is not in test": ("class_not_in_split", lambda: clean(splits=DOGS_ALONE)),
     "constant pictures only": (
         "nothing_to_learn",
         lambda: pictures_of(np.full_like(IMAGES, 7), LABELS),
@@ -204,6 +210,21 @@ def test_every_planted_fault_is_found(
         "inspect", f"{len(PLANTED) - len(missed)} of {len(PLANTED)} planted faults found"
     )
     assert not missed and {name for name, _ in PLANTED.values()} == FINDINGS.keys()
+
+
+def test_what_is_on_no_split_is_on_train_where_splits_are_published(tmp_path: Path) -> None:
+    """Groups of which every picture is learned from, one by name and the next without."""
+    splits = [split if i % 3 else split.replace("train", "") for i, split in enumerate(SPLITS)]
+    groups = tuple(f"{split}{i // 9}" for i, split in enumerate(SPLITS))
+    found = look(clean(splits=splits, groups=groups), tmp_path)
+    assert {finding.name for finding in found} == EVERYWHERE
+
+
+def test_a_class_that_is_not_in_test_stops_nothing(tmp_path: Path) -> None:
+    found = {finding.name: finding for finding in look(clean(splits=DOGS_ALONE), tmp_path)}
+    assert "few_pictures" not in found
+    assert found["class_not_in_split"].severity == "warning"
+    assert found["class_not_in_split"].text == "test has no readable picture of class 'cat'"
 
 
 def test_a_set_without_a_fault_has_no_finding(tmp_path: Path) -> None:

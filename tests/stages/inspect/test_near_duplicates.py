@@ -87,3 +87,17 @@ def test_few_pictures_are_taken(count: int) -> None:
     images = PHOTOS[20 : 20 + count]
     found = near_duplicates.groups(images, [fingerprint(image) for image in images])
     assert found.tolist() == [-1] * count
+
+
+def test_descriptors_are_whole_numbers_whose_products_float32_holds_exactly() -> None:
+    digits = (load_digits().images[:300] * 15.9375).astype(np.uint8)[..., None]
+    found = near_duplicates._descriptors(digits, np.arange(300), cut=near_duplicates.CUT)
+    exact = found.astype(np.int64) @ found.astype(np.int64).T
+    assert (found == np.rint(found)).all() and exact.max() < 2**24
+    assert (found @ found.T == exact).all() and (found[:, ::-1] @ found[:, ::-1].T == exact).all()
+
+
+def test_of_equal_neighbours_the_first_are_taken() -> None:
+    offered = np.array([[1, 0], [2, 1], [2, 0], [2, 3], [0, 9]], np.float32)
+    found = near_duplicates._nearest(offered, np.array([[1, 0]], np.float32), 2)
+    assert set(found[0].tolist()) == {1, 2}

@@ -82,6 +82,16 @@ def test_what_cannot_be_used_is_written_down_before_it_stops_the_pipeline(
     assert printed.index("fatal: broken") < printed.index("warning: unreadable")
 
 
+def test_where_nothing_can_be_read_one_line_says_so_and_a_table_why(folder: Path) -> None:
+    for file in folder.rglob("*.png"):
+        file.write_bytes(b"\x89PNG\r\n")
+    set_params(max_unreadable=1, fail_on=[])
+    with pytest.raises(UserError, match=r"^broken: 40 of 40 .*, the first is cat/1\.png: .*") as no:
+        stage.run()
+    assert "\n" not in str(no.value)
+    assert len(read_csv(stage.QUARANTINE)) == 40
+
+
 def test_what_stops_is_a_matter_of_fail_on(folder: Path) -> None:
     for i in range(1, 30):
         (folder / "cat" / f"{i}.png").unlink(missing_ok=True)
@@ -117,13 +127,17 @@ def test_new_pictures_are_held_against_the_schema_that_was_accepted(folder: Path
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_schema_of_another_data_set_is_not_compared() -> None:
+def test_a_schema_of_another_data_set_is_not_compared(capsys: pytest.CaptureFixture[str]) -> None:
     stage.run()
     schema.accept()
+    capsys.readouterr()
+    stage.run()
+    assert "imagetrail schema" not in capsys.readouterr().out
     content = json.loads(paths.SCHEMA.read_text()) | {"data": "birds", "classes": ["heron"]}
     paths.SCHEMA.write_text(json.dumps(content))
     stage.run()
     assert "is of 'birds'" in findings()["no_schema"]["text"]
+    assert "not of these pictures: `imagetrail schema` accepts" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("folder")

@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import PurePosixPath
 
+from imagetrail.stages.inspect.inspection import Inspection
 from imagetrail.stages.inspect.seen import Found, Seen, count_of, listed
 
 IMBALANCE = 10  # times as many pictures in the largest class as in the smallest
@@ -11,13 +12,17 @@ SCARCE = 100  # pictures of a class: with fewer, its recall on a fifth of them i
 
 def broken(seen: Seen) -> Found | None:
     """More unreadable pictures than are acceptable."""
-    bad, count = seen.found.unreadable, len(seen.pictures)
-    share = len(bad) / count
-    if share <= seen.limits.max_unreadable:
+    bad = len(seen.found.unreadable)
+    if bad <= seen.limits.max_unreadable * len(seen.pictures):
         return None
+    return Found(words_of_broken(seen.found), bad)
+
+
+def words_of_broken(found: Inspection) -> str:
+    """How many pictures cannot be read, of some that cannot."""
+    bad, count = found.unreadable, len(found.pictures)
     first = f"the first is {bad[0]['source']}: {bad[0]['reason']}"
-    text = f"{len(bad)} of {count} pictures cannot be read ({share:.1%}), {first}"
-    return Found(text, len(bad))
+    return f"{len(bad)} of {count} pictures cannot be read ({len(bad) / count:.1%}), {first}"
 
 
 def unreadable(seen: Seen) -> Found | None:
@@ -38,16 +43,31 @@ def ignored(seen: Seen) -> Found | None:
 
 
 def few_pictures(seen: Seen) -> Found | None:
-    """Classes that cannot be learned, or not be judged on a published split."""
+    """Classes that cannot be learned: too few of them all in all, or none to learn from."""
     poor = []
-    splits = sorted(set(seen.pictures.splits))
     for label, name in enumerate(seen.pictures.classes):
-        counts = {split: seen.found.counts[split, label] for split in splits}
-        if sum(counts.values()) < seen.limits.min_per_class or not all(counts.values()):
+        counts = _counts(seen, label)
+        if sum(counts.values()) < seen.limits.min_per_class or counts.get("train") == 0:
             poor.append(f"class {name!r} has too few readable pictures: {_words(counts)}")
     if not poor:
         return None
     return Found(f"{listed(poor, 3)}; {seen.limits.min_per_class} are needed", len(poor))
+
+
+def class_not_in_split(seen: Seen) -> Found | None:
+    """Classes that a published valid or test set cannot judge."""
+    absent = [
+        f"{split} has no readable picture of class {name!r}"
+        for label, name in enumerate(seen.pictures.classes)
+        for split, count in _counts(seen, label).items()
+        if split in ("valid", "test") and not count
+    ]
+    return Found(listed(absent, 3), len(absent)) if absent else None
+
+
+def _counts(seen: Seen, label: int) -> dict[str, int]:
+    """Readable pictures of a class on each published split, or on "" alone."""
+    return {split: seen.found.counts[split, label] for split in sorted(set(seen.pictures.splits))}
 
 
 def _words(counts: dict[str, int]) -> str:

@@ -36,6 +36,7 @@ class Finding:
 
 
 SAVE_ALIKE = "Save all pictures in one way, or make sure that new ones differ in the same way."
+NO_SCHEMA = "Run `imagetrail schema` to hold new pictures against these."
 SCHEMA = "Mend the pictures, or accept them by `imagetrail schema`."
 
 FINDINGS: dict[str, Kind] = {
@@ -55,6 +56,11 @@ FINDINGS: dict[str, Kind] = {
     ),
     "missing_classes": Kind("fatal", expected(expectations.missing_classes), SCHEMA),
     "new_classes": Kind("fatal", expected(expectations.new_classes), SCHEMA),
+    "class_not_in_split": Kind(
+        "warning",
+        classes.class_not_in_split,
+        "Add pictures of it there, or publish no such split; until then it is never judged.",
+    ),
     "unreadable": Kind(
         "warning", classes.unreadable, "Mend them, or leave them out as quarantine.csv does."
     ),
@@ -126,7 +132,7 @@ FINDINGS: dict[str, Kind] = {
     "no_schema": Kind(
         "note",
         expectations.no_schema,
-        "Run `imagetrail schema` to hold new pictures against these.",
+        NO_SCHEMA,
     ),
 }
 

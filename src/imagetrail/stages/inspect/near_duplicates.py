@@ -23,6 +23,7 @@ Floats = NDArray[np.float32]
 Numbers = NDArray[np.int64]
 
 COARSE = 8  # pixels a side of a descriptor
+LENGTH = 4000  # of a descriptor of whole numbers; its square is below 2**24 (see _descriptors)
 CUT = 0.05  # of each side: a picture so cut is near to what is cut by 0 to 10 %
 NEIGHBOURS = 4  # of the whole, and as many of the cut picture
 CELL = 600  # descriptors that are compared with one another, about
@@ -89,7 +90,11 @@ def _spread(thumbnails: NDArray[np.uint8], which: Numbers) -> Floats:
 
 
 def _descriptors(thumbnails: NDArray[np.uint8], which: Numbers, *, cut: float) -> Floats:
-    """Unit vectors whose products are correlations, blind to brightness and contrast."""
+    """Vectors whose products are as correlations, blind to brightness and contrast.
+
+    Of whole numbers, and so short that float32 holds every sum of products exactly: products are
+    the same in whatever order a BLAS of so many threads adds them up.
+    """
     found = np.empty((len(which), COARSE * COARSE), np.float32)
     for start, block in enumerate(_blocks(which)):
         grey = _grey(thumbnails, block)
@@ -101,8 +106,8 @@ def _descriptors(thumbnails: NDArray[np.uint8], which: Numbers, *, cut: float) -
             small = cv2.resize(image, (COARSE, COARSE), interpolation=cv2.INTER_AREA)
             found[BLOCK * start + i] = small.ravel()
     found -= found.mean(1, keepdims=True)
-    found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-3)
-    return found
+    found *= LENGTH / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-3)
+    return np.rint(found)
 
 
 def _candidates(whole: Floats, cut: Floats) -> tuple[Numbers, NDArray[np.bool_]]:
@@ -133,12 +138,17 @@ def _candidates(whole: Floats, cut: Floats) -> tuple[Numbers, NDArray[np.bool_]]
 
 
 def _nearest(offered: Floats, asking: Floats, count: int) -> Numbers:
-    """The rows of `offered` that correlate most with each of `asking`, in no order."""
+    """The rows of `offered` that correlate most with each of `asking`, in no order.
+
+    Of equal ones the first: a key of float64 has the product and the row, exactly.
+    """
     count = min(count, len(offered))
     found = [np.zeros((0, count), np.int64)]
     for start in range(0, len(asking), BLOCK):
-        likeness = asking[start : start + BLOCK] @ offered.T
-        found.append(np.argpartition(likeness, -count, axis=1)[:, -count:])
+        key = (asking[start : start + BLOCK] @ offered.T).astype(np.float64)
+        key *= len(offered)
+        key -= np.arange(len(offered))
+        found.append(np.argpartition(key, -count, axis=1)[:, -count:])
     return np.concatenate(found)
 
 

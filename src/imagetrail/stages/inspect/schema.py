@@ -29,7 +29,7 @@ class Schema(BaseModel):
 
 
 def describe(found: Inspection, name: str) -> Schema:
-    """The schema of the pictures that were looked at."""
+    """The schema of the pictures that were looked at, of which one at least is readable."""
     readable = np.flatnonzero(found.readable)
 
     def words(kind: str) -> tuple[str, ...]:
@@ -37,7 +37,7 @@ def describe(found: Inspection, name: str) -> Schema:
 
     def span(kind: str) -> tuple[int, int]:
         values = found.numbers[kind][readable]
-        return int(values.min(initial=np.inf)), int(values.max(initial=0))
+        return int(values.min()), int(values.max())
 
     means = found.numbers["mean"][readable]
     return Schema(

@@ -21,13 +21,14 @@ from imagetrail.data.decoding import Target
 from imagetrail.data.params import Data
 from imagetrail.data.pictures import Pictures
 from imagetrail.plots.sheets import contact_sheet
-from imagetrail.stages.inspect import findings, inspection, near_duplicates, schema
+from imagetrail.stages.inspect import classes, findings, inspection, near_duplicates, schema
 from imagetrail.stages.inspect.findings import Finding
 from imagetrail.stages.inspect.inspection import Inspection, for_a_sheet
 from imagetrail.stages.inspect.params import Inspect
 from imagetrail.stages.inspect.seen import Numbers, Seen, count_of
 
 SHOWN = 8  # findings on the terminal; the report has all
+QUARANTINE = paths.ARTIFACTS / "inspect/quarantine.csv"
 FINGERPRINTS = pa.schema(
     [("source", pa.string()), ("fingerprint", pa.string()), ("near", pa.int64())]
 )
@@ -37,6 +38,10 @@ def run() -> None:
     data, limits = load(Data, "data"), load(Inspect, "inspect")
     pictures, expected = arrival.read(data), schema.read()
     found = inspection.inspect(pictures, data.target, paths.artifacts("inspect"))
+    _write_quarantine(found)
+    if not found.readable.any():
+        where = f"{QUARANTINE} has the reason of each"
+        raise UserError(f"broken: {classes.words_of_broken(found)}. Mend the files; {where}")
     near = near_duplicates.groups(found.thumbnails, found.fingerprints)
     seen = Seen(found, near, limits, data.shape, expected, schema.describe(found, data.name))
     wrong = findings.look(seen)
@@ -45,7 +50,7 @@ def run() -> None:
     report["findings"] = [_named(finding, pictures) for finding in wrong]
     report["schema"] = seen.schema.model_dump(mode="json")
     write_json(paths.INSPECTION, report)
-    _write_tables(found, near)
+    _write_fingerprints(found, near)
     _print(report, wrong)
     _refuse(wrong, limits)
     pictures.tidy()
@@ -66,14 +71,16 @@ def _named(finding: Finding, pictures: Pictures) -> dict[str, Any]:
 # ---- files ----
 
 
-def _write_tables(found: Inspection, near: Numbers) -> None:
-    pictures = found.pictures
+def _write_quarantine(found: Inspection) -> None:
     out = [(fault["source"], fault["reason"]) for fault in found.unreadable]
-    rows = [{"source": source, "reason": reason} for source, reason in (*out, *pictures.ignored)]
-    write_csv(paths.ARTIFACTS / "inspect/quarantine.csv", rows, columns=("source", "reason"))
+    rows = [{"source": source, "reason": reason} for source, reason in (*out, *found.pictures.ignored)]
+    write_csv(QUARANTINE, rows, columns=("source", "reason"))
+
+
+def _write_fingerprints(found: Inspection, near: Numbers) -> None:
     with replacing(paths.FINGERPRINTS) as temporary:
         columns = {
-            "source": pictures.sources,
+            "source": found.pictures.sources,
             "fingerprint": found.fingerprints,
             "near": pa.array(near, mask=near < 0),
         }
@@ -116,6 +123,8 @@ def _print(report: dict[str, Any], wrong: Sequence[Finding]) -> None:
         print(f"  {finding.severity}: {finding.name}: {finding.text}")
     if len(wrong) > SHOWN:
         print(f"  and {count_of(len(wrong) - SHOWN, 'finding')} more")
+    if any(finding.cure in (findings.SCHEMA, findings.NO_SCHEMA) for finding in wrong):
+        print(f"  {paths.SCHEMA} is not of these pictures: {schema.REMEDY}")
     if wrong:
         print(f"  cures and pictures: {paths.INSPECTION}, {paths.ARTIFACTS / 'inspect/findings'}")
 
@@ -124,6 +133,6 @@ def _refuse(wrong: Sequence[Finding], limits: Inspect) -> None:
     fatal = [finding for finding in wrong if finding.name in limits.fail_on]
     if fatal:
         lines = [f"{finding.name}: {finding.text}. {finding.cure}" for finding in fatal]
-        where = f"{paths.INSPECTION} and artifacts/inspect/quarantine.csv say where"
+        where = f"{paths.INSPECTION} and {QUARANTINE} say where"
         lines.append(f"  {where}; inspect.fail_on in params.yaml decides what stops")
         raise UserError("\n".join(lines))
