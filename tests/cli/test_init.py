@@ -1,5 +1,6 @@
 """`imagetrail init`: what is seen of pictures, what is chosen for them, and how it is written."""
 
+import os
 import re
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from project import ROOT, Project
 
 from imagetrail.base import pipeline
 from imagetrail.base.errors import UserError
-from imagetrail.cli.begin import choose, expect, origin, write
+from imagetrail.cli.begin import choose, expect, origin, speed, write
 from imagetrail.cli.begin.look import Look, look
 from imagetrail.cli.begin.speed import PRETRAINED, Network
 from imagetrail.cli.params import check_all
@@ -77,11 +78,11 @@ def seen(folder: Path) -> Look:
 def machine(rate: float) -> expect.Machine:
     """One that trains so many images of 96 pixels a second and core, and smaller ones faster."""
 
-    def speed(network: Network) -> float:
+    def trained(network: Network) -> float:
         slower = 1 if network.model == PRETRAINED else 5 if network.model == "fast" else 2
         return rate * slower * (96 / network.size) ** 2
 
-    return expect.Machine(2, 0.02, speed)
+    return expect.Machine(2, 0.02, trained)
 
 
 def planned(what: Look, rate: float = 200, *, weights: bool = True) -> expect.Plan:
@@ -146,6 +147,64 @@ def test_photos_begin_with_imagenet_where_its_weights_are_installed() -> None:
     assert values(PHOTOS, planned(PHOTOS, weights=False))["pretrain.weights"] is None
 
 
+def test_few_photos_begin_with_imagenet_on_the_slowest_machine_too_and_say_why_they_are_small() -> (
+    None
+):
+    slow, fast = planned(PHOTOS, 0.1), planned(PHOTOS, 10_000)
+    assert slow.model == fast.model == PRETRAINED
+    reasons = [
+        next(one.why for one in choose.choices(PHOTOS, plan) if "data.image_size" in one.values)
+        for plan in (slow, fast)
+    ]
+    assert ["no time for more" in reason for reason in reasons] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("what", "weights", "reason"),
+    [
+        (DIGITS, True, "these are signs"),
+        (PHOTOS, False, "weights are not installed"),
+        (replace(PHOTOS, count=500_000), True, "pictures are many"),
+    ],
+)
+def test_the_reason_for_a_network_from_nothing_is_the_true_one(
+    what: Look, weights: bool, reason: str
+) -> None:
+    chosen = choose.choices(what, planned(what, weights=weights))
+    why = next(one.why for one in chosen if "recipe.model" in one.values)
+    assert why.startswith("trained from nothing") and reason in why
+
+
+def test_other_sizes_follow_from_one_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def measured(network: Network) -> float:
+        asked.append(network)
+        return 100.0
+
+    monkeypatch.setattr(speed, "measured", measured)
+    rate = speed.speeds(3000)
+    rates = [rate(Network("fast", size, 3, 2)) for size in (32, 96, 224)]
+    assert rates == sorted(rates, reverse=True) and rates[1] == 100
+    assert asked == [Network("fast", 96, 3, 2)]
+
+
+@pytest.mark.slow
+def test_other_work_on_the_machine_hardly_counts() -> None:
+    network = Network("fast", 32, 3, 2)
+    quiet = speed.measured(network)
+    busy = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        for _ in range(3 * (os.cpu_count() or 1))
+    ]
+    try:
+        assert speed.measured(network) > quiet / 2
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
 def test_a_slower_machine_gets_smaller_pictures_or_less_search() -> None:
     plans = [planned(PHOTOS, rate) for rate in (2, 20, 200, 2000)]
     assert [plan.size for plan in plans] == sorted(plan.size for plan in plans)
@@ -153,9 +212,16 @@ def test_a_slower_machine_gets_smaller_pictures_or_less_search() -> None:
 
 
 def test_what_is_chosen_is_expected_to_take_no_longer_than_promised() -> None:
-    for rate in (20, 200, 2000):
+    for rate in (50, 200, 2000):
         times = expect.seconds(planned(PHOTOS, rate), PHOTOS, machine(rate))
-        assert sum(times.values()) <= 1.2 * choose.WITHIN
+        assert sum(times.values()) <= choose.WITHIN
+
+
+def test_a_machine_too_slow_for_the_promise_gets_the_shortest_run_and_is_told_so() -> None:
+    plan = planned(PHOTOS, 1)
+    assert sum(expect.seconds(plan, PHOTOS, machine(1)).values()) > choose.WITHIN
+    reasons = [choice.why for choice in choose.choices(PHOTOS, plan)]
+    assert "the shortest search there is" in reasons
 
 
 def test_every_stage_has_an_expected_time() -> None:
@@ -168,6 +234,21 @@ def test_a_class_too_small_to_be_judged_is_not_asked_for_a_margin() -> None:
     assert values(few, planned(few))["gate.margin"] is None
     many = replace(PHOTOS, count=20_000, smallest=9000)
     assert values(many, planned(many))["gate.margin"] == 0.03
+
+
+def test_folds_are_no_more_than_the_smallest_class_has_pictures() -> None:
+    for smallest, folds in {3: 3, 5: 5, 40: 5}.items():
+        few = replace(PHOTOS, count=100, smallest=smallest)
+        assert values(few, planned(few))["split.folds"] == folds
+
+
+def test_a_calibration_error_that_few_pictures_cannot_show_is_not_judged() -> None:
+    for count, bound in {5: None, 100: None, 400: 0.19, 40_000: 0.05}.items():
+        some = replace(PHOTOS, count=count)
+        assert values(some, planned(some))["gate.max_ece"] == bound
+    one = replace(PHOTOS, count=5, smallest=3)
+    reasons = [choice.why for choice in choose.choices(one, planned(one))]
+    assert "1 test picture: too few to tell it" in reasons
 
 
 def test_long_pictures_are_not_cut_and_files_of_several_pages_are_taken() -> None:
@@ -248,6 +329,16 @@ def test_changes_that_git_lacks_are_kept_unless_forced(
     assert not write.write(path, {"seed": 1})
     project.commit()
     assert write.write(path, {"seed": 2}) and write.write(path, {"seed": 3}, force=True)
+
+
+def test_params_that_would_be_wrong_are_not_written(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.root)
+    before = sorted(project.root.iterdir()), Path("params.yaml").read_text()
+    with pytest.raises(UserError, match=r"^params.yaml: data.channels: "):
+        write.write(Path("params.yaml"), {"data.channels": 2}, force=True)
+    assert (sorted(project.root.iterdir()), Path("params.yaml").read_text()) == before
 
 
 # ---- where the pictures are ----
@@ -368,7 +459,9 @@ def test_make_hands_the_pictures_on(project: Project) -> None:
         ("nothing", "nothing: no such file or folder"),
         ("empty", "empty: no class folders"),
         ("one", "one: only one class, 'a'"),
-        ("broken", "broken: none of 2 pictures can be read; a/0.png: "),
+        ("few", "few: class dog has 1 picture; at least 3 are needed"),
+        ("ftp://x", "ftp://x: no address begins so"),
+        ("broken", "broken: none of 6 pictures can be read; a/0.png: "),
         ("notes.txt", "notes.txt is neither a folder nor an archive"),
     ],
 )
@@ -378,9 +471,13 @@ def test_what_cannot_be_learned_from_is_one_line_and_writes_nothing(
     root = project.root
     (root / "empty").mkdir()
     paint(root / "one", classes="a")
+    (paint(root / "few", classes="ab", count=3) / "b").rename(root / "few" / "dog")
+    for number in (1, 2):
+        (root / "few" / "dog" / f"{number}.png").unlink()
     for kind in "ab":
         (root / "broken" / kind).mkdir(parents=True)
-        (root / "broken" / kind / "0.png").write_bytes(b"no picture")
+        for number in range(3):
+            (root / "broken" / kind / f"{number}.png").write_bytes(b"no picture")
     (root / "notes.txt").write_text("no picture")
     before = {file: file.read_bytes() for file in root.iterdir() if file.is_file()}
     lines = project.imagetrail("init", path, ok=False).splitlines()

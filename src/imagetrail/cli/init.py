@@ -1,7 +1,6 @@
 """`imagetrail init`: from pictures to params.yaml, and to a project where there is none."""
 
 import time
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,7 +31,6 @@ def init(
 ) -> None:
     """Look at pictures and write params.yaml for them; where there is no project, begin one."""
     from imagetrail.cli.begin import origin, scaffold, write
-    from imagetrail.cli.params import check_all
     from imagetrail.data.params import OWN
 
     new = not PIPELINE.exists()
@@ -53,7 +51,6 @@ def init(
     if found.source == OWN and (line := scaffold.ignore(found.path)):
         lines.append(line)
     print("\n".join(lines))
-    check_all(PARAMS)
     print("next: make repro")
 
 
@@ -61,14 +58,14 @@ def _chosen(pictures: "Pictures", where: str) -> tuple[dict[str, Any], list[str]
     """Params by their dotted keys, and what there is to say of them."""
     from imagetrail.cli.begin import choose, expect
     from imagetrail.cli.begin.look import SAMPLE, look
-    from imagetrail.cli.begin.speed import measured
+    from imagetrail.cli.begin.speed import speeds
     from imagetrail.compute import parallel
 
     began = time.perf_counter()
     seen = look(pictures, where)
     decoding = (time.perf_counter() - began) / min(SAMPLE, seen.count)
     print(f"{where}: {_summary(seen)}", flush=True)
-    machine = expect.Machine(parallel.count(), decoding, cache(measured))
+    machine = expect.Machine(parallel.count(), decoding, speeds(seen.short))
     plan = choose.plan(seen, machine, weights=find_spec(WEIGHTS) is not None)
     made = list(choose.choices(seen, plan))
     lines = [f"{_shown(choice.values)}: {choice.why}" for choice in made]

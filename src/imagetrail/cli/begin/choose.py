@@ -5,16 +5,15 @@ The same look and the same speeds give the same choices.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from imagetrail.cli.begin.expect import FRESH, Machine, Plan, seconds
-from imagetrail.cli.begin.look import Look
-from imagetrail.cli.begin.speed import PRETRAINED, Network
+from imagetrail.cli.begin.look import LEAST, Look
+from imagetrail.cli.begin.speed import PRETRAINED, SMALL
 
-SMALL = 64  # pixels: pictures that are no larger are taken as they are
 SIZES = {  # pixels, to which larger ones are brought, if the machine is fast enough
-    PRETRAINED: (224, 160, 128, 96),
+    PRETRAINED: (224, 160, 128, 96, 64),
     "fast": (128, 96, 64, 48, 32),
 }
 FEW_SMALL, FEW_LARGE = 6000, 60_000  # pictures, small or larger: with more, all layers shall learn
@@ -38,30 +37,22 @@ def plan(look: Look, machine: Machine, *, weights: bool) -> Plan:
     weights: whether those of ImageNet are installed.
     """
     options = list(_options(look, weights=weights))
-    roughly = replace(machine, speed=lambda network: _rough(network, look, machine))
     for option in options:
-        if sum(seconds(option, look, roughly).values()) <= WITHIN:
+        if sum(seconds(option, look, machine).values()) <= WITHIN:
             return option
     return options[-1]
 
 
-def _rough(network: Network, look: Look, machine: Machine) -> float:
-    """The speed at any size from one that is measured: a step takes as long as it has pixels."""
-    if look.short <= SMALL:  # there is no other size
-        return machine.speed(network)
-    middle = replace(network, size=96)
-    return machine.speed(middle) * float((96 / network.size) ** 1.75)
-
-
 def _options(look: Look, *, weights: bool) -> Iterator[Plan]:
     """From the best to the cheapest."""
-    small = look.short <= SMALL
-    few = look.count <= (FEW_SMALL if small else FEW_LARGE)
-    known = weights and few and not look.written
-    for model in [PRETRAINED, "fast"] if known else ["fast"]:
-        for size in _sizes(look, model):
-            for thorough in (True, False):
-                yield Plan(model, size, 1 if look.grey else 3, thorough)
+    model = PRETRAINED if weights and _few(look) and not look.written else "fast"
+    for size in _sizes(look, model):
+        for thorough in (True, False):
+            yield Plan(model, size, 1 if look.grey else 3, thorough)
+
+
+def _few(look: Look) -> bool:
+    return look.count <= (FEW_SMALL if look.short <= SMALL else FEW_LARGE)
 
 
 def _sizes(look: Look, model: str) -> Sequence[int]:
@@ -75,16 +66,18 @@ def choices(look: Look, chosen: Plan) -> Iterator[Choice]:
     yield from _pictures(look, chosen)
     yield from _kind(look, chosen)
     yield from _counts(look, chosen)
-    yield _network(chosen)
+    yield _network(look, chosen)
     yield _training(look, chosen)
-    yield _search(chosen)
+    yield _search(look, chosen)
     yield _comparison(look, chosen)
 
 
 def _pictures(look: Look, chosen: Plan) -> Iterator[Choice]:
     size = chosen.size
     same = f"the pictures are {look.short} pixels" + ("" if look.same_size else " or so")
-    of = f"half of them have {look.short} pixels or more a side; what this machine has time for"
+    of = f"half of them have {look.short} pixels or more a side"
+    if size < _sizes(look, chosen.model)[0]:
+        of += "; this machine has no time for more"
     yield Choice({"data.image_size": size}, same if look.short <= SMALL else of)
     yield Choice(
         {"data.channels": chosen.channels}, "no colour was seen" if look.grey else "in colour"
@@ -123,28 +116,38 @@ def _counts(look: Look, chosen: Plan) -> Iterator[Choice]:
     published = f"{look.tested:,} test pictures are published"
     shares = published if look.tested else f"{look.count:,} pictures"
     yield Choice(values, f"{shares}; validation needs some hundred")
-    few = "each picture is judged once, as a test set alone would say little"
-    many = f"{chosen.test(look):,} test pictures say enough"
-    yield Choice({"split.folds": chosen.folds(look)}, few if chosen.folds(look) else many)
-    least = max(3, min(10, look.smallest))
+    alone = "each picture is judged once, as a test set alone would say little"
+    tests = chosen.test(look)
+    enough = f"{_tests(tests)} say enough"
+    yield Choice({"split.folds": chosen.folds(look)}, alone if chosen.folds(look) else enough)
+    least = max(LEAST, min(10, look.smallest))
     yield Choice({"inspect.min_per_class": least}, f"the smallest class has {look.smallest:,}")
     tested = look.tested / len(look.classes) or 0.2 * look.smallest
     margin = math.ceil(100 * max(0.03, SHOWN / math.sqrt(max(tested, 1)))) / 100
     yield Choice(
         {"gate.margin": margin if margin <= 0.15 else None},
-        f"about {tested:.0f} test pictures in a class"
+        f"about {_tests(round(tested))} in a class"
         + ("" if margin <= 0.15 else ": too few to show which class loses"),
     )
-    tests = chosen.test(look)
-    error = NOISE / math.sqrt(max(tests, 1))
-    bound = math.ceil(100 * max(0.05, min(0.03 + error, 0.3))) / 100
-    seen = f"{tests:,} test pictures tell a calibration error but for {error:.2f}"
-    yield Choice({"gate.max_ece": bound}, seen)
+    yield _calibration(tests)
     maps = max(1, min(4, 40 // len(look.classes)))
     yield Choice({"explain.per_class": maps}, f"{len(look.classes)} classes")
 
 
-def _network(chosen: Plan) -> Choice:
+def _calibration(tests: int) -> Choice:
+    error = NOISE / math.sqrt(max(tests, 1))
+    bound = math.ceil(100 * max(0.05, 0.03 + error)) / 100
+    if bound > 0.3:
+        return Choice({"gate.max_ece": None}, f"{_tests(tests)}: too few to tell it")
+    seen = f"{_tests(tests)} tell a calibration error but for {error:.2f}"
+    return Choice({"gate.max_ece": bound}, seen)
+
+
+def _tests(count: int) -> str:
+    return f"{count:,} test picture" + ("" if count == 1 else "s")
+
+
+def _network(look: Look, chosen: Plan) -> Choice:
     fresh = {
         "pretrain.weights": None,
         "recipe.model": chosen.model,
@@ -153,7 +156,9 @@ def _network(chosen: Plan) -> Choice:
         "recipe.layer_decay": 1.0,
     }
     if chosen.model != PRETRAINED:
-        return Choice(fresh, "trained from nothing: small, fast pictures or signs, or many of them")
+        absent = "ImageNet's weights are not installed" if _few(look) else "pictures are many"
+        signs = "these are signs, which ImageNet does not have"
+        return Choice(fresh, f"trained from nothing, as {signs if look.written else absent}")
     known = {"pretrain.weights": "imagenet", "recipe.activation": "relu6", "recipe.probe": 1.0}
     return Choice(
         fresh | known,
@@ -175,7 +180,7 @@ def _training(look: Look, chosen: Plan) -> Choice:
     return Choice(values, f"{train:,} training pictures, {chosen.epoch(look):,} in an epoch")
 
 
-def _search(chosen: Plan) -> Choice:
+def _search(look: Look, chosen: Plan) -> Choice:
     if chosen.model == PRETRAINED:
         space: Params = {
             "lr": {"low": 0.01, "high": 0.1, "log": True},
@@ -194,7 +199,9 @@ def _search(chosen: Plan) -> Choice:
         "tune.images": chosen.searched,
         "tune.space": space | {"augmented": [0.0, 0.2, 0.4], "synthetic": [0.0, 0.05]},
     }
-    return Choice(values, f"what {WITHIN // 60} minutes in all leave time for")
+    least = not chosen.thorough and chosen.size == _sizes(look, chosen.model)[-1]
+    within = f"what {WITHIN // 60} minutes in all leave time for"
+    return Choice(values, "the shortest search there is" if least else within)
 
 
 def _comparison(look: Look, chosen: Plan) -> Choice:

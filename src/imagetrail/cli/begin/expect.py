@@ -7,6 +7,7 @@ from imagetrail.cli.begin.look import Look
 from imagetrail.cli.begin.speed import PRETRAINED, Network
 
 FEW = 200  # test pictures: with fewer, an interval is over ten points wide
+FOLDS = 5
 FRESH = 2000  # images of an epoch, at least, of a network that knows nothing
 START = 3.0  # seconds a stage takes beside its work: Python, DVC's hashes, MLflow
 WORKERS = 6.0  # seconds until all worker processes have loaded torch
@@ -86,7 +87,8 @@ class Plan:
 
     def folds(self, look: Look) -> int:
         """Of a cross-validation, where a test set would say little."""
-        return 5 if not look.tested and self.test(look) < FEW else 0
+        few = not look.tested and self.test(look) < FEW
+        return min(FOLDS, look.smallest) if few else 0  # a picture of each class in each fold
 
     def test(self, look: Look) -> int:
         return look.tested or round(0.2 * look.count)

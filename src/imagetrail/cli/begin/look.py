@@ -12,6 +12,7 @@ from imagetrail.data.decoding import Facts, Target, Unreadable
 from imagetrail.data.pictures import Pictures
 
 SAMPLE = 80  # pictures that are opened
+LEAST = 3  # pictures of a class: one to train, to validate and to test with
 SEEN = (64, 64, 3)  # what they are brought to
 COLOURLESS = 12  # grey levels by which the channels of a grey picture differ, saved as JPEG
 PLAIN = 0.6  # share of the border, within NEAR grey levels, of a picture on a plain ground
@@ -28,7 +29,7 @@ class Look:
 
     count: int  # pictures
     classes: tuple[str, ...]
-    smallest: int  # pictures of the smallest class
+    smallest: int  # pictures of the smallest class, LEAST or more
     tested: int  # pictures in a published test set
     grouped: bool
     formats: tuple[str, ...]
@@ -47,6 +48,10 @@ def look(pictures: Pictures, where: str) -> Look:
     if len(pictures.classes) < 2 or np.count_nonzero(counts) < 2:
         names = ", ".join(pictures.classes) or "none"
         raise UserError(f"{where}: a classifier needs pictures of two classes, here is {names}")
+    if (smallest := int(counts.min())) < LEAST:
+        has = f"{smallest} picture" + ("" if smallest == 1 else "s")
+        name = pictures.classes[int(counts.argmin())]
+        raise UserError(f"{where}: class {name} has {has}; at least {LEAST} are needed")
     order = generator(0, "init").permutation(len(pictures))[:SAMPLE]
     chosen = [int(i) for i in np.sort(order)]
     found, several = _examined(pictures, chosen, where)
@@ -59,7 +64,7 @@ def look(pictures: Pictures, where: str) -> Look:
     return Look(
         count=len(pictures),
         classes=pictures.classes,
-        smallest=int(counts.min()),
+        smallest=smallest,
         tested=sum(split == "test" for split in pictures.splits),
         grouped=any(pictures.groups),
         formats=tuple(

@@ -12,7 +12,7 @@ from typing import Any
 from imagetrail.base import paths
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import names_in
-from imagetrail.data import arrival
+from imagetrail.data import addresses, arrival
 from imagetrail.data.params import OWN, PUBLISHED, Data
 from imagetrail.data.pictures import Pictures
 
@@ -43,6 +43,7 @@ def find(where: str, default: Path) -> Origin:
     default: what `data.path` stays where it does not matter.
     """
     if "://" in where:
+        addresses.check(where)
         return Origin(named(Path(where.split("?")[0].rstrip("/"))), where, default)
     path = Path(where).expanduser()
     if where in names_in(PUBLISHED) and not path.exists():

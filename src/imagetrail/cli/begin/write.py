@@ -12,6 +12,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import replacing
+from imagetrail.cli.params import check_all
 from imagetrail.release import git_dvc
 
 NULL = "tag:yaml.org,2002:null"
@@ -21,17 +22,23 @@ COLUMN = 24  # of the comments
 def write(path: Path, values: Mapping[str, Any], *, force: bool = False) -> bool:
     """Sets values by dotted keys; False if that changes nothing.
 
-    Raises UserError if the file has changes of the user's that Git does not have, unless `force`.
+    Raises UserError, and writes nothing, if the new params would be wrong, or if the file has
+    changes of the user's that Git does not have, unless `force`.
     """
     before = path.read_text()
     after = changed(before, values)
     if after == before:
+        check_all(path)
         return False
     if not force and _edited(path, before):
         remedy = "commit it, or add --force to write over them"
         raise UserError(f"{path} has changes that are not in git; {remedy}")
     with replacing(path) as temporary:
         temporary.write_text(after)
+        try:
+            check_all(temporary)
+        except UserError as fault:
+            raise UserError(str(fault).replace(str(temporary), str(path))) from None
     return True
 
 
