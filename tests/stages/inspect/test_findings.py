@@ -227,6 +227,31 @@ def test_a_class_that_is_not_in_test_stops_nothing(tmp_path: Path) -> None:
     assert found["class_not_in_split"].text == "test has no readable picture of class 'cat'"
 
 
+def test_size_of_file_is_a_warning_only_where_content_does_not_explain_it(tmp_path: Path) -> None:
+    def severity(**facts: Any) -> str:
+        pictures = odd(CATS, bytes=90_000, **facts)
+        return {one.name: one.severity for one in look(pictures, tmp_path)}["shortcut_file_size"]
+
+    assert severity() == severity(format="PNG", width=60) == "note"
+    assert severity(width=60) == "warning"
+
+
+def test_real_digits_as_png_are_not_warned_of_by_their_file_sizes(tmp_path: Path) -> None:
+    """A one makes a smaller file than an eight."""
+    digits = load_digits()
+    scans = np.stack([np.kron(image, np.ones((4, 4))) for image in digits.images[:184]])
+    images = (scans * 15.9375).astype(np.uint8)[..., None]
+    sizes = {
+        i: {"format": "PNG", "bytes": len(cv2.imencode(".png", image)[1])}
+        for i, image in enumerate(images)
+    }
+    names = [str(digit) for digit in range(10)]
+    files = [f"{i}.png" for i in sizes]
+    pictures = pictures_of(images, digits.target[:184], classes=names, names=files, facts=sizes)
+    severity = {one.name: one.severity for one in look(pictures, tmp_path, None)}
+    assert severity["shortcut_file_size"] == "note" and "warning" not in severity.values()
+
+
 def test_a_set_without_a_fault_has_no_finding(tmp_path: Path) -> None:
     assert {finding.name for finding in look(clean(splits=SPLITS), tmp_path)} == EVERYWHERE
 

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from tiles import jpeg
 
 from imagetrail.base.samples import fingerprint
-from imagetrail.stages.inspect import near_duplicates
+from imagetrail.stages.inspect import near_duplicates, neighbours
 
 Images = NDArray[np.uint8]
 
@@ -99,5 +99,5 @@ def test_descriptors_are_whole_numbers_whose_products_float32_holds_exactly() ->
 
 def test_of_equal_neighbours_the_first_are_taken() -> None:
     offered = np.array([[1, 0], [2, 1], [2, 0], [2, 3], [0, 9]], np.float32)
-    found = near_duplicates._nearest(offered, np.array([[1, 0]], np.float32), 2)
+    found = neighbours.nearest(offered, np.array([[1, 0]], np.float32), 2)
     assert set(found[0].tolist()) == {1, 2}

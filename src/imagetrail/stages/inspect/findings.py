@@ -143,7 +143,8 @@ def look(seen: Seen) -> list[Finding]:
     for name, kind in FINDINGS.items():
         if one := kind.look(seen):
             groups = _first(one.groups)
-            found.append(Finding(name, kind.severity, one.text, one.number, groups, kind.cure))
+            severity = "note" if one.harmless else kind.severity
+            found.append(Finding(name, severity, one.text, one.number, groups, kind.cure))
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
 
 

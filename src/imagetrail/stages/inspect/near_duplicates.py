@@ -17,6 +17,7 @@ from scipy.sparse.csgraph import connected_components
 
 from imagetrail.base.rng import generator
 from imagetrail.data.pictures import on_all_cores
+from imagetrail.stages.inspect.neighbours import members, nearest
 from imagetrail.stages.inspect.registration import sampling, softened, unexplained
 
 Floats = NDArray[np.float32]
@@ -116,15 +117,15 @@ def _candidates(whole: Floats, cut: Floats) -> tuple[Numbers, NDArray[np.bool_]]
     cells = max(1, count // CELL)
     centres = whole[generator(0, "near duplicates").permutation(count)[:cells]]
     each = min(CELLS_EACH, cells)
-    in_cells = [_nearest(centres, descriptors, each) for descriptors in (whole, cut)]
-    lists = [_members(found, cells) for found in in_cells]
+    in_cells = [nearest(centres, descriptors, each) for descriptors in (whole, cut)]
+    lists = [members(found, cells) for found in in_cells]
 
     def pairs_in(cell: int) -> Numbers:
         """Each as one number, cut or not and both rows."""
         asking, keys = lists[0][cell], []
         for kind, descriptors in enumerate((whole, cut)):
             offered = lists[kind][cell]
-            near = _nearest(descriptors[offered], whole[asking], NEIGHBOURS + 1)
+            near = nearest(descriptors[offered], whole[asking], NEIGHBOURS + 1)
             pairs = np.stack([offered[near].ravel(), np.repeat(asking, near.shape[1])], 1)
             pairs = pairs[pairs[:, 0] != pairs[:, 1]]
             if not kind:
@@ -135,28 +136,6 @@ def _candidates(whole: Floats, cut: Floats) -> tuple[Numbers, NDArray[np.bool_]]
     key = np.unique(np.concatenate(list(on_all_cores(pairs_in, range(cells)))))
     first, second = np.divmod(key, count)
     return np.stack([first % count, second], 1), first >= count
-
-
-def _nearest(offered: Floats, asking: Floats, count: int) -> Numbers:
-    """The rows of `offered` that correlate most with each of `asking`, in no order.
-
-    Of equal ones the first: a key of float64 has the product and the row, exactly.
-    """
-    count = min(count, len(offered))
-    found = [np.zeros((0, count), np.int64)]
-    for start in range(0, len(asking), BLOCK):
-        key = (asking[start : start + BLOCK] @ offered.T).astype(np.float64)
-        key *= len(offered)
-        key -= np.arange(len(offered))
-        found.append(np.argpartition(key, -count, axis=1)[:, -count:])
-    return np.concatenate(found)
-
-
-def _members(cells_of: Numbers, cells: int) -> list[Numbers]:
-    """The rows that are in each cell; cells_of: N×k."""
-    order = np.argsort(cells_of.ravel(), kind="stable")
-    bounds = np.searchsorted(cells_of.ravel()[order], np.arange(1, cells))
-    return np.split(order // cells_of.shape[1], bounds)
 
 
 # ---- verification ----

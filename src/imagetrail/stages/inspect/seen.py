@@ -60,6 +60,7 @@ class Found:
     text: str
     number: int
     groups: Sequence[Group] = ()  # pictures, those that belong together as one
+    harmless: bool = False  # in all likelihood: a note, whatever its kind is otherwise
 
 
 def singly(which: Iterable[int], text: str) -> Found | None:

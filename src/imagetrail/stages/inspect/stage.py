@@ -72,8 +72,9 @@ def _named(finding: Finding, pictures: Pictures) -> dict[str, Any]:
 
 
 def _write_quarantine(found: Inspection) -> None:
-    out = [(fault["source"], fault["reason"]) for fault in found.unreadable]
-    rows = [{"source": source, "reason": reason} for source, reason in (*out, *found.pictures.ignored)]
+    bad = [(fault["source"], fault["reason"]) for fault in found.unreadable]
+    out = (*bad, *found.pictures.ignored)
+    rows = [{"source": source, "reason": reason} for source, reason in out]
     write_csv(QUARANTINE, rows, columns=("source", "reason"))
 
 
