@@ -8,6 +8,7 @@ import pytest
 
 from imagetrail.base import files
 from imagetrail.base.errors import UserError, damaged, missing
+from imagetrail.base.words import count_of
 
 
 def test_a_json_value_comes_back_as_written(tmp_path: Path) -> None:
@@ -29,6 +30,20 @@ def test_a_damaged_json_file_is_one_line_that_names_it_and_the_way_out(
     message = str(caught.value)
     assert message.startswith(f"{path} is damaged (") and "dvc checkout" in message
     assert "\n" not in message
+
+
+def test_a_damaged_file_that_git_keeps_has_a_remedy_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(UserError, match=r"is damaged \(.*\); ask git$"):
+        files.read_json(tmp_path / "a.json", remedy="ask git")
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "words"),
+    [(1, "picture", "1 picture"), (0, "class", "0 classes"), (1000, "more row", "1,000 more rows")],
+)
+def test_a_count_is_said_as_a_sentence_has_it(number: int, noun: str, words: str) -> None:
+    assert count_of(number, noun) == words
 
 
 @pytest.mark.parametrize("read", [files.read_json, files.read_csv])

@@ -144,6 +144,7 @@ DATA = {"name": "digits", "source": "digits", "path": ".", "image_size": 8, "cha
         ({"name": "-x"}, "data.name: wanted are"),
         ({"source": "mnits"}, "data.source: unknown data source 'mnits'; did you mean 'mnist'?"),
         ({"source": "s4://pets"}, "data.source: s4://pets: no address begins so"),
+        ({"path": None}, "data.path: a folder or archive is wanted, not None"),
         ({"sha256": "abc"}, "data.sha256: string should match pattern"),
         ({"fit": "squeeze"}, "data.fit: input should be 'crop', 'pad' or 'stretch'"),
     ],
@@ -167,6 +168,13 @@ def test_params_of_before_there_was_a_source_are_told_what_to_write(name: str, w
         params.check(Data, before, "data")
     assert str(caught.value).startswith("data: source is missing; ") and words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_address_that_is_refused_is_named_once_and_its_password_never() -> None:
+    for source in ("s4://pets", "https://me:secret@host/pets.zip"):
+        with pytest.raises(UserError) as caught:
+            params.check(Data, DATA | {"source": source}, "data")
+        assert str(caught.value).count("pets") == 1 and "secret" not in str(caught.value)
 
 
 def test_a_picture_may_be_of_any_shape() -> None:
@@ -201,4 +209,5 @@ def test_a_failed_look_up_lists_the_choices_and_guesses_only_when_near() -> None
         UserError, match=r"^unknown activation 'rleu'; did you mean 'relu'\? choose from elu, relu$"
     ):
         choose(table, "rleu", "activation")
+    assert alternatives("daten", ["data", "gate"]).startswith("did you mean 'data'? ")
     assert alternatives("xyz", table) == "choose from elu, relu"

@@ -73,7 +73,8 @@ def test_messages_name_the_users_own_path(pack: Any) -> None:
     [
         ("labels.csv", "is a table without its pictures; write data.path: . and data.table: "),
         ("photo.png", "photo.png is neither a folder nor an archive (zip, tar"),
-        ("broken.zip", "broken.zip is neither a folder nor an archive"),
+        ("notes.txt", "data.path must name a folder that has a folder of pictures for each class"),
+        ("broken.zip", "broken.zip is an archive that is cut off or damaged"),
     ],
 )
 def test_a_path_to_something_else_is_refused_with_what_is_wanted(name: str, words: str) -> None:
@@ -81,3 +82,18 @@ def test_a_path_to_something_else_is_refused_with_what_is_wanted(name: str, word
     with pytest.raises(UserError) as caught:
         fetch(data(Path(name)))
     assert words in str(caught.value)
+
+
+def test_an_archive_without_its_end_is_called_cut_off_whatever_its_name() -> None:
+    whole = as_zip(animals(Path("pets"))).read_bytes()
+    Path("download").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="download is an archive that is cut off or damaged"):
+        fetch(data(Path("download")))
+
+
+def test_pictures_that_were_not_fetched_are_a_line_that_says_what_fetches_them() -> None:
+    digits = data(Path("pets")).model_copy(update={"source": "digits", "name": "digits"})
+    with pytest.raises(UserError) as caught:
+        arrival.originals(digits)
+    wanted = "the pictures of digits are not here yet; run `dvc repro inspect` first"
+    assert str(caught.value) == wanted

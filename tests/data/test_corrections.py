@@ -71,7 +71,7 @@ def test_without_a_file_or_a_row_the_pictures_are_as_they_came(tmp_path: Path) -
         (f"{HEADER}cat/0.png,dog,Ada,so, so\n", "line 2: .* a comma within them wants quotes"),
         (f"{HEADER},dog,Ada,\n", "line 2: a row needs source"),
         (f"{HEADER}cat/0.png,,Ada,\n", "line 2: a row needs source, label"),
-        (f'{HEADER}cat/0.png,dog,Ada,"why\n', "line 2: unexpected end of data"),
+        (f'{HEADER}cat/0.png,dog,Ada,"why\n', "a quote opened in line 2 is never closed"),
         (f"{HEADER}a,dog,,\nb,dog,J\xf6rg,\n".encode("latin-1"), "line 3: it is not UTF-8"),
         (f"{HEADER}cat/0.png,dog,,\n".encode("utf-16"), "line 1: it is not UTF-8"),
         (HEADER + "".join(f"{name},drop,,\n" for name in NAMES), "drops every picture"),
@@ -93,7 +93,7 @@ def test_a_spreadsheets_marks_blank_lines_and_order_of_columns_do_no_harm(tmp_pa
 def test_a_note_counts_what_was_done_and_pictures_removed_since(tmp_path: Path) -> None:
     text = f"{HEADER}old.png,dog,,\ncat/0.png,dog,,\nolder.png,drop,,\n"
     assert corrected(tmp_path, text).notes == (
-        f"{tmp_path}/corrections.csv: 1 labels changed, 0 pictures dropped; "
+        f"{tmp_path}/corrections.csv: 1 label changed, 0 pictures dropped; "
         "2 rows name pictures that are not there, the first old.png",
     )
 
@@ -103,7 +103,11 @@ def test_a_class_whose_pictures_have_all_gone_to_another_is_none_and_is_told(
 ) -> None:
     found = corrected(tmp_path, f"{HEADER}cat/0.png,drop,,\ncat/1.png,dog,,\n")
     assert found.classes == ("dog",) and found.labels.tolist() == [0, 0, 0]
-    assert "1 classes have no picture left, the first 'cat'" in found.notes[0]
+    path = tmp_path / "corrections.csv"
+    assert found.notes == (
+        f"{path}: 1 label changed, 1 picture dropped",
+        f"warning: class 'cat' has no picture left after {path} and is no class any more",
+    )
 
 
 def test_a_class_called_drop_is_refused_as_soon_as_a_row_says_drop(tmp_path: Path) -> None:

@@ -92,6 +92,13 @@ def test_a_coco_file_of_one_category_a_picture_is_a_table(tmp_path: Path) -> Non
     }
 
 
+def test_annotations_of_images_that_are_not_listed_are_counted(tmp_path: Path) -> None:
+    notes = [{"image_id": i, "category_id": 7} for i in (0, 8, 8, 9)]
+    found = exports.read(write(tmp_path, coco(*notes, images=1)))
+    assert found.rows == [{"path": "0.png", "label": "dog"}]
+    assert found.left_out == {"annotations of images that are not listed": 3}
+
+
 BOX = {"image_id": 0, "category_id": 7, "bbox": [1, 1, 2, 2]}
 
 
@@ -104,7 +111,19 @@ BOX = {"image_id": 0, "category_id": 7, "bbox": [1, 1, 2, 2]}
         ({"cat": 1}, "a.json", "is neither kind of export that is known"),
         ([{"image": "1.png", "choice": "cat"}], "a.json", "as JSON (not JSON-MIN)"),
         ([], "a.json", "no picture with one label: there are none"),
-        ([{"data": {}}], "a.json", "lacks what such an export has (KeyError('annotations'))"),
+        ([{"data": {}}], "a.json", "a.json: task 1 has no annotations; wanted is"),
+        ([{"data": {}, "annotations": [{}]}], "a.json", "an annotation of task 1 has no result"),
+        ([task("", "cat")], "a.json", "a.json: task 1 names no file"),
+        ([task("a.png") | {"annotations": 5}], "a.json", "has a text, number or list where such"),
+        (
+            coco({"image_id": 0, "category_id": 9}),
+            "a.json",
+            "a.json: annotation 1 names category 9, which is not in categories",
+        ),
+        (coco({"image_id": 0, "category_id": [1]}), "a.json", "where such an export has something"),
+        (coco({"category_id": 7}), "a.json", "annotation 1 has no image_id"),
+        (coco() | {"images": ["0.png"]}, "a.json", "image 1 is no JSON object"),
+        (coco(BOX | {"bbox": [1]}), "a.json", "where such an export has something else"),
         (coco(BOX, images=1), "a.json", "no picture with one label: 1 with boxes or outlines"),
     ],
 )

@@ -259,6 +259,8 @@ def test_classes_that_are_numbers_are_in_their_order() -> None:
         (b"two\nlines/1.png", "two\\nlines: the name has a control character"),
         (b"esc\x1b[31m/1.png", "esc\\x1b[31m: the name has a control character"),
         ("a\u2028b/1.png".encode(), "a\\u2028b: the name has a control character"),
+        ("a\u202egnp.exe/1".encode(), "a\\u202egnp.exe: the name has a control character"),
+        ("a/b\u2069.png".encode(), "b\\u2069.png: the name has a control character"),
     ],
 )
 def test_a_name_that_cannot_be_written_down_is_refused_escaped(
@@ -285,6 +287,14 @@ def test_two_classes_that_look_alike_are_refused_by_both_names(
 ) -> None:
     said = refusal(photos(tmp_path, [f"{one}/1.png", f"{other}/1.png", "dogs/1.png"]))
     assert repr(one) in said and repr(other) in said and difference in said
+
+
+def test_classes_of_published_splits_that_look_alike_are_told_with_their_folders(
+    tmp_path: Path,
+) -> None:
+    names = ["train/cat/1.png", "train/dog/1.png", "test/Cat/1.png", "test/dog/1.png"]
+    said = refusal(photos(tmp_path, names))
+    assert "classes 'Cat' (test/Cat) and 'cat' (train/cat) differ by case" in said
 
 
 def test_pictures_are_the_same_however_often_they_are_listed(tmp_path: Path) -> None:

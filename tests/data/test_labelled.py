@@ -162,9 +162,21 @@ def test_a_group_may_reach_over_tables(tmp_path: Path) -> None:
         ("path,label\n", ["has no rows"]),
         (lines("cats.png,cat,dog"), ["labels.csv, line 2 has 3 values, but the header 2 names"]),
         (lines("cats.png"), ["line 2 has 1 values"]),
-        (lines('cats.png,"cat'), ["line 2: unexpected end of data"]),
+        (lines('cats.png,"cat'), ["line 2: a quote opened in line 2 is never closed"]),
         (lines("cats.png,cat", "b.png,", "c.png, "), ["line 3: 'label' is empty, and 1 more"]),
         (lines(",cat"), ["line 2: 'path' is empty"]),
+        (
+            lines("a,b", 'c,"d', "e,f"),
+            ["labels.csv, line 3: a quote opened in line 3 is never closed"],
+        ),
+        (
+            lines('a,"b', "c,d", 'e,"f"'),
+            ["labels.csv, line 2: a quote opened in line 2 goes on to line 4 ("],
+        ),
+        (
+            lines("b.png,dog", header="a.PNG,cat"),
+            ["line 1 has the picture a.PNG; the first line must name the columns, such as path,l"],
+        ),
         (lines("a,b,tests", header="path,label,split"), ["line 2: no split is 'tests'"]),
         (lines("cats.png,Cat", "more/dog 1.png,cat"), ["'Cat' (labels.csv, line 2)", "line 3"]),
         (lines("cats.png,cat", "more/dog 1.png,cat "), ["'cat '", "differ by spaces"]),

@@ -274,5 +274,5 @@ def test_the_command_says_the_address_and_ends_cleanly(folder: Path) -> None:
     urllib.request.urlopen(urllib.request.Request(address + "decide", body, kind))
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (0, "") and "1 rows, 1 more than before" in out
+    assert (process.returncode, err) == (0, "") and "1 row, 1 more than before" in out
     assert files.read_csv(folder / paths.CORRECTIONS)[0]["by"] == "Eve"

@@ -287,6 +287,8 @@ def test_the_champion_is_asked_before_what_export_chose(run: Run, tmp_path: Path
 )
 def test_without_a_model_one_line_says_what_to_run(run: Run, tmp_path: Path, facts: object) -> None:
     save(tmp_path / "a.png")
+    assert "run imagetrail in the folder that has params.yaml" in run("predict", "a.png")[2]
+    (tmp_path / "params.yaml").write_text("seed: 0\n")
     if facts is not None:
         (tmp_path / "artifacts/export").mkdir(parents=True)
         (tmp_path / "artifacts/export/export.json").write_text(json.dumps(facts))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from imagetrail.base.errors import damaged, missing
+from imagetrail.base.errors import ANEW, damaged, missing
 
 
 @contextmanager
@@ -40,14 +40,14 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def read_json(path: Path) -> Any:
-    """The value in a JSON file; raises UserError if it is missing or damaged."""
+def read_json(path: Path, *, remedy: str = ANEW) -> Any:
+    """The value in a JSON file; raises UserError if it is missing, or damaged: then `remedy`."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
         raise missing(path) from None
     except ValueError as error:  # no JSON, or no UTF-8
-        raise damaged(path, error) from None
+        raise damaged(path, error, remedy=remedy) from None
 
 
 def write_json(path: Path, value: Any) -> None:

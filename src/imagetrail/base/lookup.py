@@ -35,8 +35,12 @@ def alternatives(name: str, names: Iterable[str]) -> str:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """The one of `names` that a misspelt `name` was likely meant to be; empty if none is near."""
-    return next(iter(get_close_matches(name, sorted(names), n=1)), "")
+    """The one of `names` that a misspelt `name` was likely meant to be; empty if none is near.
+
+    Of several, one with the same first letter, which is seldom the wrong one.
+    """
+    close = get_close_matches(name, sorted(names))
+    return max(close, key=lambda other: other[:1] == name[:1], default="")
 
 
 def one_of(table: str, kind: str) -> AfterValidator:

@@ -100,7 +100,8 @@ def _unknown(kind: type[Any], place: Place, missing: list[Place]) -> tuple[str, 
 def _wrong_value(fault: Any) -> str:
     message = fault["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    shown = "got" in message or repr(fault["input"]) in message
+    whole = isinstance(fault.get("ctx", {}).get("error"), UserError)  # it says what is wrong itself
+    shown = whole or "got" in message or repr(fault["input"]) in message
     return f"{_path(fault['loc'])}: {message}" + ("" if shown else f", not {fault['input']!r}")
 
 

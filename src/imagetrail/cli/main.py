@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from imagetrail.base.errors import UserError
+from imagetrail.base.words import count_of
 from imagetrail.cli.drift import drift
 from imagetrail.cli.import_labels import import_labels
 from imagetrail.cli.init import init
@@ -110,7 +111,7 @@ def publish() -> None:
     from imagetrail.tracking import store
 
     version, made = publishing.publish()
-    print(f"pipeline {version[:7]} is in MLflow ({made} new runs): {store.uri(Path())}")
+    print(f"pipeline {version[:7]} is in MLflow ({count_of(made, 'new run')}): {store.uri(Path())}")
 
 
 @app.command()
@@ -200,8 +201,10 @@ def verify(
 def schema() -> None:
     """Accept what inspect saw: new pictures are held against it from now on."""
     from imagetrail.base import paths
+    from imagetrail.base.params import read_yaml
     from imagetrail.stages.inspect.schema import accept
 
+    read_yaml(Path("params.yaml"))  # tells that this is no folder of a project
     seen = accept()
     print(f"{paths.SCHEMA}: {len(seen.classes)} classes of {seen.data}; commit it")
 

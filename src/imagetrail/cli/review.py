@@ -18,6 +18,7 @@ def review(
     """Open a page of what is doubtful in the data; a key writes data/corrections.csv."""
     from imagetrail.base import paths
     from imagetrail.base.params import load
+    from imagetrail.base.words import count_of
     from imagetrail.data import arrival
     from imagetrail.data.params import Data
     from imagetrail.review.desk import Desk
@@ -38,7 +39,8 @@ def review(
             server.serve_forever()
         except KeyboardInterrupt:
             count = len(desk.decisions.current())
-            print(f"\n{paths.CORRECTIONS}: {count} rows, {count - before} more than before")
+            rows = count_of(count, "row")
+            print(f"\n{paths.CORRECTIONS}: {rows}, {count - before} more than before")
 
 
 def _git_name() -> str:

@@ -170,7 +170,9 @@ def _compare(address: str, digest: str, wanted: str | None) -> None:
 
 
 def _noted() -> dict[str, str]:
-    noted: dict[str, str] = read_json(CHECKSUMS) if CHECKSUMS.exists() else {}
+    if not CHECKSUMS.exists():
+        return {}
+    noted: dict[str, str] = read_json(CHECKSUMS, remedy=f"run `git checkout {CHECKSUMS}`")
     return noted
 
 
@@ -186,6 +188,8 @@ def _settle(sent: Path, folder: Path, address: str) -> None:
     if archives.is_archive(sent):
         archives.unpack(sent, folder, address)
         remove(sent)
+    elif archives.seems_one(sent):
+        raise UserError(f"{address} sends an archive that is cut off or damaged")
     elif head.startswith(PARQUET):
         sent.rename(folder / "pictures.parquet")
     elif WEB_PAGE.match(head):

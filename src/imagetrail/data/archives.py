@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import re
 import shutil
 import stat
 import tarfile
@@ -39,6 +40,8 @@ def _zstandard(path: Path, _: str) -> IO[bytes]:
     return stream
 
 
+ZIP = b"PK\x03\x04"
+NAMED = re.compile(r".*\.(zip|tgz|tar(\.(gz|bz2|xz|zst))?)", re.IGNORECASE)
 ZSTANDARD = b"\x28\xb5\x2f\xfd"
 COMPRESSED: dict[bytes, Callable[[Path, str], Any]] = {  # by what such a file begins with
     b"\x1f\x8b": gzip.open,
@@ -59,6 +62,14 @@ class Member:
 
 def is_archive(path: Path) -> bool:
     return bool(_kind(path))
+
+
+def seems_one(path: Path) -> bool:
+    """Whether it was to be an archive, by its name or how it begins, even if it cannot be read."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == ZIP or bool(NAMED.fullmatch(path.name))
 
 
 def unpack(origin: Path, folder: Path, shown: str) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from imagetrail.base import paths
+from imagetrail.base.errors import UserError
 from imagetrail.data import addresses, archives, corrections, datasets, listing, own, store
 from imagetrail.data.params import OWN, Data
 from imagetrail.data.pictures import Pictures
@@ -60,6 +61,10 @@ def read(data: Data) -> Pictures:
 def originals(data: Data) -> Pictures:
     """All pictures, with the labels that they came with; nothing is kept."""
     folder = paths.RAW / data.name / "files"
+    if not (folder.exists() or (data.source == OWN and own.stays(data.path))):
+        raise UserError(
+            f"the pictures of {data.name} are not here yet; run `dvc repro inspect` first"
+        )
     if data.source in datasets.DATASETS:
         return datasets.read(data.source, folder)
     place, shown = _place(data, folder)

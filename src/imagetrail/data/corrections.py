@@ -12,6 +12,8 @@ import numpy as np
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import replacing
 from imagetrail.base.lookup import alternatives
+from imagetrail.base.words import count_of
+from imagetrail.data import tables
 from imagetrail.data.pictures import Pictures
 
 DROP = "drop"  # as a label: the picture is left out
@@ -75,14 +77,21 @@ def apply(pictures: Pictures, path: Path) -> Pictures:
     corrected = replace(pictures, labels=labels).take(np.flatnonzero(kept).tolist())
     emptied = sorted(set(pictures.labels.tolist()) - set(corrected.labels.tolist()))
     changed = int((labels != pictures.labels)[kept].sum())
-    said = [f"{changed} labels changed, {len(kept) - len(corrected)} pictures dropped"]
-    if emptied:
-        first = pictures.classes[emptied[0]]
-        said.append(f"{len(emptied)} classes have no picture left, the first {first!r}")
+    dropped = count_of(len(kept) - len(corrected), "picture")
+    said = f"{path}: {count_of(changed, 'label')} changed, {dropped} dropped"
     if gone:
-        said.append(f"{len(gone)} rows name pictures that are not there, the first {gone[0]}")
-    notes = (*pictures.notes, f"{path}: {'; '.join(said)}")
-    return _without(replace(corrected, notes=notes), emptied)
+        rows = (
+            "1 row names a picture that is"
+            if len(gone) == 1
+            else f"{len(gone):,} rows name pictures that are"
+        )
+        said += f"; {rows} not there, the first {gone[0]}"
+    warnings = [
+        f"warning: class {pictures.classes[label]!r} has no picture left after {path} and is no "
+        "class any more"
+        for label in emptied
+    ]
+    return _without(replace(corrected, notes=(*pictures.notes, said, *warnings)), emptied)
 
 
 def _check(label: str, classes: Collection[str], where: str) -> None:
@@ -122,15 +131,20 @@ def _numbered(path: Path) -> list[tuple[int, Correction]]:
 
 def _rows(path: Path) -> Iterator[tuple[int, Correction]]:
     reader = csv.reader(StringIO(_text(path), newline=""), strict=True)
+    begins = 1
     try:
         header = next(reader, list(COLUMNS))
+        begins = reader.line_num + 1
         if sorted(header) != sorted(COLUMNS):
             raise UserError(
                 f"{path} has the columns {', '.join(header)}; they must be {', '.join(COLUMNS)}, "
                 "with a comma between them"
             )
-        for cells in filter(None, reader):
+        for cells in reader:
             row = dict(zip(header, cells, strict=False))
+            begins = reader.line_num + 1
+            if not cells:
+                continue
             if len(cells) != len(header) or not (row["source"] and row["label"]):
                 raise UserError(
                     f"{path}, line {reader.line_num}: a row needs {', '.join(COLUMNS)}, "
@@ -138,7 +152,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Correction]]:
                 )
             yield reader.line_num, Correction(**row)
     except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: {error}") from None
+        raise UserError(f"{path}, {tables.broken(error, begins, reader.line_num)}") from None
 
 
 def _text(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Labels that other tools export, as rows of a table: Label Studio's and COCO's JSON."""
 
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,15 @@ class Found:
         self.left_out[reason] = self.left_out.get(reason, 0) + 1
 
 
+def _value(entry: Any, key: str, what: str) -> Any:
+    """What `entry` has under `key`; a ValueError calls it `what` if there is none."""
+    if not isinstance(entry, dict):
+        raise ValueError(f"{what} is no JSON object")
+    if key not in entry:
+        raise ValueError(f"{what} has no {key}")
+    return entry[key]
+
+
 def read(path: Path) -> Found:
     """The label of every picture that has one; raises UserError for a file of another kind."""
     if path.suffix.lower() in DETECTION:
@@ -43,8 +53,11 @@ def read(path: Path) -> Found:
         raise UserError(f"{path} is neither kind of export that is known; {WANTED}")
     try:
         found = reader(content)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} lacks what such an export has ({error!r}); {WANTED}") from None
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; {WANTED}") from None
+    except (AttributeError, LookupError, TypeError):
+        fault = "has a text, number or list where such an export has something else"
+        raise UserError(f"{path} {fault}; {WANTED}") from None
     if not found.rows:
         reasons = "; ".join(f"{count} {reason}" for reason, count in found.left_out.items())
         raise UserError(f"{path}: no picture with one label: {reasons or 'there are none'}")
@@ -66,9 +79,11 @@ def _reader(content: Any) -> Callable[[Any], Found] | None:
 
 def _label_studio(tasks: Sequence[Mapping[str, Any]]) -> Found:
     found = Found()
-    for task in tasks:
-        done = [note for note in task["annotations"] if not note.get("was_cancelled")]
-        results = [result for note in done for result in note["result"]]
+    for number, task in enumerate(tasks, 1):
+        notes = _value(task, "annotations", f"task {number}")
+        done = [note for note in notes if not note.get("was_cancelled")]
+        whose = f"an annotation of task {number}"
+        results = [result for note in done for result in _value(note, "result", whose)]
         answers = {
             tuple(result["value"]["choices"]) for result in results if result["type"] == "choices"
         }
@@ -83,18 +98,17 @@ def _label_studio(tasks: Sequence[Mapping[str, Any]]) -> Found:
             found.leave_out("with several choices, which is not supported")
         else:
             ((label,),) = answers
-            found.rows.append({"path": _studio_path(task), "label": label})
+            found.rows.append({"path": _studio_path(task, number), "label": label})
     return found
 
 
-def _studio_path(task: Mapping[str, Any]) -> str:
+def _studio_path(task: Mapping[str, Any], number: int) -> str:
     """The file of a task: below the local storage, or as it was uploaded."""
-    address = next(
-        value
-        for value in task["data"].values()
-        if isinstance(value, str) and PurePosixPath(urlsplit(value).path).name
-    )
-    parts = urlsplit(address)
+    texts = [value for value in task["data"].values() if isinstance(value, str)]
+    addresses = [text for text in texts if PurePosixPath(urlsplit(text).path).name]
+    if not addresses:
+        raise ValueError(f"task {number} names no file")
+    parts = urlsplit(addresses[0])
     if local := parse_qs(parts.query).get("d"):
         return local[0].replace("\\", "/").lstrip("/")
     return PurePosixPath(unquote(parts.path)).name
@@ -105,12 +119,17 @@ def _studio_path(task: Mapping[str, Any]) -> str:
 
 def _coco(content: Mapping[str, Any]) -> Found:
     found = Found()
-    names = {kind["id"]: str(kind["name"]) for kind in content["categories"]}
+    names = {
+        _value(kind, "id", f"category {i}"): str(_value(kind, "name", f"category {i}"))
+        for i, kind in enumerate(content["categories"], 1)
+    }
     notes: dict[Any, list[Mapping[str, Any]]] = {}
-    for note in content["annotations"]:
-        notes.setdefault(note["image_id"], []).append(note)
-    for image in content["images"]:
-        mine = notes.get(image["id"], [])
+    for i, note in enumerate(content["annotations"], 1):
+        if (kind := _value(note, "category_id", f"annotation {i}")) not in names:
+            raise ValueError(f"annotation {i} names category {kind!r}, which is not in categories")
+        notes.setdefault(_value(note, "image_id", f"annotation {i}"), []).append(note)
+    for i, image in enumerate(content["images"], 1):
+        mine = notes.pop(_value(image, "id", f"image {i}"), [])
         kinds = {names[note["category_id"]] for note in mine}
         if not mine:
             found.leave_out("not labelled")
@@ -119,7 +138,10 @@ def _coco(content: Mapping[str, Any]) -> Found:
         elif len(kinds) > 1:
             found.leave_out("with several categories, which is not supported")
         else:
-            found.rows.append({"path": image["file_name"].replace("\\", "/"), "label": kinds.pop()})
+            name = _value(image, "file_name", f"image {i}")
+            found.rows.append({"path": name.replace("\\", "/"), "label": kinds.pop()})
+    for _ in itertools.chain(*notes.values()):
+        found.leave_out("annotations of images that are not listed")
     return found
 
 

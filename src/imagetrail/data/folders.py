@@ -36,9 +36,11 @@ def read(place: Path, shown: str) -> Pictures:
     ]
     pictures = [row for row in found if may_be_picture(row[2])]
     kinds = [kind for _, kind, _ in pictures]
-    classes = labels.in_order({kind for _, _, folder in parts for kind in folder.folders})
+    places = {kind: below for _, below, folder in reversed(parts) for kind in folder.folders}
+    classes = labels.in_order(places)
     _refuse_empty(classes, Counter(kinds), shown)
-    labels.check_classes(dict.fromkeys(classes, ""), shown)
+    where = {kind: places[kind] and f" ({places[kind]}{kind})" for kind in classes}
+    labels.check_classes(where, shown)
     splits = tuple(split for split, _, _ in pictures)
     sources = tuple(path for _, _, path in pictures)
     numbers = {name: number for number, name in enumerate(classes)}

@@ -18,6 +18,7 @@ NO_PICTURE = re.compile(  # by its name; any other file is judged by its content
     re.IGNORECASE,
 )
 BREAKING = {"Cc", "Cs", "Zl", "Zp"}  # Unicode: control, half a pair, line and paragraph ends
+TURNING = {*map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}  # where text runs
 DEEPEST = 50  # folders within folders
 
 
@@ -51,9 +52,7 @@ def may_be_picture(name: str) -> bool:
 
 def escaped(name: str) -> str:
     """A name as it can be printed, with the codes of what breaks a line or is not UTF-8."""
-    return "".join(
-        _escaped(char) if unicodedata.category(char) in BREAKING else char for char in name
-    )
+    return "".join(_escaped(char) if _breaks(char) else char for char in name)
 
 
 def _escaped(char: str) -> str:
@@ -65,10 +64,13 @@ def flaw(name: str) -> str:
     """What keeps a file, folder or class from being called so; empty if nothing does."""
     if name.isprintable():
         return ""
-    kinds = {unicodedata.category(char) for char in name} & BREAKING
-    if "Cs" in kinds:
+    if any(unicodedata.category(char) == "Cs" for char in name):
         return "is not UTF-8"
-    return "has a control character" if kinds else ""
+    return "has a control character" if any(map(_breaks, name)) else ""
+
+
+def _breaks(char: str) -> bool:
+    return unicodedata.category(char) in BREAKING or char in TURNING
 
 
 def scan(folder: Path, shown: str) -> Folder:

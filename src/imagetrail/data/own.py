@@ -23,7 +23,11 @@ def check(place: Path, table: str | None) -> None:
         wanted = f"write data.path: {place.parent} and data.table: {place.name}"
         raise UserError(f"{place} is a table without its pictures; {wanted}")
     elif not archives.is_archive(place):
-        raise UserError(f"{place} is neither a folder nor an archive ({archives.KINDS})")
+        if archives.seems_one(place):
+            raise UserError(f"{place} is an archive that is cut off or damaged; make it anew")
+        wanted = "data.path must name a folder that has a folder of pictures for each class"
+        fault = f"is neither a folder nor an archive ({archives.KINDS})"
+        raise UserError(f"{place} {fault}; {wanted}")
 
 
 def read(place: Path, table: str | None, shown: str) -> Pictures:

@@ -34,6 +34,12 @@ def _name(name: str) -> str:
     return name
 
 
+def _path(path: Any) -> Any:
+    if not isinstance(path, str | Path):
+        raise ValueError("a folder or archive is wanted")
+    return path
+
+
 def _image_size(size: Any) -> Any:
     sides = size if isinstance(size, list | tuple) and len(size) == 2 else [size]
     if not all(type(side) is int and side in SIDES for side in sides):
@@ -52,7 +58,7 @@ class Data(Section):
         description="a published data set; own: your pictures at `path`; or an address: https://…, "
         "s3://…, gs://…, hf://…"
     )
-    path: Path = Field(
+    path: Annotated[Path, BeforeValidator(_path)] = Field(
         description="own: a folder or archive of class sub-folders, or of pictures and a table"
     )
     table: str | None = Field(

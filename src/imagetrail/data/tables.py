@@ -6,10 +6,11 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from imagetrail.base.errors import UserError
+from imagetrail.data.formats import SUFFIXES
 
 DELIMITERS = ",;\t"
 MARKS = {  # byte order marks: the encoding of what follows
@@ -62,9 +63,12 @@ def delimited(path: Path, name: str, shown: str) -> Table:
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[list[str]] = []
     places: list[int] = []
+    begins = 1
     try:
         names = [column.strip() for column in next(lines, [])]
+        begins = lines.line_num + 1
         for row in lines:
+            begins = lines.line_num + 1
             if not row:
                 continue
             if len(row) != len(names):
@@ -73,11 +77,24 @@ def delimited(path: Path, name: str, shown: str) -> Table:
             rows.append(row)
             places.append(lines.line_num)
     except csv.Error as error:
-        raise UserError(f"{shown}: {name}, line {lines.line_num}: {error}") from None
+        fault = broken(error, begins, lines.line_num)
+        raise UserError(f"{shown}: {name}, {fault}") from None
+    if picture := next((one for one in names if PurePosixPath(one).suffix.lower() in SUFFIXES), ""):
+        wanted = "the first line must name the columns, such as path,label"
+        raise UserError(f"{shown}: {name}, line 1 has the picture {picture}; {wanted}")
     if twice := sorted({column for column in names if column and names.count(column) > 1}):
         raise UserError(f"{shown}: {name} has several columns called {twice[0]!r}")
     columns = zip(names, zip(*rows, strict=True) if rows else [()] * len(names), strict=True)
     return Table(name, {column: values for column, values in columns if column}, places, "line")
+
+
+def broken(error: csv.Error, begins: int, line: int) -> str:
+    """Where and how the row that begins in one line, and cannot be read on in another, is wrong."""
+    if "unexpected end" in str(error):
+        return f"line {begins}: a quote opened in line {begins} is never closed"
+    if line > begins:
+        return f"line {begins}: a quote opened in line {begins} goes on to line {line} ({error})"
+    return f"line {line}: {error}"
 
 
 def json_lines(path: Path, name: str, shown: str) -> Table:

@@ -14,6 +14,7 @@ import numpy as np
 from imagetrail.base import paths, pipeline
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import replacing
+from imagetrail.base.params import read_yaml
 from imagetrail.serving import occlusion
 from imagetrail.serving.inputs import STDIN, Batch
 from imagetrail.serving.onnx_model import Model
@@ -38,6 +39,7 @@ def model_in_use(named: Path | None = None) -> Path:
     try:
         return pipeline.challenger()
     except UserError as error:
+        read_yaml(Path("params.yaml"))  # tells that this is no folder of a project
         raise UserError(f"there is no champion, and {error}") from None
 
 

@@ -78,7 +78,7 @@ def test_what_cannot_be_used_is_written_down_before_it_stops_the_pipeline(
     assert rows[-1]["source"] == "cat/notes.txt"
     assert findings()["unreadable"]["number"] == 6
     printed = capsys.readouterr().out
-    assert "7 files are left out" in printed
+    assert "7 files left out" in printed
     assert printed.index("fatal: broken") < printed.index("warning: unreadable")
 
 
@@ -146,6 +146,14 @@ def test_a_damaged_schema_is_one_line() -> None:
     paths.SCHEMA.write_text('{"data": "pets", "classes": 3}')
     with pytest.raises(UserError, match=r"^data/schema.json: classes: .*imagetrail schema"):
         stage.run()
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_schema_that_is_no_json_comes_back_from_git() -> None:
+    paths.SCHEMA.parent.mkdir(exist_ok=True)
+    paths.SCHEMA.write_text("{")
+    with pytest.raises(UserError, match=r"run `git checkout data/schema.json`, or `imagetrail sch"):
+        schema.read()
 
 
 def test_two_runs_write_equal_files(folder: Path) -> None:

@@ -211,7 +211,7 @@ def test_corrections_are_applied_before_the_division_and_told(
         for source, label in zip(part.column("source"), part.labels, strict=True)
     }
     assert "cat/0.png" not in rows and rows["cat/2.png"] == "dog" and len(rows) == 58
-    assert "1 labels changed, 1 pictures dropped" in capsys.readouterr().out
+    assert "1 label changed, 1 picture dropped" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("ours")
@@ -287,7 +287,7 @@ def test_a_test_set_that_is_a_copy_of_train_is_one_line_with_what_is_left() -> N
     with pytest.raises(
         UserError,
         match=r"class 'cat' would have 0 in train, 0 in valid, 30 in test, 30 left out .*: of its "
-        r"60 pictures 30 are distinct .*; each part needs one \(and 1 more classes\)$",
+        r"60 pictures 30 are distinct .*; each part needs one \(and 1 more class\)$",
     ):
         split.run()
     assert not paths.SPLIT.exists()

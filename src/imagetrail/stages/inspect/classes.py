@@ -3,8 +3,9 @@
 from collections import Counter
 from pathlib import PurePosixPath
 
+from imagetrail.base.words import count_of
 from imagetrail.stages.inspect.inspection import Inspection
-from imagetrail.stages.inspect.seen import Found, Seen, count_of, listed
+from imagetrail.stages.inspect.seen import Found, Seen, listed
 
 IMBALANCE = 10  # times as many pictures in the largest class as in the smallest
 SCARCE = 100  # pictures of a class: with fewer, its recall on a fifth of them is known to ± 20 %

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from imagetrail.stages.inspect.seen import Found, Group, Seen, count_of, listed
+from imagetrail.base.words import count_of
+from imagetrail.stages.inspect.seen import Found, Group, Seen, listed
 
 
 def exact_duplicates(seen: Seen) -> Found | None:

@@ -58,7 +58,8 @@ def write(schema: Schema | None, path: Path = paths.SCHEMA) -> None:
 
 def read(path: Path = paths.SCHEMA) -> Schema | None:
     """What is expected; None: nothing yet."""
-    content = read_json(path) if path.exists() else {}
+    remedy = f"run `git checkout {path}`, or {REMEDY}"
+    content = read_json(path, remedy=remedy) if path.exists() else {}
     return _checked(content, path) if content else None
 
 

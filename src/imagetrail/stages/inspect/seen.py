@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from imagetrail.base.words import count_of
 from imagetrail.data.decoding import Shape
 from imagetrail.data.pictures import Pictures, group_equal
 from imagetrail.stages.inspect.inspection import Inspection
@@ -71,10 +72,6 @@ def singly(which: Iterable[int], text: str) -> Found | None:
         if groups
         else None
     )
-
-
-def count_of(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

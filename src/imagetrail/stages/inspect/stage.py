@@ -16,6 +16,7 @@ from imagetrail.base import paths
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import replacing, write_csv, write_json
 from imagetrail.base.params import load
+from imagetrail.base.words import count_of
 from imagetrail.data import arrival
 from imagetrail.data.decoding import Target
 from imagetrail.data.params import Data
@@ -25,7 +26,7 @@ from imagetrail.stages.inspect import classes, findings, inspection, near_duplic
 from imagetrail.stages.inspect.findings import Finding
 from imagetrail.stages.inspect.inspection import Inspection, for_a_sheet
 from imagetrail.stages.inspect.params import Inspect
-from imagetrail.stages.inspect.seen import Numbers, Seen, count_of
+from imagetrail.stages.inspect.seen import Numbers, Seen
 
 SHOWN = 8  # findings on the terminal; the report has all
 QUARANTINE = paths.ARTIFACTS / "inspect/quarantine.csv"
@@ -51,6 +52,7 @@ def run() -> None:
     report["schema"] = seen.schema.model_dump(mode="json")
     write_json(paths.INSPECTION, report)
     _write_fingerprints(found, near)
+    print(*(f"{note}\n" for note in pictures.notes), sep="", end="")
     _print(report, wrong)
     _refuse(wrong, limits)
     pictures.tidy()
@@ -115,11 +117,10 @@ def _side_by_side(pictures: Pictures, group: Sequence[int], target: Target) -> N
 
 def _print(report: dict[str, Any], wrong: Sequence[Finding]) -> None:
     """The counts, then the worst findings, a line each."""
-    copies = report["duplicates"]["superfluous"]
-    print(
-        f"{report['images']} pictures in {len(report['classes'])} classes, {copies} exact "
-        f"duplicates; {len(report['unreadable']) + len(report['ignored'])} files are left out"
-    )
+    copies = count_of(report["duplicates"]["superfluous"], "exact duplicate")
+    files = count_of(len(report["unreadable"]) + len(report["ignored"]), "file")
+    kinds = count_of(len(report["classes"]), "class")
+    print(f"{count_of(report['images'], 'picture')} in {kinds}, {copies}; {files} left out")
     for finding in wrong[:SHOWN]:
         print(f"  {finding.severity}: {finding.name}: {finding.text}")
     if len(wrong) > SHOWN:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from imagetrail.base.errors import UserError
+from imagetrail.base.words import count_of
 from imagetrail.data.pictures import Pictures
 from imagetrail.stages.split.coverage import PARTS
 from imagetrail.stages.split.division import Division
@@ -23,7 +24,7 @@ def check(pictures: Pictures, units: Units, division: Division) -> list[str]:
     published = set(pictures.splits) & set(PARTS[1:])
     short = sorted({int(i) for part in set(PARTS) - published for i in lacking[part]})
     if short:
-        more = f" (and {len(short) - 1} more classes)" if short[1:] else ""
+        more = f" (and {count_of(len(short) - 1, 'more class')})" if short[1:] else ""
         raise UserError(f"{_shortage(pictures, units, division, short[0])}{more}")
     consequences = {"valid": "the search does not see it", "test": "the gate cannot promote"}
     return [
@@ -51,9 +52,11 @@ def _shortage(pictures: Pictures, units: Units, division: Division, label: int) 
     )
     gone = int(mine[division.leaked].sum())
     out = f", {gone} left out as published parts have the same" if gone else ""
+    of_its = count_of(int(mine.sum()), "picture")
+    verb = "is" if distinct == 1 else "are"
     return (
-        f"class {pictures.classes[label]!r} would have {left}{out}: of its {mine.sum()} pictures "
-        f"{distinct} are distinct (copies, near duplicates and a group count once); "
+        f"class {pictures.classes[label]!r} would have {left}{out}: of its {of_its} "
+        f"{distinct} {verb} distinct (copies, near duplicates and a group count once); "
         "each part needs one"
     )
 

@@ -1,0 +1,7 @@
+"""Numbers and names as a sentence has them."""
+
+
+def count_of(number: int, noun: str) -> str:
+    """1 picture, 2 pictures, 1,000 classes."""
+    ending = "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}" + ("" if number == 1 else ending)
