@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from PIL import Image
+
 from imagetrail.base.errors import UserError
-from imagetrail.data.formats import SUFFIXES
 
 DELIMITERS = ",;\t"
 MARKS = {  # byte order marks: the encoding of what follows
@@ -79,7 +80,8 @@ def delimited(path: Path, name: str, shown: str) -> Table:
     except csv.Error as error:
         fault = broken(error, begins, lines.line_num)
         raise UserError(f"{shown}: {name}, {fault}") from None
-    if picture := next((one for one in names if PurePosixPath(one).suffix.lower() in SUFFIXES), ""):
+    suffixes = Image.registered_extensions()
+    if picture := next((one for one in names if PurePosixPath(one).suffix.lower() in suffixes), ""):
         wanted = "the first line must name the columns, such as path,label"
         raise UserError(f"{shown}: {name}, line 1 has the picture {picture}; {wanted}")
     if twice := sorted({column for column in names if column and names.count(column) > 1}):
