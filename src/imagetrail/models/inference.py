@@ -1,5 +1,6 @@
 """Logits and features of many images."""
 
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 
@@ -9,6 +10,8 @@ from torch import Tensor
 from imagetrail.base.samples import Samples
 from imagetrail.compute.device import this_machine
 from imagetrail.models.classifier import Classifier
+
+BATCH = 16 << 20  # bytes of pictures that go through a network at once: its activations are 100×
 
 
 def predict(
@@ -21,6 +24,7 @@ def predict(
 ) -> Tensor:
     """Logits N×K float32 on the CPU.
 
+    batch_size: at most; of large pictures fewer are taken at once.
     exact: with the precision of the exported model; otherwise with that of training.
     mirrored: of the images flipped left to right.
     """
@@ -45,7 +49,8 @@ def _collect(
     machine = this_machine()
     model.to(machine.device).eval()
     answers = []
-    for chunk in samples.chunks(batch_size):
+    most = max(16, BATCH // math.prod(samples.images.shape[1:]))
+    for chunk in samples.chunks(min(batch_size, most)):
         images = torch.from_numpy(chunk.copy())
         images = (images.flip(2) if mirrored else images).to(machine.device)
         with nullcontext() if exact else machine.autocast():
