@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.int64]
 
-ASKING = 4096  # vectors that are compared with the others at once
+ASKING = 1024  # vectors that are compared with the others at once: six threads do so
 
 
 def nearest(offered: Floats, asking: Floats, count: int) -> Numbers:
