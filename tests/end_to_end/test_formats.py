@@ -14,7 +14,7 @@ from imagetrail.data.decoding import Target
 from imagetrail.serving import inputs, onnx_model
 
 FILES = ("dvc.yaml", ".dvcignore", ".gitignore", "champion/README.md", "src")
-DATA = ("data/corrections.csv", "data/weights")
+DATA = ("data/corrections.csv", "data/schema.json", "data/weights")
 KINDS = {".jfif": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".bmp": "BMP", ".avif": "AVIF"}
 SMALL = {
     "data": {

@@ -179,7 +179,7 @@ def decision(runner: Project) -> str:
 def champion(server: str) -> Any:
     return (
         MlflowClient(server)
-        .get_model_version_by_alias("folder", "champion")
+        .get_model_version_by_alias("pictures", "champion")
         .tags["imagetrail.content"]
     )
 
