@@ -281,6 +281,7 @@ def test_what_cannot_be_compared_is_refused_in_a_line(
         file.unlink()
     if fault == "no model":
         (tmp_path / "champion/model/model.onnx").unlink()
+        (tmp_path / "params.yaml").write_text("data: {name: digits}\n")
     save(tmp_path / "few", np.zeros((3 if fault == "few" else 0, 8, 8, 1), np.uint8))
     code, out, err = run("drift", "few" if fault in ("few", "none") else "same")
     assert code == 1 and out == "" and message in err and not (tmp_path / "artifacts").exists()
