@@ -1,7 +1,6 @@
 """`imagetrail drift` on scikit-learn's real digits: an alarm where they changed, and only there."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from tiny_onnx import noise, proto, write
 
 from imagetrail.base.rng import generator
 from imagetrail.base.samples import Images
-from imagetrail.cli import main
 from imagetrail.serving import drift, onnx_model, two_sample
 from imagetrail.serving.drift import Reference
 from imagetrail.serving.onnx_model import Model
@@ -159,15 +157,8 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    digits: Images,
-    model: Model,
-) -> Run:
-    """`run("drift", …)` beside a champion and the folders `same` and `other`: exit code, output."""
-    monkeypatch.chdir(tmp_path)
+def run(run: Run, tmp_path: Path, digits: Images, model: Model) -> Run:
+    """The same beside a champion and the folders `same` and `other`."""
     champion = tmp_path / "champion/model"
     champion.mkdir(parents=True)
     (champion / "model.onnx").write_bytes(model.session._model_bytes)
@@ -175,16 +166,7 @@ def run(
     np.savez(champion / "reference.npz", features=reference.features, counts=reference.counts)
     save(tmp_path / "same", digits[-300:])
     save(tmp_path / "other", np.concatenate([digits[-300:-3], 255 - digits[-3:]]))
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["imagetrail", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main.main()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in err
-        return int(ended.value.code or 0), out, err
-
-    return command
+    return run
 
 
 def save(folder: Path, images: Images) -> None:

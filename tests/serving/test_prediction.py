@@ -14,29 +14,12 @@ import pytest
 from PIL import Image
 from tiny_onnx import noise, write
 
-from imagetrail.cli import main
 from imagetrail.data import decoding, pictures
 from imagetrail.data.decoding import Target
 from imagetrail.serving import inputs, occlusion, onnx_model
 
 CLASSES = ("cat", "dog", "emu")
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """`run("predict", …)` in an empty folder: exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["imagetrail", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main.main()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in err
-        return int(ended.value.code or 0), out, err
-
-    return command
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import pytest
 from PIL import Image
 from tiny_onnx import noise, write
 
-from imagetrail.cli import main
 from imagetrail.serving import inputs, onnx_model, suggestion
 
 Run = Callable[..., tuple[int, str, str]]
@@ -21,22 +19,12 @@ OUT = Path("artifacts/suggest/suggested.csv")
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """`run("suggest", …)` where export chose a model: exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
+def run(run: Run, tmp_path: Path) -> Run:
+    """The same where export chose a model."""
     chosen = write(tmp_path / "artifacts/export/model.onnx", noise(("cat", "dog", "emu")))
     facts = [{"file": chosen.name, "chosen": True}]
     (chosen.parent / "export.json").write_text(json.dumps(facts))
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["imagetrail", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main.main()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in err
-        return int(ended.value.code or 0), out, err
-
-    return command
+    return run
 
 
 def draw(folder: Path, count: int) -> None:

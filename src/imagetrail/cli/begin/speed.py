@@ -8,6 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from imagetrail.base.samples import Samples
 
 PRETRAINED = "efficientnet_lite0"  # of which the last layer alone learns
 BATCH = 32  # images a step
@@ -43,24 +47,31 @@ def speeds(short: int) -> Callable[[Network], float]:
     return speed
 
 
+def _random(network: Network) -> "Samples":
+    """Pictures enough for the steps."""
+    import numpy as np
+    import pyarrow as pa
+
+    from imagetrail.base.samples import Samples
+
+    count = BATCH * (MOST + 2)
+    shape = (count, network.size, network.size, network.channels)
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    classes = tuple(str(number) for number in range(network.classes))
+    return Samples(images, pa.table({"label": np.arange(count) % network.classes}), classes)
+
+
 def measured(network: Network) -> float:
     """Images a second and core, of whole training steps on random pictures."""
     import numpy as np
-    import pyarrow as pa
     import torch
 
-    from imagetrail.base.samples import Samples
     from imagetrail.models.weights import trunk_weights
     from imagetrail.training import loop
     from imagetrail.training.batches import Mixture
     from imagetrail.training.recipe import Recipe
 
-    count = BATCH * (MOST + 2)
-    rng = np.random.default_rng(0)
-    shape = (count, network.size, network.size, network.channels)
-    index = pa.table({"label": np.arange(count) % network.classes})
-    classes = tuple(str(number) for number in range(network.classes))
-    images = Samples(rng.integers(0, 256, shape, dtype=np.uint8), index, classes)
+    images = _random(network)
     recipe = Recipe(
         model=network.model,
         activation="relu",
