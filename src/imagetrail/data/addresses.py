@@ -204,18 +204,15 @@ def _told(address: str) -> Iterator[None]:
     """What a client raises becomes one line."""
     try:
         yield
-    except Exception as error:
-        if not isinstance(error, (OSError, *_errors(address))):
-            raise
+    except _errors(address) as error:  # asked for only once something is raised
         raise UserError(f"{address}: {_reason(error)}") from None
 
 
-def _errors(address: str) -> Iterator[type[Exception]]:
-    """Those of the client's own that it has loaded."""
-    for name in CLIENTS[urlsplit(address).scheme].errors:
-        module, _, kind = name.partition(":")
-        if module in sys.modules:
-            yield getattr(sys.modules[module], kind)
+def _errors(address: str) -> tuple[type[Exception], ...]:
+    """Those of the system, and of the client's own that it has loaded."""
+    names = [name.split(":") for name in CLIENTS[urlsplit(address).scheme].errors]
+    own = [getattr(sys.modules[module], kind) for module, kind in names if module in sys.modules]
+    return (OSError, *own)
 
 
 def _reason(error: BaseException) -> str:
