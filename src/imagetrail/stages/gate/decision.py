@@ -70,15 +70,29 @@ def decide(
         baseline = theirs.argmax(1) == labels
         figures |= _figures("champion", theirs, labels, units)
         figures |= _difference(right, baseline, params.alpha, units)
-        classes = checks.by_class(right, baseline, labels, challenger.classes, params.margin, units)
-        figures["by_class"] = classes
-        made += checks.against(challenger, champion, right, baseline, params, units)
-        if params.margin is not None:
-            made.append(checks.no_class_loses(classes, params.margin, params.alpha))
+        more, classes = _against(challenger, champion, right, baseline, labels, params, units)
+        made, figures["by_class"] = made + more, classes
         disagreements = judged[right != baseline]
     decision, reason = _conclude(made, challenger, champion)
     skipped = checks.skipped(challenger, champion, params)
     return Decision(decision, reason, tuple(made), skipped, figures, disagreements)
+
+
+def _against(
+    challenger: Candidate,
+    champion: Candidate,
+    right: NDArray[np.bool_],
+    baseline: NDArray[np.bool_],
+    labels: Labels,
+    params: Gate,
+    units: Units,
+) -> tuple[list[Check], list[dict[str, Any]]]:
+    """What is asked of a challenger beside the champion, and how each class fares."""
+    classes = checks.by_class(right, baseline, labels, challenger.classes, params.margin, units)
+    made = list(checks.against(challenger, champion, right, baseline, params, units))
+    if params.margin is not None:
+        made.append(checks.no_class_loses(classes, params.margin, params.alpha))
+    return made, classes
 
 
 def _several(units: Units, judged: NDArray[np.int64]) -> Units:
