@@ -77,21 +77,23 @@ def apply(pictures: Pictures, path: Path) -> Pictures:
     corrected = replace(pictures, labels=labels).take(np.flatnonzero(kept).tolist())
     emptied = sorted(set(pictures.labels.tolist()) - set(corrected.labels.tolist()))
     changed = int((labels != pictures.labels)[kept].sum())
-    dropped = count_of(len(kept) - len(corrected), "picture")
-    said = f"{path}: {count_of(changed, 'label')} changed, {dropped} dropped"
-    if gone:
-        rows = (
-            "1 row names a picture that is"
-            if len(gone) == 1
-            else f"{len(gone):,} rows name pictures that are"
-        )
-        said += f"; {rows} not there, the first {gone[0]}"
-    warnings = [
+    said = [f"{path}: {_done(changed, len(kept) - len(corrected), gone)}"]
+    said += [
         f"warning: class {pictures.classes[label]!r} has no picture left after {path} and is no "
         "class any more"
         for label in emptied
     ]
-    return _without(replace(corrected, notes=(*pictures.notes, said, *warnings)), emptied)
+    return _without(replace(corrected, notes=(*pictures.notes, *said)), emptied)
+
+
+def _done(changed: int, dropped: int, gone: Sequence[str]) -> str:
+    """What corrections have done; gone: what they name that is not there."""
+    said = f"{count_of(changed, 'label')} changed, {count_of(dropped, 'picture')} dropped"
+    if not gone:
+        return said
+    one = "1 row names a picture that is"
+    rows = one if len(gone) == 1 else f"{len(gone):,} rows name pictures that are"
+    return f"{said}; {rows} not there, the first {gone[0]}"
 
 
 def _check(label: str, classes: Collection[str], where: str) -> None:

@@ -188,6 +188,14 @@ def _where(row: Row) -> str:
     return row[0].table.where(row[1])
 
 
+def _reader(content: Callable[[int], Path | bytes]) -> Callable[[int, Target], Examined]:
+    def picture(i: int, target: Target) -> Examined:
+        found = content(i)
+        return decoding.read(io.BytesIO(found) if isinstance(found, bytes) else found, target)
+
+    return picture
+
+
 def _pictures(
     rows: Sequence[Row],
     sources: Sequence[str],
@@ -209,17 +217,12 @@ def _pictures(
     numbers = {name: number for number, name in enumerate(classes)}
     one = " or ".join(map(repr, dict.fromkeys(name for m in marked for name in m.grouped_by)))
     together = [f"pictures of one {one} stay on one side of the split"] if one else []
-
-    def picture(i: int, target: Target) -> Examined:
-        found = content(i)
-        return decoding.read(io.BytesIO(found) if isinstance(found, bytes) else found, target)
-
     return Pictures(
         tuple(classes),
         np.array([numbers[kind] for kind in kinds], np.int64),
         tuple(splits),
         tuple(sources),
-        picture,
+        _reader(content),
         ignored=tuple(ignored),
         notes=(*notes, *together, *labels.check_counts(kinds, splits, classes, shown)),
         groups=groups if any(groups) else (),

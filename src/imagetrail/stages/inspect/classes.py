@@ -39,7 +39,8 @@ def ignored(seen: Seen) -> Found | None:
     words = listed([f"{number:,} {kind}" for kind, number in kinds.most_common()])
     if not names:
         return None
-    text = f"{count_of(len(names), 'file')} passed over: {words}; the first is {names[0]}"
+    name, why = seen.pictures.ignored[0]
+    text = f"{count_of(len(names), 'file')} passed over: {words}; the first is {name}: {why}"
     return Found(text, len(names))
 
 

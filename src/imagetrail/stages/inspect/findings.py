@@ -65,7 +65,9 @@ FINDINGS: dict[str, Kind] = {
         "warning", classes.unreadable, "Mend them, or leave them out as quarantine.csv does."
     ),
     "ignored": Kind(
-        "warning", classes.ignored, "Save what is a picture as JPEG or PNG; remove what is none."
+        "warning",
+        classes.ignored,
+        "Give what is a picture the name of one and a class; remove what is none.",
     ),
     "wrong_suffix": Kind(
         "warning", oddities.wrong_suffix, "They are read by their content; rename them."
