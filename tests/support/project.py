@@ -104,11 +104,14 @@ class Project:
         self.run("git", "commit", "--quiet", "--message", message)
 
     def _environment(self, more: dict[str, str]) -> dict[str, str]:
-        """This process's, without settings of MLflow and Git; this interpreter's commands first."""
+        """This process's, without settings of MLflow, Git and make, which may have started the tests.
+
+        This interpreter's commands come first.
+        """
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("MLFLOW_", "GIT_"))
+            if not name.startswith(("MLFLOW_", "GIT_", "MAKE", "MFLAGS"))
         }
         path = f"{Path(sys.executable).parent}{os.pathsep}{inherited['PATH']}"
         return inherited | {"PATH": path, "DVC_NO_ANALYTICS": "1"} | self.environment | more
