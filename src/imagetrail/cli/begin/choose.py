@@ -152,17 +152,21 @@ def _network(look: Look, chosen: Plan) -> Choice:
         "pretrain.weights": None,
         "recipe.model": chosen.model,
         "recipe.activation": "relu",
-        "recipe.probe": 0.0,
+        "recipe.fine_tune": True,
         "recipe.layer_decay": 1.0,
     }
     if chosen.model != PRETRAINED:
         absent = "ImageNet's weights are not installed" if _few(look) else "pictures are many"
         signs = "these are signs, which ImageNet does not have"
         return Choice(fresh, f"trained from nothing, as {signs if look.written else absent}")
-    known = {"pretrain.weights": "imagenet", "recipe.activation": "relu6", "recipe.probe": 1.0}
+    known = {
+        "pretrain.weights": "imagenet",
+        "recipe.activation": "relu6",
+        "recipe.fine_tune": False,
+    }
     return Choice(
         fresh | known,
-        "it knows ImageNet, and its last layer alone learns: best where pictures are few",
+        "it knows ImageNet, and its head alone is solved: best where pictures are few",
     )
 
 
