@@ -142,6 +142,15 @@ def test_pictures_that_share_a_value_of_any_group_column_are_one_group(tmp_path:
     assert "pictures of one 'patient' or 'Subject' stay on one side of the split" in found.notes
 
 
+def test_spaces_around_a_group_make_no_other_group(tmp_path: Path) -> None:
+    rows = ["cats.png,cat,p1 ", "more/dog 1.png,dog, p1", "cats.png,cat,p1"]
+    found = read(table(tmp_path, lines(*rows, header="path,label,group")))
+    assert found.groups == ("p1", "p1")
+    assert read(
+        table(tmp_path, lines(*rows[:1], "more/dog 1.png,dog, ", header="path,label,group"))
+    ).groups == ("p1", "")
+
+
 def test_a_group_may_reach_over_tables(tmp_path: Path) -> None:
     table(tmp_path, lines("cats.png,cat,1,s", header="path,label,patient,subject"), "a.csv")
     table(tmp_path, lines("more/dog 1.png,dog,s", header="path,label,SUBJECT"), "b.csv")

@@ -62,7 +62,10 @@ def understand(table: Table, shown: str) -> Marked:
         values.get("path", ()),
         values["label"],
         _splits(table, values.get("split"), shown),
-        {_plain(name): table.columns[name] for name in grouping},
+        {
+            _plain(name): [value and value.strip() for value in table.columns[name]]
+            for name in grouping
+        },
         grouping,
         {_free(name): values for name, values in table.columns.items() if name not in used},
     )
@@ -93,7 +96,7 @@ def together(rows: Sequence[Row]) -> list[str]:
     for name in GROUPS:
         if any(name in m.groups for m in dict.fromkeys(m for m, _ in rows)):
             said = (m.groups[name][row] if name in m.groups else None for m, row in rows)
-            columns[name] = [value if value and value.strip() else None for value in said]
+            columns[name] = [value or None for value in said]
     numbers = units.connected(list(columns.values()), len(rows)).tolist()
     found: dict[int, str] = {}
     for name, column in columns.items():
