@@ -18,7 +18,8 @@ from harness import HERE, accuracy, figure, load, write
 from imagetrail.base import paths, samples
 from imagetrail.base.samples import Samples
 from imagetrail.models import inference
-from imagetrail.stages.augment.policy import PRESETS, build
+from imagetrail.stages.augment.policy import build
+from imagetrail.stages.augment.presets import PRESETS
 from imagetrail.stages.augment.stage import make
 from imagetrail.training import loop
 from imagetrail.training.batches import Mixture
