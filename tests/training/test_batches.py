@@ -31,7 +31,7 @@ def drawn(
 ) -> list[list[int]]:
     """The numbers of the images in each batch."""
     numbers = []
-    for images, labels in mixture.epoch(epoch, batch_size=batch_size, seed=seed, **where):
+    for images, labels, _ in mixture.epoch(epoch, batch_size=batch_size, seed=seed, **where):
         assert images.dtype == torch.uint8 and labels.dtype == torch.int64
         assert torch.equal(images[:, 0, 0, 0] % 5, labels), "an image has another's label"
         assert images.shape[1:] == (2, 2, 1) and torch.equal(

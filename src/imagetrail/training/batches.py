@@ -9,8 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from imagetrail.base.errors import UserError
 from imagetrail.base.rng import generator
 from imagetrail.base.samples import Images, Samples
+from imagetrail.training import balance
 
 # A set of pictures up to this size is shuffled as a whole. Of a larger one, blocks in random order
 # fill a window, and the window is shuffled. Constants, not a matter of the machine: they decide the
@@ -33,6 +35,9 @@ class Mixture:
     repeat_to: int = 0  # a smaller set is repeated until an epoch has at least so many images
     # numbers of images that no epoch has: of `real`, then of each of the others; empty: none
     held_out: tuple[NDArray[np.int64], ...] = ()
+    # of each source the classes are drawn as often as they are frequent (0), or all alike (1), or
+    # between: by their frequency to the power of 1 − balance
+    balance: float = 0.0
 
     @property
     def _used(self) -> int:
@@ -51,16 +56,20 @@ class Mixture:
         skip: int = 0,
         rank: int = 0,
         ranks: int = 1,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields (images n×H×W×C uint8, labels n int64), ordered by (seed, number) alone.
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yields (images n×H×W×C uint8, labels n int64, weights n float32).
+
+        They are ordered by (seed, number) alone. Weights are 1 in the mean of the real images, and
+        1 of an image that has none.
 
         skip: so many batches are left out at the beginning, to go on where a training stopped.
         rank, ranks: of each batch, read only the share of this process among so many.
         """
         where, plans = self._order(number, seed)
         mine = (np.arange(len(where)) % batch_size) % ranks == rank
+        unit = self._mean_weight(seed)
         readers = [
-            _Reader(source, plan[mine[where == i]]) for i, (source, plan) in enumerate(plans)
+            _Reader(source, plan[mine[where == i]], unit) for i, (source, plan) in enumerate(plans)
         ]
         for start in range(0, len(where), batch_size):
             size = min(batch_size, len(where) - start)
@@ -74,6 +83,25 @@ class Mixture:
                     reader.skip(int(count))
             else:
                 yield _gather(readers, chosen, parts)
+
+    def shares(self, seed: int) -> NDArray[np.float32]:
+        """Of each class of `real` its share of an epoch, by weight; none is quite 0."""
+        _, plans = self._order(1, seed)
+        found, unit = np.zeros(len(self.real.classes)), self._mean_weight(seed)
+        for source, plan in plans:
+            found += np.bincount(
+                source.labels[plan], balance.weights(source, plan, unit), minlength=len(found)
+            )
+        found = np.maximum(found, 1.0)
+        return np.asarray(found / found.sum(), np.float32)
+
+    def _mean_weight(self, seed: int) -> float:
+        """Raises UserError if the real images have no weight at all."""
+        numbers = self._drawn(seed)
+        mean = float(balance.weights(self.real, numbers, 1.0).mean())
+        if not mean > 0:
+            raise UserError(f"the weights of all {len(numbers)} training images are 0")
+        return mean
 
     def _order(
         self, number: int, seed: int
@@ -89,7 +117,7 @@ class Mixture:
         ]
         counts.insert(0, len(self) - sum(counts))
         plans = [
-            (source, _plan(some, count, source, rng))
+            (source, _plan(some, count, source, rng, self.balance))
             for source, some, count in zip(sources, numbers, counts, strict=True)
         ]
         return rng.permutation(np.repeat(np.arange(len(sources), dtype=np.int8), counts)), plans
@@ -118,9 +146,15 @@ class Mixture:
 
 
 def _plan(
-    numbers: NDArray[np.int64], count: int, source: Samples, rng: np.random.Generator
+    numbers: NDArray[np.int64],
+    count: int,
+    source: Samples,
+    rng: np.random.Generator,
+    exponent: float,
 ) -> NDArray[np.int64]:
-    """`count` of the numbers in the order of reading: each once before any comes again."""
+    """`count` of the numbers in the order of reading: each once before any of its class again."""
+    if exponent and count:
+        return _shuffled(balance.draw(numbers, count, source.labels, rng, exponent), source, rng)
     rounds = -(-count // len(numbers)) if count else 0
     drawn = [_shuffled(numbers, source, rng) for _ in range(rounds)]
     return np.concatenate([*drawn, np.empty(0, np.int64)])[:count].astype(np.int64)
@@ -146,8 +180,9 @@ def _image_bytes(source: Samples) -> int:
 class _Reader:
     """Takes images in the order of a plan; of a large set it holds one window at a time."""
 
-    def __init__(self, samples: Samples, plan: NDArray[np.int64]) -> None:
+    def __init__(self, samples: Samples, plan: NDArray[np.int64], unit: float) -> None:
         self.samples, self.plan, self.at = samples, plan, 0
+        self.weights = balance.weights(samples, plan, unit)
         self.size = WINDOW // max(_image_bytes(samples), 1)
         self.held = range(0)  # the part of the plan that is in the window
         self.window, self.place = samples.images[:0], plan[:0]
@@ -155,9 +190,10 @@ class _Reader:
     def skip(self, count: int) -> None:
         self.at += count
 
-    def take(self, count: int) -> tuple[Images, NDArray[np.int64]]:
+    def take(self, count: int) -> tuple[Images, NDArray[np.int64], NDArray[np.float32]]:
         parts, end = [], self.at + count
         labels = self.samples.labels[self.plan[self.at : end]]
+        weights = self.weights[self.at : end]
         while self.at < end:
             stop = end
             if self.samples.images.nbytes <= WINDOW:
@@ -167,7 +203,8 @@ class _Reader:
                 first, stop = self.held.start, min(end, self.held.stop)
                 parts.append(self.window[self.place[self.at - first : stop - first]])
             self.at = stop
-        return (parts[0] if len(parts) == 1 else np.concatenate([*parts, self.window[:0]])), labels
+        images = parts[0] if len(parts) == 1 else np.concatenate([*parts, self.window[:0]])
+        return images, labels, weights
 
     def _load(self) -> None:
         if self.at in self.held:
@@ -183,16 +220,17 @@ class _Reader:
 
 def _gather(
     readers: list[_Reader], chosen: NDArray[np.int8], parts: NDArray[np.int64]
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     taken = [reader.take(int(count)) for reader, count in zip(readers, parts, strict=True)]
     if np.count_nonzero(parts) == 1:
-        images, labels = taken[int(parts.argmax())]
-        return torch.from_numpy(images), torch.from_numpy(labels)
-    images = np.empty((len(chosen), *taken[0][0].shape[1:]), np.uint8)
-    labels = np.empty(len(chosen), np.int64)
-    for number, (some, theirs) in enumerate(taken):
-        images[chosen == number], labels[chosen == number] = some, theirs
-    return torch.from_numpy(images), torch.from_numpy(labels)
+        images, labels, weights = taken[int(parts.argmax())]
+    else:
+        images = np.empty((len(chosen), *taken[0][0].shape[1:]), np.uint8)
+        labels, weights = np.empty(len(chosen), np.int64), np.empty(len(chosen), np.float32)
+        for number, some in enumerate(taken):
+            mine = chosen == number
+            images[mine], labels[mine], weights[mine] = some
+    return torch.from_numpy(images), torch.from_numpy(labels), torch.from_numpy(weights)
 
 
 def channel_statistics(

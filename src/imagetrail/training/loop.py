@@ -16,7 +16,7 @@ from imagetrail.base.samples import Samples
 from imagetrail.compute import distributed
 from imagetrail.models.inference import predict
 from imagetrail.models.networks import Spec
-from imagetrail.training import optimisers
+from imagetrail.training import losses, optimisers
 from imagetrail.training.batches import Mixture, channel_statistics
 from imagetrail.training.recipe import Recipe
 from imagetrail.training.state import Training
@@ -41,6 +41,7 @@ class Epoch:
     train_loss: float
     valid_loss: float
     valid_top1: float
+    valid_macro_recall: float  # mean over classes of the share of their images that is right
     lr: float  # at its last step
 
 
@@ -90,16 +91,19 @@ def walk(
     network, recipe = distributed.synchronised(training.model), training.recipe
     rank, ranks, size = distributed.rank(), distributed.ranks(), recipe.batch_size
     steps, schedule = _steps(len(images), size), optimisers.SCHEDULES[recipe.schedule]
+    if recipe.logit_adjustment and training.teacher is None:  # its answers are adjusted already
+        training.shares = torch.from_numpy(images.shares(training.seed)).to(training.machine.device)
     for number in range(training.epoch + 1, (until or recipe.epochs) + 1):
         batches = images.epoch(
             number, batch_size=size, seed=training.seed, skip=training.step, rank=rank, ranks=ranks
         )
-        for batch, labels in batches:
+        for batch, labels, weights in batches:
+            targets = losses.weighed(labels, weights, len(training.model.spec.classes))
             progress = _progress(training, training.step, steps)
             lr = training.set_lr(schedule(progress))
             count = min(size, len(images) - training.step * size)  # over all processes
             share, probing = len(labels) / count, progress < recipe.probe
-            loss = _step(training, network, batch, labels, share=share, probing=probing)
+            loss = _step(training, network, batch, targets, share=share, probing=probing)
             if not math.isfinite(loss):
                 where = f"epoch {number}, step {training.step + 1}, at learning rate {lr:.3g}"
                 raise Diverged(f"the loss became {loss} in {where}; try a lower lr")
@@ -129,7 +133,7 @@ def _step(
     training: Training,
     network: nn.Module,
     batch: Tensor,
-    labels: Tensor,
+    targets: Tensor,
     *,
     share: float,
     probing: bool,
@@ -141,7 +145,7 @@ def _step(
     draw = derive(training.seed, "step", training.epoch + 1, training.step, distributed.rank())
     training.machine.seed(draw)  # dropout draws from torch's global stream
     batch, targets = Jitter.of(training.recipe)(
-        batch, labels, classes=len(training.model.spec.classes), seed=draw
+        batch, targets, classes=len(training.model.spec.classes), seed=draw
     )
     network.train()
     if probing:
@@ -160,10 +164,10 @@ def _loss(training: Training, network: nn.Module, batch: Tensor, targets: Tensor
         logits = network(batch).float()
         if training.teacher is not None:  # it sees the very same pictures (arXiv:2106.05237)
             with torch.no_grad():
-                targets = training.teacher.eval()(batch).float().softmax(1)
-    return nn.functional.cross_entropy(
-        logits, targets.to(batch.device), label_smoothing=training.recipe.label_smoothing
-    )
+                answers = training.teacher.eval()(batch).float().softmax(1)
+            weights = targets.sum(1, keepdim=True).to(batch.device)
+            targets = answers * weights if targets.is_floating_point() else answers
+    return losses.mean_loss(training.recipe, logits, targets.to(batch.device), training.shares)
 
 
 def _backward(training: Training, loss: Tensor, *, probing: bool) -> None:
@@ -179,14 +183,21 @@ def _backward(training: Training, loss: Tensor, *, probing: bool) -> None:
 def _epoch(training: Training, valid: Samples, number: int, lr: float) -> Epoch:
     """Ends an epoch: judges the model on `valid`, in the first of several processes."""
     train_loss = training.loss / training.images
-    judged = (0.0, 0.0)
+    judged = (0.0, 0.0, 0.0)
     if distributed.rank() == 0:
         logits = predict(training.outcome, valid)
         labels = torch.from_numpy(valid.labels.copy())
         judged = (
             nn.functional.cross_entropy(logits, labels).item(),
-            (logits.argmax(1) == labels).double().mean().item(),
+            *_recall(logits, labels),
         )
-    valid_loss, valid_top1 = distributed.shared(judged)
+    valid_loss, valid_top1, valid_macro_recall = distributed.shared(judged)
     training.epoch, training.step, training.loss, training.images = number, 0, 0.0, 0
-    return Epoch(number, train_loss, valid_loss, valid_top1, lr)
+    return Epoch(number, train_loss, valid_loss, valid_top1, valid_macro_recall, lr)
+
+
+def _recall(logits: Tensor, labels: Tensor) -> tuple[float, float]:
+    """The share of images that is right: of all, and in the mean of the classes that there are."""
+    right, images = (logits.argmax(1) == labels).double(), torch.bincount(labels)
+    by_class = torch.bincount(labels, right)[images > 0] / images[images > 0]
+    return right.mean().item(), by_class.mean().item()

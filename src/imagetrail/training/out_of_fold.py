@@ -88,6 +88,7 @@ def _train(job: Job, parts: Sequence[Samples], held_out: Sequence[NDArray[np.int
         limit=job.images,
         repeat_to=job.recipe.repeat_to,
         held_out=(held_out[largest], *(out for _, _, out in sources)),
+        balance=job.recipe.balance,
     )
     weights = load_weights(paths.PRETRAINED) if job.recipe.pretrained else None
     training = loop.start(job.recipe, parts[largest], seed=job.seed, pretrained=weights)

@@ -36,7 +36,10 @@ class Jitter:
     def __call__(
         self, images: Tensor, labels: Tensor, *, classes: int, seed: int
     ) -> tuple[Tensor, Tensor]:
-        """The images changed, with labels n int64, or shares n×classes where images are mixed."""
+        """The images changed, with labels n int64, or shares n×classes where images are mixed.
+
+        labels: n int64, or shares n×classes.
+        """
 
         def rng(purpose: str) -> torch.Generator:
             return torch.Generator().manual_seed(derive(seed, purpose))
@@ -52,7 +55,8 @@ class Jitter:
         if self.cutout:
             images = cutout(images, rng("cutout"), side=self.cutout)
         if self.mixup or self.cutmix:
-            return self._mixed(images, functional.one_hot(labels, classes).float(), seed)
+            shares = labels if labels.is_floating_point() else functional.one_hot(labels, classes)
+            return self._mixed(images, shares.float(), seed)
         return images, labels
 
     def _mixed(self, images: Tensor, shares: Tensor, seed: int) -> tuple[Tensor, Tensor]:

@@ -356,7 +356,7 @@ def test_a_part_of_the_images_comes_with_the_new_versions_of_these_only(
         seen = {
             int(i)
             for epoch in range(1, 30)
-            for images, _ in mixture.epoch(epoch, batch_size=5, seed=seed)
+            for images, *_ in mixture.epoch(epoch, batch_size=5, seed=seed)
             for i in images[:, 0, 0, 0]
         }
         used = {i for i in seen if i < 100}

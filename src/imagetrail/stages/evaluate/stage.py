@@ -106,6 +106,8 @@ def measure(
         found |= {name: metric(values, labels), f"{name}_low": low, f"{name}_high": high}
     right = probabilities.argmax(1) == labels  # as the gate has it
     found["top1_low"], found["top1_high"] = intervals.accuracy(right, units)
+    low, high = intervals.macro_recall(right, labels, units)
+    found |= {"macro_recall_low": low, "macro_recall_high": high}
     return found | {"aurc": 1 - float(scores.coverage(calibrated, labels)[1].mean())}
 
 

@@ -1,0 +1,37 @@
+"""How often the images of each class are drawn, and what each of them weighs."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagetrail.base.samples import WEIGHT, Samples
+
+
+def draw(
+    numbers: NDArray[np.int64],
+    count: int,
+    labels: NDArray[np.int64],
+    rng: np.random.Generator,
+    exponent: float,
+) -> NDArray[np.int64]:
+    """`count` of the numbers, in order: each class by its frequency to the power of 1 − exponent.
+
+    labels: by number. Each image comes once before any of its class comes again. Where a class's
+    share is no whole number of images, an epoch has one more or less of it, at random.
+    """
+    classes, frequency = np.unique(labels[numbers], return_counts=True)
+    wanted = frequency ** (1 - exponent)
+    ends = np.cumsum(wanted)[:-1] * (count / wanted.sum())
+    counts = np.diff(np.floor(np.concatenate([[0], ends, [count]]) + rng.random())).astype(int)
+    drawn = [
+        np.resize(rng.permutation(numbers[labels[numbers] == label]), many)
+        for label, many in zip(classes, counts, strict=True)
+    ]
+    return np.sort(np.concatenate(drawn))
+
+
+def weights(samples: Samples, numbers: NDArray[np.int64], unit: float) -> NDArray[np.float32]:
+    """The weights of these images in units of `unit`; 1 of those that have none."""
+    if WEIGHT not in samples.index.column_names:
+        return np.ones(len(numbers), np.float32)
+    found = samples.index[WEIGHT].take(numbers).fill_null(unit).to_numpy()
+    return np.asarray(found / unit, np.float32)
