@@ -118,9 +118,12 @@ def make_index(
     parents: Sequence[str | None] | None = None,
     sources: Sequence[str],
     fingerprints: Sequence[str | None] | None = None,
-    columns: Mapping[str, Sequence[str | None]] = MappingProxyType({}),
+    columns: Mapping[str, Sequence[str | float | None]] = MappingProxyType({}),
 ) -> pa.Table:
-    """The index of Samples. columns: further ones, such as `group` and the user's own."""
+    """The index of Samples. columns: further ones, such as `group` and the user's own.
+
+    All are texts, but for WEIGHT.
+    """
     count = len(ids)
     known = [
         list(ids),
@@ -135,7 +138,8 @@ def make_index(
         schema=INDEX,
     )
     for name, values in columns.items():
-        index = index.append_column(name, pa.array(values, pa.string()))
+        kind = pa.float64() if name == WEIGHT else pa.string()
+        index = index.append_column(name, pa.array(values, kind))
     return index
 
 

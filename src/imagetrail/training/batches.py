@@ -35,9 +35,7 @@ class Mixture:
     repeat_to: int = 0  # a smaller set is repeated until an epoch has at least so many images
     # numbers of images that no epoch has: of `real`, then of each of the others; empty: none
     held_out: tuple[NDArray[np.int64], ...] = ()
-    # of each source the classes are drawn as often as they are frequent (0), or all alike (1), or
-    # between: by their frequency to the power of 1 − balance
-    balance: float = 0.0
+    balance: float = 0.0  # classes of a source are drawn by their frequency to the power of 1 − it
 
     @property
     def _used(self) -> int:
@@ -57,10 +55,9 @@ class Mixture:
         rank: int = 0,
         ranks: int = 1,
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yields (images n×H×W×C uint8, labels n int64, weights n float32).
+        """Yields (images n×H×W×C uint8, labels n int64, weights n float32) by (seed, number) alone.
 
-        They are ordered by (seed, number) alone. Weights are 1 in the mean of the real images, and
-        1 of an image that has none.
+        Weights are 1 in the mean of the real images, and 1 of an image that has none.
 
         skip: so many batches are left out at the beginning, to go on where a training stopped.
         rank, ranks: of each batch, read only the share of this process among so many.

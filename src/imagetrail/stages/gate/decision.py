@@ -129,7 +129,7 @@ def _figures(name: str, probabilities: Floats, labels: Labels, units: Units) -> 
         "top1": float(right.mean()),
         "top1_low": low,
         "top1_high": high,
-        "macro_recall": scores.macro_recall(probabilities, labels),
+        "macro_recall": float(scores.evenly(labels) @ right),
         "macro_recall_low": macro_low,
         "macro_recall_high": macro_high,
         "ece": scores.ece(probabilities, labels),
