@@ -56,10 +56,15 @@ def macro_sign_flips(
     these, at most 5 times with them.
     """
     ahead, uncertain = _macro_ahead(ours, theirs, labels, units)
-    step = max((np.abs(ahead).sum() + uncertain.sum()) / STEPS, np.finfo(float).tiny)
+    sizes = np.concatenate([np.abs(ahead), uncertain])
+    if not ahead.any():
+        return 0, 1.0
+    smallest, step = sizes[sizes > 0].min(), sizes.sum() / STEPS
+    step = max(step, smallest / max(1, smallest // step))  # its multiples stay what they are
     whole = np.rint(ahead / step).astype(np.int64)
-    sizes = np.concatenate([np.abs(whole), np.rint(uncertain / step).astype(np.int64)])
-    return int(np.count_nonzero(ahead)), _reached(sizes, int(whole.sum()))
+    return int(np.count_nonzero(ahead)), _reached(
+        np.rint(sizes / step).astype(np.int64), int(whole.sum())
+    )
 
 
 def _macro_ahead(

@@ -82,11 +82,18 @@ def _write(
         origin="real",
         sources=sources,
         fingerprints=[fingerprints[i] for i in chosen],
-        columns={column: [values[i] for i in chosen] for column, values in columns.items()},
+        columns={
+            column: [values[i] if column == samples.WEIGHT else _text(values[i]) for i in chosen]
+            for column, values in columns.items()
+        },
     )
     images = _decoded(pictures, chosen, fingerprints, data)
     folder = paths.SPLIT / name
     samples.write(folder, images, index, classes=pictures.classes, shape=data.shape)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _decoded(
