@@ -128,7 +128,8 @@ def _weights(table: Table, name: str, shown: str) -> list[float]:
         except ValueError:
             weight = math.nan
         if not 0 <= weight < math.inf:
-            wanted = f"{name!r} says how much a picture counts in training: 0 or more, such as 0.5"
+            wanted = f"{name!r} is how much a picture counts in training: 0 or more, such as 0.5"
+            wanted += "; if it is another thing, rename it"
             raise UserError(f"{shown}: {table.where(row)}: {text!r} is no weight; {wanted}")
         found.append(weight)
     return found

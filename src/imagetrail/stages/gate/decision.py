@@ -123,15 +123,10 @@ def _other_task(challenger: Candidate, champion: Candidate) -> str:
 
 def _figures(name: str, probabilities: Floats, labels: Labels, units: Units) -> dict[str, float]:
     right = probabilities.argmax(1) == labels
-    low, high = intervals.accuracy(right, units)
-    macro_low, macro_high = intervals.macro_recall(right, labels, units)
     figures = {
         "top1": float(right.mean()),
-        "top1_low": low,
-        "top1_high": high,
         "macro_recall": float(scores.evenly(labels) @ right),
-        "macro_recall_low": macro_low,
-        "macro_recall_high": macro_high,
+        **intervals.of_answers(right, labels, units),
         "ece": scores.ece(probabilities, labels),
     }
     return {f"{name}_{key}": round(value, 6) for key, value in figures.items()}
