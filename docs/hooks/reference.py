@@ -2,6 +2,7 @@
 
 import types
 from collections.abc import Callable, Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
@@ -113,6 +114,8 @@ def _type(annotation: Any) -> str:
         return " or ".join(_type(part) for part in parts)
     if origin is Literal:
         return " or ".join(str(part) for part in parts)
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return " or ".join(str(member.value) for member in annotation)
     if origin is list:
         return f"list of {_type(parts[0])}"
     if origin is dict:

@@ -26,6 +26,7 @@ PHOTOS = Look(
     count=2000,
     classes=("cat", "dog"),
     smallest=900,
+    largest=1100,
     tested=0,
     grouped=False,
     formats=("JPEG",),
@@ -42,6 +43,7 @@ DIGITS = replace(
     count=1797,
     classes=tuple("0123456789"),
     smallest=174,
+    largest=183,
     short=8,
     same_size=True,
     long=1.0,
@@ -234,6 +236,12 @@ def test_a_class_too_small_to_be_judged_is_not_asked_for_a_margin() -> None:
     assert values(few, planned(few))["gate.margin"] is None
     many = replace(PHOTOS, count=20_000, smallest=9000)
     assert values(many, planned(many))["gate.margin"] == 0.03
+
+
+def test_classes_of_unequal_size_count_alike() -> None:
+    for smallest, by in {1000: "top1", 300: "top1", 299: "macro_recall"}.items():
+        some = replace(PHOTOS, count=1500, smallest=smallest, largest=900)
+        assert values(some, planned(some))["decide_by"] == by
 
 
 def test_folds_are_no_more_than_the_smallest_class_has_pictures() -> None:

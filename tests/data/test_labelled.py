@@ -116,6 +116,19 @@ def test_split_group_and_the_users_own_columns_are_kept(tmp_path: Path) -> None:
     assert found.columns == {"age": ["7", "", "8"], "own_id": ["x", "y", "z"]}
 
 
+def test_weights_are_numbers_by_their_rows_and_a_table_without_them_has_none(
+    tmp_path: Path,
+) -> None:
+    text = lines("cats.png,cat,0.5", "more/dog 1.png,dog,2e0", header="path,label,Weight")
+    found = read(table(tmp_path, text))
+    assert found.columns == {"weight": [0.5, 2.0]}
+    assert "pictures count in training as the column 'weight' says" in found.notes
+    photo(tmp_path / "3.png")
+    table(tmp_path, lines("3.png,dog"), "more.csv")
+    assert read(tmp_path, "*.csv").columns == {"weight": [0.5, 2.0, None]}
+    assert not read(table(tmp_path, GOOD)).columns
+
+
 def test_a_blank_beside_a_published_split_is_train(tmp_path: Path) -> None:
     names = [f"{number}.png" for number in range(4)]
     rows = ["0.png,a,", "1.png,b,", "2.png,a,test", "3.png,b,test"]
@@ -188,6 +201,21 @@ def test_a_group_may_reach_over_tables(tmp_path: Path) -> None:
             ["line 1 has the picture a.PNG; the first line must name the columns, such as path,l"],
         ),
         (lines("a,b,tests", header="path,label,split"), ["line 2: no split is 'tests'"]),
+        *(
+            (
+                lines("cats.png,cat,1", f"more/dog 1.png,dog,{wrong}", header="path,label,weight"),
+                [f"labels.csv, line 3: '{wrong}' is no weight", "0 or more, such as 0.5"],
+            )
+            for wrong in ("-1", "nan", "inf", "much", "")
+        ),
+        (
+            lines("cats.png,cat,0", "more/dog 1.png,dog,0", header="path,label,weight"),
+            ["every weight is 0"],
+        ),
+        (
+            lines("cats.png,cat,1", "cats.png,cat,2", header="path,label,weight"),
+            ["line 2 and labels.csv, line 3: cats.png has weight 1.0 and 2.0"],
+        ),
         (lines("cats.png,Cat", "more/dog 1.png,cat"), ["'Cat' (labels.csv, line 2)", "line 3"]),
         (lines("cats.png,cat", "more/dog 1.png,cat "), ["'cat '", "differ by spaces"]),
         (

@@ -98,6 +98,27 @@ def test_without_a_fault_patients_count_as_images_of_which_each_has_one() -> Non
     assert high - low > 0.6, "one patient tells little"
 
 
+@pytest.mark.parametrize("of_each", [1, 5])
+def test_the_interval_of_macro_recall_holds_the_truth_though_a_class_is_rare(of_each: int) -> None:
+    """of_each: images of a patient, of any class, judged much alike."""
+    rng, recall = np.random.default_rng(0), np.array([0.95, 0.8, 0.7, 0.9])
+    labels = rng.permutation(np.repeat(np.arange(4), [600, 150, 40, 10]))
+    units, covered = np.arange(800) // of_each, 0
+    for _ in range(300):
+        shared = rng.random(len(units) // of_each)[units]
+        own = rng.random(len(units))
+        chance = np.where(rng.random(len(units)) < (0.3 if of_each > 1 else 0), shared, own)
+        low, high = intervals.macro_recall(chance < recall[labels], labels, units)
+        covered += low <= recall.mean() <= high
+    assert covered >= 0.92 * 300
+
+
+def test_of_one_class_macro_recall_is_accuracy() -> None:
+    right, alone = np.arange(40) < 33, np.arange(40)
+    found = intervals.macro_recall(right, np.zeros(40, np.int64), alone)
+    assert found == pytest.approx(intervals.accuracy(right, alone))
+
+
 def test_the_mean_over_units_is_students_and_of_one_unit_nothing_is_known() -> None:
     rng = np.random.default_rng(0)
     means = rng.normal(0.5, 0.1, 8)

@@ -36,6 +36,9 @@ def classes_of(probabilities: Floats) -> range:
 PEERS = {
     "top1": lambda p, y: peer.accuracy_score(y, p.argmax(1)),
     "macro_f1": lambda p, y: peer.f1_score(y, p.argmax(1), average="macro", zero_division=0),
+    "macro_recall": lambda p, y: peer.recall_score(
+        y, p.argmax(1), labels=np.unique(y), average="macro"
+    ),
     "log_loss": lambda p, y: peer.log_loss(y, p, labels=classes_of(p)),
     "brier": lambda p, y: peer.brier_score_loss(y, p, labels=classes_of(p), scale_by_half=False),
     "ece": sklearn_ece,

@@ -7,7 +7,7 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from imagetrail.metrics import significance
+from imagetrail.metrics import scores, significance
 
 
 def pair(
@@ -46,6 +46,40 @@ def test_sign_flips_of_single_images_are_mcnemars_and_of_units_are_all_that_ther
         share = (signs @ ahead >= ahead.sum()).mean()
         assert significance.sign_flips(ours, theirs, units)[1] == pytest.approx(share)
     assert significance.sign_flips(ours, ours, units) == (0, 1.0)
+
+
+def test_macro_sign_flips_are_all_that_there_are_where_classes_are_equally_large() -> None:
+    rng, labels = np.random.default_rng(0), np.arange(48) % 3
+    for _ in range(10):
+        ours, theirs = rng.random((2, 48)) < rng.uniform(0.5, 1, (2, 1))
+        units = np.arange(48) // 6  # two images of each class
+        expected = significance.sign_flips(ours, theirs, units)
+        found = significance.macro_sign_flips(ours, theirs, labels, units)
+        assert found == (expected[0], pytest.approx(expected[1]))
+
+
+def test_macro_sign_flips_are_all_signs_of_what_differs_and_of_two_images_a_rare_class() -> None:
+    rng, labels = np.random.default_rng(0), np.repeat([0, 1], [12, 4])
+    for _ in range(10):
+        ours, theirs = rng.random((2, 16)) < 0.6
+        ahead = scores.evenly(labels) * (ours.astype(float) - theirs)
+        sizes = np.r_[ahead, [1 / 8 - 1 / 24] * 2]
+        signs = 1 - 2 * (np.arange(2**18)[:, None] >> np.arange(18) & 1)
+        expected = (signs @ sizes >= ahead.sum() - 1e-9).mean()
+        _, p = significance.macro_sign_flips(ours, theirs, labels, np.arange(16))
+        assert p == pytest.approx(expected)
+
+
+def test_the_interval_of_a_difference_in_macro_recall_holds_the_truth() -> None:
+    rng, covered = np.random.default_rng(0), 0
+    labels = np.repeat(np.arange(4), [600, 150, 40, 10])
+    for _ in range(200):
+        drawn = rng.random(800)
+        ours, theirs = drawn >= 0.05, (drawn < 0.05) | (drawn >= 0.12)
+        found, low, high = significance.paired_macro_interval(ours, theirs, labels, np.arange(800))
+        assert found == pytest.approx(scores.evenly(labels) @ (ours.astype(int) - theirs))
+        covered += low <= 0.02 <= high
+    assert covered >= 0.92 * 200
 
 
 @pytest.mark.parametrize("count", [1, 2, 10, 100])

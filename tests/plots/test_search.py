@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imagetrail.base.files import write_csv, write_json
+from imagetrail.base.criteria import Criterion
+from imagetrail.base.files import read_csv, write_csv, write_json
 from imagetrail.plots import search, search_charts
 
 
@@ -91,6 +92,23 @@ def test_pictures_of_any_search_are_drawn_with_the_same_bytes_each_time(
         assert (tmp_path / "once.png").read_bytes() == (tmp_path / "twice.png").read_bytes(), name
 
 
+def test_what_a_search_maximised_explains_its_fields_and_stands_at_the_axes(tmp_path: Path) -> None:
+    rows = [
+        row(number, number / 10, activation=("relu", "silu")[number % 2]) for number in range(6)
+    ]
+    folder = searched(tmp_path, rows)
+    curves = read_csv(folder / "history.csv")
+    for curve in curves:
+        curve["valid_macro_recall"] = str(float(curve["valid_top1"]) / 2)
+    write_csv(folder / "history.csv", curves)
+    assert search.first_scores(folder, Criterion.MACRO_RECALL)[5] == 0.25
+    drawn = []
+    for by in Criterion:
+        search.pictures(folder, by)["trials"](tmp_path / "trials.png")
+        drawn.append((tmp_path / "trials.png").read_bytes())
+    assert drawn[0] != drawn[1]
+
+
 def test_a_front_is_drawn_by_the_first_of_its_costs(tmp_path: Path) -> None:
     """Not by one that happens to rise with the score."""
     folder = searched(tmp_path, [row(0, activation="relu")])
@@ -100,7 +118,7 @@ def test_a_front_is_drawn_by_the_first_of_its_costs(tmp_path: Path) -> None:
         front = [{"number": i, "value": i / 2} | {n: costs[i][n] for n in names} for i in (0, 1)]
         write_csv(folder / "pareto.csv", front)
         search.pictures(folder)["pareto"](tmp_path / "drawn.png")
-        search_charts.pareto(front, names[0], tmp_path / "expected.png")
+        search_charts.pareto(front, names[0], "top-1", tmp_path / "expected.png")
         drawn.append((tmp_path / "drawn.png").read_bytes())
         assert drawn[-1] == (tmp_path / "expected.png").read_bytes()
     assert drawn[0] != drawn[1]

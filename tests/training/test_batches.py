@@ -7,8 +7,9 @@ import pyarrow as pa
 import pytest
 import torch
 
+from imagetrail.base.errors import UserError
 from imagetrail.base.samples import Images, Samples
-from imagetrail.training import batches
+from imagetrail.training import order as reading
 from imagetrail.training.batches import Mixture
 
 Make = Callable[..., Samples]
@@ -31,7 +32,7 @@ def drawn(
 ) -> list[list[int]]:
     """The numbers of the images in each batch."""
     numbers = []
-    for images, labels in mixture.epoch(epoch, batch_size=batch_size, seed=seed, **where):
+    for images, labels, _ in mixture.epoch(epoch, batch_size=batch_size, seed=seed, **where):
         assert images.dtype == torch.uint8 and labels.dtype == torch.int64
         assert torch.equal(images[:, 0, 0, 0] % 5, labels), "an image has another's label"
         assert images.shape[1:] == (2, 2, 1) and torch.equal(
@@ -49,8 +50,8 @@ def flat(numbers: list[list[int]]) -> list[int]:
 def path(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Sets of more than 32 images are streamed, in blocks of 4; or none is, as is usual."""
     if getattr(request, "param", "streamed") == "streamed":
-        monkeypatch.setattr(batches, "WINDOW", WINDOW * 4 + 3)  # bytes: no whole number of images
-        monkeypatch.setattr(batches, "BLOCK", BLOCK * 4)
+        monkeypatch.setattr(reading, "WINDOW", WINDOW * 4 + 3)  # bytes: no whole number of images
+        monkeypatch.setattr(reading, "BLOCK", BLOCK * 4)
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ every_mixture = pytest.mark.parametrize("mixture", MIXTURES, indirect=True)
 
 
 def test_samples_on_disk_are_streamed_here(real: Samples) -> None:
-    assert isinstance(real.images, np.memmap) and real.images.nbytes > batches.WINDOW
+    assert isinstance(real.images, np.memmap) and real.images.nbytes > reading.WINDOW
 
 
 @pytest.mark.parametrize("batch_size", [8, 50, 122])
@@ -313,3 +314,100 @@ def test_a_last_batch_without_two_images_for_each_process_is_left_out_by_all(
 
 def test_the_only_image_is_a_batch(make_samples: Make) -> None:
     assert drawn(Mixture(numbered(make_samples, "one", 1, 3))) == [[3]]
+
+
+# ---- classes that are drawn more alike ----
+
+
+@pytest.fixture
+def lopsided(make_samples: Make, path: None) -> Samples:  # noqa: ARG001
+    """Images that carry their own number, of classes of 90, 24 and 8."""
+    images = np.tile(np.arange(122, dtype=np.uint8)[:, None, None, None], (1, 2, 2, 1))
+    return make_samples("lopsided", images, np.repeat(np.arange(3), [90, 24, 8]), tuple("abc"))
+
+
+def numbers_of(mixture: Mixture, epoch: int = 1, **order: Any) -> list[int]:
+    stream = mixture.epoch(epoch, **({"batch_size": 8, "seed": 0} | order))
+    return [int(number) for images, _, _ in stream for number in images[:, 0, 0, 0]]
+
+
+@both_paths
+@pytest.mark.parametrize("balance", [0.25, 0.5, 1.0])
+def test_classes_are_drawn_by_their_frequency_to_the_power_of_what_balance_leaves(
+    lopsided: Samples, balance: float
+) -> None:
+    train = lopsided
+    wanted = np.array([90, 24, 8]) ** (1 - balance)
+    expected = wanted * len(train) / wanted.sum()
+    for epoch in range(1, 6):
+        counts = np.bincount(train.labels[numbers_of(Mixture(train, balance=balance), epoch)])
+        assert counts.sum() == len(train) and np.abs(counts - expected).max() < 1
+
+
+@both_paths
+def test_of_a_class_each_image_comes_before_any_comes_again_and_in_other_epochs_others(
+    lopsided: Samples,
+) -> None:
+    train, epochs = lopsided, range(1, 21)
+    drawn = [np.array(numbers_of(Mixture(train, balance=1.0), epoch)) for epoch in epochs]
+    for label, (first, last) in enumerate([(0, 90), (90, 114), (114, 122)]):
+        for some in drawn:
+            times = np.bincount(some[train.labels[some] == label], minlength=last)[first:last]
+            assert times.max() - times.min() <= 1
+    assert {number for some in drawn for number in some.tolist()} == set(range(122))
+    assert len({tuple(some) for some in drawn}) == 20
+
+
+@both_paths
+def test_a_balanced_epoch_is_resumed_and_shared_by_processes_exactly(
+    lopsided: Samples,
+) -> None:
+    mixture = Mixture(lopsided, balance=0.7)
+    whole = numbers_of(mixture, 3)
+    assert whole == numbers_of(mixture, 3) and numbers_of(mixture, 3, skip=5) == whole[40:]
+    parts = [numbers_of(mixture, 3, rank=rank, ranks=2) for rank in range(2)]
+    batches = [whole[start : start + 8] for start in range(0, len(whole), 8)]
+    for rank, part in enumerate(parts):
+        shares = [number for batch in batches for number in batch[rank::2]]
+        assert part == shares[: len(part)]
+
+
+def test_images_held_out_and_limits_hold_where_classes_are_balanced(lopsided: Samples) -> None:
+    out = np.arange(0, 122, 2)
+    drawn = numbers_of(Mixture(lopsided, balance=1.0, held_out=(out,)))
+    assert not set(drawn) & set(out.tolist())
+    assert len(set(numbers_of(Mixture(lopsided, balance=1.0, limit=30)))) <= 30
+
+
+def test_shares_are_those_of_what_is_drawn_by_weight(lopsided: Samples) -> None:
+    train = lopsided
+    assert Mixture(train).shares(0) == pytest.approx(np.array([90, 24, 8]) / 122)
+    assert Mixture(train, balance=1.0).shares(0) == pytest.approx([1 / 3] * 3, abs=0.01)
+    weights = pa.array(np.array([1.0, 2.0, 4.0])[train.labels])
+    heavy = Samples(train.images, train.index.append_column("weight", weights), train.classes)
+    assert Mixture(heavy).shares(0) == pytest.approx(np.array([90, 48, 32]) / 170)
+
+
+def test_weights_go_with_their_images_and_are_1_in_the_mean(make_samples: Make) -> None:
+    real, other = numbered(make_samples, "real", 60), numbered(make_samples, "other", 40, 130)
+    raw = pa.array([None, *np.arange(1.0, 60.0)], pa.float64())
+    weighed = Samples(real.images, real.index.append_column("weight", raw), real.classes)
+    stream = Mixture(weighed, ((other, 0.3),)).epoch(1, batch_size=9, seed=0)
+    pairs = [
+        (int(number), float(weight))
+        for images, _, weights in stream
+        for number, weight in zip(images[:, 0, 0, 0], weights, strict=True)
+    ]
+    assert {weight for number, weight in pairs if number >= 130} == {1.0}
+    mean = np.mean([1.0, *np.arange(1.0, 60.0)])
+    found = dict(pairs)
+    assert all(
+        found[number] == pytest.approx(number / mean) for number in found if 0 < number < 130
+    )
+
+
+def test_training_images_that_all_weigh_nothing_are_one_line(make_samples: Make) -> None:
+    real = numbered(make_samples, "real", 20)
+    index = real.index.append_column("weight", pa.array([0.0] * 20))
+    with pytest.raises(UserError, match="the weights of all 20 training images are 0"):
+        next(Mixture(Samples(real.images, index, real.classes)).epoch(1, batch_size=4, seed=0))

@@ -70,6 +70,17 @@ def test_training_learns_two_classes_that_differ(toy: Toy) -> None:
     assert history[-1].train_loss < history[0].train_loss
 
 
+def test_macro_recall_is_the_mean_over_classes_of_what_is_right(toy: Toy) -> None:
+    """Of 34 images 2 are of the other class, and weigh as much as the 32."""
+    train = toy()
+    few = np.r_[np.flatnonzero(train.labels == 0), np.flatnonzero(train.labels == 1)[:2]]
+    begun = start(recipe(lr=1e-6), train, seed=1)
+    (epoch,) = fit(begun, Mixture(train), train.part(few), until=1)
+    right = predict(begun.outcome, train.part(few)).argmax(1).numpy() == train.labels[few]
+    assert epoch.valid_top1 == pytest.approx(right.mean())
+    assert epoch.valid_macro_recall == pytest.approx((right[:32].mean() + right[32:].mean()) / 2)
+
+
 def test_flipping_harms_where_left_and_right_differ(toy: Toy) -> None:
     _, history = run(recipe(flip=True, shift=0), toy())
     assert history[-1].valid_loss > 0.4
@@ -164,8 +175,8 @@ def numbered(make: Callable[..., Samples], name: str, count: int, first: int) ->
 
 def drawn(mixture: Mixture, epoch: int = 1, *, batch_size: int = 4, seed: int = 0) -> list[int]:
     batches = list(mixture.epoch(epoch, batch_size=batch_size, seed=seed))
-    numbers = torch.cat([images[:, 0, 0, 0] for images, _ in batches])
-    assert torch.equal(numbers % 2, torch.cat([labels for _, labels in batches])), (
+    numbers = torch.cat([images[:, 0, 0, 0] for images, _, _ in batches])
+    assert torch.equal(numbers % 2, torch.cat([labels for _, labels, _ in batches])), (
         "an image has another's label"
     )
     return numbers.tolist()
@@ -249,7 +260,7 @@ def test_a_limit_picks_one_subset_for_all_epochs_and_larger_limits_contain_it(
 
 def test_a_last_batch_of_one_is_left_out(make_samples: Callable[..., Samples]) -> None:
     real = Mixture(numbered(make_samples, "real", 9, 0))
-    assert [len(labels) for _, labels in real.epoch(1, batch_size=4, seed=0)] == [4, 4]
+    assert [len(labels) for _, labels, _ in real.epoch(1, batch_size=4, seed=0)] == [4, 4]
 
 
 @pytest.mark.parametrize(

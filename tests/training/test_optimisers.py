@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from imagetrail.base.samples import Samples
 from imagetrail.models.inference import predict
-from imagetrail.training import batches, checkpoints
+from imagetrail.training import checkpoints, order
 from imagetrail.training.batches import Mixture
 from imagetrail.training.loop import Epoch, Step, start, walk
 from imagetrail.training.optimisers import OPTIMISERS, SCHEDULES, Muon
@@ -276,8 +276,8 @@ def state(training: Training) -> list[Tensor]:
 def test_a_training_restored_at_any_step_goes_on_to_the_same_bits(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimiser: str, stop: int
 ) -> None:
-    monkeypatch.setattr(batches, "WINDOW", 24 * 192)  # of 64 images: they are streamed
-    monkeypatch.setattr(batches, "BLOCK", 4 * 192)
+    monkeypatch.setattr(order, "WINDOW", 24 * 192)  # of 64 images: they are streamed
+    monkeypatch.setattr(order, "BLOCK", 4 * 192)
     settings, train = recipe(optimiser=optimiser, **BUSY), toy(channels=3)
     images = Mixture(train, ((toy("other", channels=3, seed=1), settings.synthetic),))
     whole, half, resumed = (start(settings, train, seed=1) for _ in range(3))

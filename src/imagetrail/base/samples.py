@@ -31,6 +31,8 @@ INDEX = pa.schema(
     ]
 )
 
+WEIGHT = "weight"  # column of an index that may be there: float64, null: as much as the mean
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -71,7 +73,8 @@ class Samples:
 def read(folder: Path, *, columns: Sequence[str] | None = None) -> Samples:
     """Opens a Samples folder; copies no image. Raises UserError if it is missing or damaged.
 
-    columns: the only ones of the index that are read; the ids of millions of images take memory.
+    columns: the only ones of the index that are read, with WEIGHT where there is one; the ids of
+    millions of images take memory.
     """
     file = folder / "images.npy"
     try:
@@ -80,7 +83,7 @@ def read(folder: Path, *, columns: Sequence[str] | None = None) -> Samples:
         raise missing(file) from None
     except (EOFError, ValueError) as error:
         raise damaged(file, error) from None
-    index = read_table(folder / "index.parquet", columns=columns)
+    index = read_table(folder / "index.parquet", columns=columns and [*columns, WEIGHT])
     if absent := set(columns or INDEX.names) - set(index.column_names):
         raise damaged(folder, f"its index has no {', '.join(sorted(absent))}")
     if len(images) != len(index):
@@ -89,9 +92,13 @@ def read(folder: Path, *, columns: Sequence[str] | None = None) -> Samples:
 
 
 def read_table(path: Path, *, columns: Sequence[str] | None = None) -> pa.Table:
-    """The table in a Parquet file; raises UserError if it is missing or damaged."""
+    """The table in a Parquet file; raises UserError if it is missing or damaged.
+
+    columns: the only ones that are read, of those that there are.
+    """
     try:
-        return pq.read_table(path, columns=columns)
+        with pq.ParquetFile(path) as file:
+            return file.read(columns=columns)
     except FileNotFoundError:
         raise missing(path) from None
     except (OSError, pa.ArrowException) as error:
@@ -111,9 +118,12 @@ def make_index(
     parents: Sequence[str | None] | None = None,
     sources: Sequence[str],
     fingerprints: Sequence[str | None] | None = None,
-    columns: Mapping[str, Sequence[str | None]] = MappingProxyType({}),
+    columns: Mapping[str, Sequence[str | float | None]] = MappingProxyType({}),
 ) -> pa.Table:
-    """The index of Samples. columns: further ones, such as `group` and the user's own."""
+    """The index of Samples. columns: further ones, such as `group` and the user's own.
+
+    All are texts, but for WEIGHT.
+    """
     count = len(ids)
     known = [
         list(ids),
@@ -128,7 +138,8 @@ def make_index(
         schema=INDEX,
     )
     for name, values in columns.items():
-        index = index.append_column(name, pa.array(values, pa.string()))
+        kind = pa.float64() if name == WEIGHT else pa.string()
+        index = index.append_column(name, pa.array(values, kind))
     return index
 
 

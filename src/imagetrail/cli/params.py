@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from imagetrail.base import paths
+from imagetrail.base.criteria import Criterion
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import alternatives, nearest
 from imagetrail.base.params import Section, load, read_yaml
@@ -29,8 +30,11 @@ from imagetrail.training.recipe import Recipe, default_recipe
 
 Seed = Annotated[int, Field(ge=0, lt=2**63, description="all random draws come from it")]
 
+DecideBy = Annotated[Criterion, Field(description="what makes one model better than another")]
+
 SECTIONS: dict[str, Any] = {
     "seed": Seed,
+    "decide_by": DecideBy,
     "data": Data,
     "inspect": Inspect,
     "split": Split,

@@ -1,5 +1,6 @@
 """What the columns of a table say of each picture, by their names."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ ROLES = {  # what a column says, by its name in any case
     "path": ("path", "file", "file_name", "filename", "image"),
     "label": ("label", "class", "category", "target"),
     "split": ("split",),
+    "weight": ("weight",),
 }
 GROUPS = ("group", "group_id", "patient", "patient_id", "subject", "subject_id", "person")
 
@@ -30,6 +32,7 @@ class Marked:
     splits: Column  # train, valid, test or ""
     groups: Mapping[str, Column]  # those that keep pictures together, by their names in GROUPS
     grouped_by: Sequence[str]  # the same columns' names as they are written
+    weights: Sequence[float]  # in the loss of training; empty where there is no such column
     own: Mapping[str, Column]  # the user's other columns
 
     def group(self, row: int) -> str:
@@ -67,6 +70,7 @@ def understand(table: Table, shown: str) -> Marked:
             for name in grouping
         },
         grouping,
+        _weights(table, roles["weight"], shown),
         {_free(name): values for name, values in table.columns.items() if name not in used},
     )
 
@@ -117,6 +121,22 @@ def _refuse_empty(table: Table, name: str, values: Column, shown: str) -> None:
         more = f", and {len(empty) - 1} more" if len(empty) > 1 else ""
         remedy = "fill it in or remove the row"
         raise UserError(f"{shown}: {table.where(empty[0])}: {name!r} is empty{more}; {remedy}")
+
+
+def _weights(table: Table, name: str, shown: str) -> list[float]:
+    """Raises UserError for one that is no number of 0 or more."""
+    found: list[float] = []
+    for row, text in enumerate(table.columns.get(name, ())):
+        try:
+            weight = float(text or "")
+        except ValueError:
+            weight = math.nan
+        if not 0 <= weight < math.inf:
+            wanted = f"{name!r} is how much a picture counts in training: 0 or more, such as 0.5"
+            wanted += "; if it is another thing, rename it"
+            raise UserError(f"{shown}: {table.where(row)}: {text!r} is no weight; {wanted}")
+        found.append(weight)
+    return found
 
 
 def _splits(table: Table, values: Column | None, shown: str) -> Column:

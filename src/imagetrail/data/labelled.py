@@ -6,11 +6,13 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import nearest
+from imagetrail.base.samples import WEIGHT
 from imagetrail.data import columns, decoding, labels, listing, parquet, tables
 from imagetrail.data.columns import Marked, Row
 from imagetrail.data.decoding import Target, Unreadable
@@ -173,10 +175,11 @@ def _refuse_other(path: str, one: Row, other: Row, shown: str) -> None:
     """Raises UserError if two rows say different things of a picture."""
     said = [
         {"label": m.labels[row], "split": m.splits[row], "group": m.group(row)}
+        | ({"weight": m.weights[row]} if m.weights else {})
         for m, row in (one, other)
     ]
     for what, value in said[0].items():
-        if value != said[1][what]:
+        if value != said[1].get(what, value):
             fault = f"{path} has {what} {value!r} and {said[1][what]!r}"
             raise UserError(f"{shown}: {_where(one)} and {_where(other)}: {fault}; leave one row")
 
@@ -226,6 +229,13 @@ def _pictures(
     numbers = {name: number for number, name in enumerate(classes)}
     one = " or ".join(map(repr, dict.fromkeys(name for m in marked for name in m.grouped_by)))
     together = [f"pictures of one {one} stay on one side of the split"] if one else []
+    own: dict[str, Sequence[Any]] = {
+        name: [m.own[name][row] or "" if name in m.own else "" for m, row in rows]
+        for name in dict.fromkeys(name for m in marked for name in m.own)
+    }
+    if weights := _weights(rows, shown):
+        own[WEIGHT] = weights
+        together.append(f"pictures count in training as the column {WEIGHT!r} says")
     return Pictures(
         tuple(classes),
         np.array([numbers[kind] for kind in kinds], np.int64),
@@ -235,9 +245,14 @@ def _pictures(
         ignored=tuple(ignored),
         notes=(*notes, *together, *labels.check_counts(kinds, splits, classes, shown)),
         groups=groups if any(groups) else (),
-        columns={
-            name: [m.own[name][row] or "" if name in m.own else "" for m, row in rows]
-            for name in dict.fromkeys(name for m in marked for name in m.own)
-        },
+        columns=own,
         content=content,
     )
+
+
+def _weights(rows: Sequence[Row], shown: str) -> list[float | None]:
+    """The column of weights, null where a table has none; empty where no table has one."""
+    found = [m.weights[row] if m.weights else None for m, row in rows]
+    if not any(weight is None or weight > 0 for weight in found):
+        raise UserError(f"{shown}: every weight is 0: no picture would count in training")
+    return found if any(m.weights for m, _ in rows) else []

@@ -58,6 +58,25 @@ def _f1(means: Floats) -> Floats:
     return mean
 
 
+def _recall_parts(probabilities: Floats, labels: Labels) -> Floats:
+    labelled = np.eye(probabilities.shape[1])[labels]
+    right = probabilities.argmax(1) == labels
+    return np.hstack([labelled * right[:, None], labelled])
+
+
+def _macro_recall(means: Floats) -> Floats:
+    hits, labelled = np.split(means, 2, axis=-1)
+    recalls: Floats = np.divide(hits, labelled, out=np.zeros_like(hits), where=labelled > 0)
+    mean: Floats = recalls.sum(-1) / (labelled > 0).sum(-1)
+    return mean
+
+
+def evenly(labels: Labels) -> Floats:
+    """Weights N of sum 1, in sum the same for each class that there is: macro recall's."""
+    _, which, images = np.unique(labels, return_inverse=True, return_counts=True)
+    return np.asarray(1 / (len(images) * images[which]), np.float64)
+
+
 def _ece_parts(probabilities: Floats, labels: Labels) -> Floats:
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
     gaps: Floats = np.eye(BINS)[_bin(confidence)] * (right - confidence)[:, None]
@@ -87,12 +106,16 @@ brier = Metric(
 # unweighted mean over classes of 2·TP / (2·TP + FP + FN), without those never seen nor predicted
 macro_f1 = Metric(_f1_parts, _f1)
 
+# unweighted mean over classes of the share of their images that is right: balanced accuracy
+macro_recall = Metric(_recall_parts, _macro_recall)
+
 # expected calibration error: |accuracy − confidence|, averaged over bins (arXiv:1706.04599)
 ece = Metric(_ece_parts, lambda means: np.abs(means).sum(-1))
 
 METRICS: dict[str, Metric] = {
     "top1": top1,
     "macro_f1": macro_f1,
+    "macro_recall": macro_recall,
     "log_loss": log_loss,
     "brier": brier,
     "ece": ece,

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from imagetrail.base.criteria import Criterion
 from imagetrail.plots.style import BLUE, GREEN, GREY, ORANGE, RED, finish, save
 
 VERDICTS = {
@@ -22,8 +23,13 @@ VERDICTS = {
 }
 
 
-def history(rows: Sequence[Mapping[str, float]], path: Path | BinaryIO) -> None:
-    """Loss and top-1 accuracy by epoch."""
+def history(
+    rows: Sequence[Mapping[str, float]],
+    path: Path | BinaryIO,
+    *,
+    by: Criterion = Criterion.TOP1,
+) -> None:
+    """Loss and score by epoch."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in rows]
@@ -31,14 +37,19 @@ def history(rows: Sequence[Mapping[str, float]], path: Path | BinaryIO) -> None:
     left.plot(epochs, [row["valid_loss"] for row in rows], color=BLUE, label="valid")
     left.legend(frameon=False)
     right.plot(
-        epochs, [100 * row["valid_top1"] for row in rows], color=BLUE, marker="o", markersize=3
+        epochs, [100 * row[f"valid_{by}"] for row in rows], color=BLUE, marker="o", markersize=3
     )
     finish(left, "epoch", "loss")
-    finish(right, "epoch", "valid top-1, %")
+    finish(right, "epoch", f"valid {by.words}, %")
     save(figure, path)
 
 
-def intervals(arms: Sequence[Mapping[str, Any]], path: Path | BinaryIO) -> None:
+def intervals(
+    arms: Sequence[Mapping[str, Any]],
+    path: Path | BinaryIO,
+    *,
+    by: Criterion = Criterion.TOP1,
+) -> None:
     """Each arm with 95 % intervals, best at the top: its mean, and its difference."""
     figure = Figure(figsize=(9, 0.9 + 0.4 * len(arms)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
@@ -54,7 +65,7 @@ def intervals(arms: Sequence[Mapping[str, Any]], path: Path | BinaryIO) -> None:
         range(len(arms)), [f"{arm['arm']}  ({arm['verdict']})" for arm in reversed(arms)]
     )
     (reference,) = (arm["arm"] for arm in arms if arm["verdict"] == "reference")
-    finish(left, "valid top-1, %", "")
+    finish(left, f"valid {by.words}, %", "")
     finish(right, f"points more than {reference}, paired by seed", "")
     save(figure, path)
 

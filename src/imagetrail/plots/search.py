@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from imagetrail.base.criteria import Criterion
 from imagetrail.base.files import read_csv, read_json
 from imagetrail.plots import search_charts
 
@@ -24,19 +25,19 @@ def read(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def pictures(folder: Path) -> dict[str, Draw]:
-    """Pictures of a search by name, each to be drawn into a file."""
+def pictures(folder: Path, by: Criterion = Criterion.TOP1) -> dict[str, Draw]:
+    """Pictures of a search by name, each to be drawn into a file. by: what it maximised."""
     rows = read(folder)
     names, scored = fields(rows, folder), [row for row in rows if row["value"] == row["value"]]
-    shares = importance(rows, first_scores(folder), names)
+    shares = importance(rows, first_scores(folder, by), names)
     found: dict[str, Draw] = {
-        "trials": partial(search_charts.trials, rows),
-        "importance": partial(search_charts.importance, shares),
-        "parallel": partial(search_charts.parallel, scored, list(shares)),
+        "trials": partial(search_charts.trials, rows, by.words),
+        "importance": partial(search_charts.importance, shares, by.words),
+        "parallel": partial(search_charts.parallel, scored, list(shares), by.words),
     }
     if front := _front(folder):
         cost = next(name for name in front[0] if name not in OUTCOME)
-        found["pareto"] = partial(search_charts.pareto, front, cost)
+        found["pareto"] = partial(search_charts.pareto, front, cost, by.words)
     return found
 
 
@@ -50,12 +51,12 @@ def fields(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[str]:
     ]
 
 
-def first_scores(folder: Path) -> dict[int, float]:
-    """Each trial's top-1 on valid after the first rung, where all have been; by number."""
+def first_scores(folder: Path, by: Criterion = Criterion.TOP1) -> dict[int, float]:
+    """Each trial's score on valid after the first rung, where all have been; by number."""
     curves = read_csv(folder / "history.csv")
     rung = min(int(row["epochs"]) for row in read_csv(folder / "trials.csv") if int(row["epochs"]))
     return {
-        int(row["number"]): float(row["valid_top1"]) for row in curves if int(row["epoch"]) == rung
+        int(row["number"]): float(row[f"valid_{by}"]) for row in curves if int(row["epoch"]) == rung
     }
 
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from imagetrail.plots.style import BLUE, GREY, ORANGE, finish, save
 
 
-def trials(rows: Sequence[Mapping[str, Any]], path: Path | BinaryIO) -> None:
-    """Each trial's score, in order, and the best so far."""
+def trials(rows: Sequence[Mapping[str, Any]], metric: str, path: Path | BinaryIO) -> None:
+    """Each trial's score, in order, and the best so far. metric: what the score is called."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     axes = figure.subplots()
     for state, colour in (("COMPLETE", BLUE), ("PRUNED", GREY)):
@@ -36,24 +36,24 @@ def trials(rows: Sequence[Mapping[str, Any]], path: Path | BinaryIO) -> None:
         label="best so far",
     )
     axes.legend(frameon=False)
-    finish(axes, "trial", "valid top-1, %")
+    finish(axes, "trial", f"valid {metric}, %")
     save(figure, path)
 
 
-def importance(shares: Mapping[str, float], path: Path | BinaryIO) -> None:
+def importance(shares: Mapping[str, float], metric: str, path: Path | BinaryIO) -> None:
     """How much of the scores' variance each searched field explains, the most at the top."""
     figure = Figure(figsize=(9, 0.9 + 0.35 * len(shares)), layout="constrained")
     axes = figure.subplots()
     names = list(shares)[::-1]
     axes.barh(names, [100 * shares[name] for name in names], color=BLUE)
     axes.set_xlim(0, 100)
-    label = "variance of valid top-1 after the first rung that the field explains by itself, %"
+    label = f"variance of valid {metric} after the first rung that the field explains by itself, %"
     finish(axes, label, "")
     save(figure, path)
 
 
 def parallel(
-    rows: Sequence[Mapping[str, Any]], fields: Sequence[str], path: Path | BinaryIO
+    rows: Sequence[Mapping[str, Any]], fields: Sequence[str], metric: str, path: Path | BinaryIO
 ) -> None:
     """Each trial as a line through its values, the better the darker; dotted if stopped early."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
@@ -73,7 +73,7 @@ def parallel(
         )
     for x, name in enumerate(columns):
         _mark(axes, x, name, [row[name] for row in scored], places[x])
-    axes.set_xticks(range(len(columns)), [*fields, "valid top-1"])
+    axes.set_xticks(range(len(columns)), [*fields, f"valid {metric}"])
     axes.set_yticks([])
     axes.grid(axis="x", alpha=0.5)
     axes.spines[["top", "right", "left", "bottom"]].set_visible(False)
@@ -110,7 +110,9 @@ def _places(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
     return [float(number) for number in (numbers - numbers.min()) / (float(np.ptp(numbers)) or 1.0)]
 
 
-def pareto(front: Sequence[Mapping[str, Any]], cost: str, path: Path | BinaryIO) -> None:
+def pareto(
+    front: Sequence[Mapping[str, Any]], cost: str, metric: str, path: Path | BinaryIO
+) -> None:
     """Score against cost of the trials that no other beats in both, with their numbers."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     axes = figure.subplots()
@@ -124,5 +126,5 @@ def pareto(front: Sequence[Mapping[str, Any]], cost: str, path: Path | BinaryIO)
     axes.xaxis.set_major_formatter(EngFormatter())  # the usual one writes mathematics
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    finish(axes, cost.replace("_", " "), "valid top-1, %")
+    finish(axes, cost.replace("_", " "), f"valid {metric}, %")
     save(figure, path)

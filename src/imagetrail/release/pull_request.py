@@ -17,7 +17,7 @@ BRANCH, PICTURES, REJECTED = "retrain", "retrain-pictures", "retrain-rejected"
 BODY = Path(".imagetrail/proposal.md")
 LIMIT = 60_000  # characters; GitHub takes 65,536
 RESULTS = ("dvc.lock", str(ARTIFACTS), str(CHAMPION))
-FIGURES = ("top1", "macro_f1", "log_loss", "ece_calibrated")
+FIGURES = ("top1", "macro_recall", "macro_f1", "log_loss", "ece_calibrated")
 
 
 def recall(root: Path = Path()) -> str:

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from imagetrail.base import paths
+from imagetrail.base.criteria import Criterion
 from imagetrail.base.files import read_csv, read_json
 from imagetrail.plots import search
 from imagetrail.tracking import ui_views
@@ -32,7 +33,7 @@ def complete(store: Store, run: str, stage: str, entry: dict[str, Any], root: Pa
     if stage == "train":  # its recipe field by field, as trials and arms have theirs
         store.client.set_tag(run, "seed", str(params["seed"]))
         params = read_json(folder / "recipe.json")
-        for name in ("epochs", "valid_top1"):  # in the curves
+        for name in ("epochs", "valid_top1", "valid_macro_recall"):  # in the curves
             metrics.pop(name, None)
     logged = store.client.get_run(run).data.params
     store.log_params(run, {name: value for name, value in params.items() if name not in logged})
@@ -40,6 +41,8 @@ def complete(store: Store, run: str, stage: str, entry: dict[str, Any], root: Pa
     if note := _note(stage, folder):
         store.client.set_tag(run, "mlflow.note.content", note)
     made = CURVES[stage](store, run, folder) if stage in CURVES else 0
+    if stage == "tune":
+        _draw(store, run, folder, Criterion(params.get("decide_by", Criterion.TOP1)))
     deps = {dep["path"]: dep["md5"] for dep in entry.get("deps", ())}
     store.log_inputs(run, {path: md5 for path, md5 in deps.items() if path.startswith("data/")})
     for file in sorted(folder.rglob("*")):
@@ -86,9 +89,7 @@ def _trials(store: Store, run: str, folder: Path) -> int:
         trial_part(row, recipe, histories.get((row["number"],), []))
         for row in read_csv(folder / "trials.csv")
     ]
-    made = _missing(store, run, folder, parts)
-    _draw(store, run, folder)
-    return made
+    return _missing(store, run, folder, parts)
 
 
 def _arms(store: Store, run: str, folder: Path) -> int:
@@ -106,9 +107,9 @@ def _arms(store: Store, run: str, folder: Path) -> int:
 CURVES = {"train": _epochs, "tune": _trials, "compare": _arms}
 
 
-def _draw(store: Store, run: str, folder: Path) -> None:
+def _draw(store: Store, run: str, folder: Path, by: Criterion) -> None:
     with TemporaryDirectory() as made:
-        for name, draw in search.pictures(folder).items():
+        for name, draw in search.pictures(folder, by).items():
             draw(Path(made) / f"{name}.png")
         store.client.log_artifacts(run, made, "pictures")
 

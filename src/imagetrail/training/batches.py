@@ -9,14 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from imagetrail.base.errors import UserError
 from imagetrail.base.rng import generator
-from imagetrail.base.samples import Images, Samples
-
-# A set of pictures up to this size is shuffled as a whole. Of a larger one, blocks in random order
-# fill a window, and the window is shuffled. Constants, not a matter of the machine: they decide the
-# order, and so the model.
-WINDOW = 256 << 20  # bytes
-BLOCK = 1 << 20  # bytes that lie together on disk
+from imagetrail.base.samples import WEIGHT, Images, Samples
+from imagetrail.training import order
+from imagetrail.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -36,6 +33,19 @@ class Mixture:
     repeats: int = 0  # 0: once
     # numbers of images that no epoch has: of `real`, then of each of the others; empty: none
     held_out: tuple[NDArray[np.int64], ...] = ()
+    balance: float = 0.0  # classes of a source are drawn by their frequency to the power of 1 − it
+
+    @classmethod
+    def of(
+        cls,
+        recipe: Recipe,
+        real: Samples,
+        others: tuple[tuple[Samples, float], ...] = (),
+        limit: int | None = None,
+        held_out: tuple[NDArray[np.int64], ...] = (),
+    ) -> "Mixture":
+        again = {field: getattr(recipe, field) for field in ("repeat_to", "repeats", "balance")}
+        return cls(real, others, limit, held_out=held_out, **again)
 
     @property
     def _used(self) -> int:
@@ -54,16 +64,19 @@ class Mixture:
         skip: int = 0,
         rank: int = 0,
         ranks: int = 1,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields (images n×H×W×C uint8, labels n int64), ordered by (seed, number) alone.
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yields (images n×H×W×C uint8, labels n int64, weights n float32) by (seed, number) alone.
+
+        Weights are 1 in the mean of the real images, and 1 of an image that has none.
 
         skip: so many batches are left out at the beginning, to go on where a training stopped.
         rank, ranks: of each batch, read only the share of this process among so many.
         """
         where, plans = self._order(number, seed)
         mine = (np.arange(len(where)) % batch_size) % ranks == rank
+        unit = self._mean_weight(seed)
         readers = [
-            _Reader(source, plan[mine[where == i]]) for i, (source, plan) in enumerate(plans)
+            _Reader(source, plan[mine[where == i]], unit) for i, (source, plan) in enumerate(plans)
         ]
         for start in range(0, len(where), batch_size):
             size = min(batch_size, len(where) - start)
@@ -77,6 +90,25 @@ class Mixture:
                     reader.skip(int(count))
             else:
                 yield _gather(readers, chosen, parts)
+
+    def shares(self, seed: int) -> NDArray[np.float32]:
+        """Of each class of `real` its share of an epoch, by weight; none is quite 0."""
+        _, plans = self._order(1, seed)
+        found, unit = np.zeros(len(self.real.classes)), self._mean_weight(seed)
+        for source, plan in plans:
+            found += np.bincount(
+                source.labels[plan], _weights(source, plan, unit), minlength=len(found)
+            )
+        found = np.maximum(found, 1.0)
+        return np.asarray(found / found.sum(), np.float32)
+
+    def _mean_weight(self, seed: int) -> float:
+        """Raises UserError if the real images have no weight at all."""
+        numbers = self._drawn(seed)
+        mean = float(_weights(self.real, numbers, 1.0).mean())
+        if not mean > 0:
+            raise UserError(f"the weights of all {len(numbers)} training images are 0")
+        return mean
 
     def _order(
         self, number: int, seed: int
@@ -94,7 +126,7 @@ class Mixture:
         ]
         counts.insert(0, different - sum(counts))
         plans = [
-            _plan(some, count, source, rng)
+            order.plan(some, count, source, rng, self.balance)
             for source, some, count in zip(sources, numbers, counts, strict=True)
         ]
         where = rng.permutation(np.repeat(np.arange(len(sources), dtype=np.int8), counts))
@@ -127,57 +159,34 @@ class Mixture:
         return self.held_out[place] if self.held_out else np.empty(0, np.int64)
 
 
-def _plan(
-    numbers: NDArray[np.int64], count: int, source: Samples, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """`count` of the numbers in the order of reading: each once before any comes again."""
-    rounds = -(-count // len(numbers)) if count else 0
-    drawn = [_shuffled(numbers, source, rng) for _ in range(rounds)]
-    return np.concatenate([*drawn, np.empty(0, np.int64)])[:count].astype(np.int64)
-
-
-def _shuffled(
-    numbers: NDArray[np.int64], source: Samples, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    if source.images.nbytes <= WINDOW:
-        return rng.permutation(numbers)
-    size = _image_bytes(source)
-    blocks = np.array_split(numbers, -(-len(numbers) * size // BLOCK))
-    order = np.concatenate([blocks[i] for i in rng.permutation(len(blocks))])
-    for start in range(0, len(order), WINDOW // size):
-        rng.shuffle(order[start : start + WINDOW // size])
-    return order
-
-
-def _image_bytes(source: Samples) -> int:
-    return int(np.prod(source.images.shape[1:]))
-
-
 class _Reader:
     """Takes images in the order of a plan; of a large set it holds one window at a time."""
 
-    def __init__(self, samples: Samples, plan: NDArray[np.int64]) -> None:
+    def __init__(self, samples: Samples, plan: NDArray[np.int64], unit: float) -> None:
         self.samples, self.plan, self.at = samples, plan, 0
-        self.size = WINDOW // max(_image_bytes(samples), 1)
+        self.weights = _weights(samples, plan, unit)
+        self.size = order.WINDOW // max(order.image_bytes(samples), 1)
         self.held = range(0)  # the part of the plan that is in the window
         self.window, self.place = samples.images[:0], plan[:0]
 
     def skip(self, count: int) -> None:
         self.at += count
 
-    def take(self, count: int) -> tuple[Images, NDArray[np.int64]]:
+    def take(self, count: int) -> tuple[Images, NDArray[np.int64], NDArray[np.float32]]:
         parts, end = [], self.at + count
         labels = self.samples.labels[self.plan[self.at : end]]
+        weights = self.weights[self.at : end]
         while self.at < end:
             stop = end
-            if self.samples.images.nbytes <= WINDOW:
+            if self.samples.images.nbytes <= order.WINDOW:
                 parts.append(self.samples.images[self.plan[self.at : stop]])
             else:
                 self._load()
                 first, stop = self.held.start, min(end, self.held.stop)
                 parts.append(self.window[self.place[self.at - first : stop - first]])
             self.at = stop
-        return (parts[0] if len(parts) == 1 else np.concatenate([*parts, self.window[:0]])), labels
+        images = parts[0] if len(parts) == 1 else np.concatenate([*parts, self.window[:0]])
+        return images, labels, weights
 
     def _load(self) -> None:
         if self.at in self.held:
@@ -191,18 +200,27 @@ class _Reader:
         self.place = np.argsort(order, kind="stable")
 
 
+def _weights(samples: Samples, numbers: NDArray[np.int64], unit: float) -> NDArray[np.float32]:
+    """The weights of these images in units of `unit`; 1 of those that have none."""
+    if WEIGHT not in samples.index.column_names:
+        return np.ones(len(numbers), np.float32)
+    found = samples.index[WEIGHT].take(numbers).fill_null(unit).to_numpy()
+    return np.asarray(found / unit, np.float32)
+
+
 def _gather(
     readers: list[_Reader], chosen: NDArray[np.int8], parts: NDArray[np.int64]
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     taken = [reader.take(int(count)) for reader, count in zip(readers, parts, strict=True)]
     if np.count_nonzero(parts) == 1:
-        images, labels = taken[int(parts.argmax())]
-        return torch.from_numpy(images), torch.from_numpy(labels)
-    images = np.empty((len(chosen), *taken[0][0].shape[1:]), np.uint8)
-    labels = np.empty(len(chosen), np.int64)
-    for number, (some, theirs) in enumerate(taken):
-        images[chosen == number], labels[chosen == number] = some, theirs
-    return torch.from_numpy(images), torch.from_numpy(labels)
+        images, labels, weights = taken[int(parts.argmax())]
+    else:
+        images = np.empty((len(chosen), *taken[0][0].shape[1:]), np.uint8)
+        labels, weights = np.empty(len(chosen), np.int64), np.empty(len(chosen), np.float32)
+        for number, some in enumerate(taken):
+            mine = chosen == number
+            images[mine], labels[mine], weights[mine] = some
+    return torch.from_numpy(images), torch.from_numpy(labels), torch.from_numpy(weights)
 
 
 def channel_statistics(

@@ -15,15 +15,16 @@ TOLERANCE, MOST = 1e-5, 500  # of the gradient, and steps
 
 @dataclass(frozen=True)
 class Rows:
-    """Features N×D float16 with their labels N int64, and the mean and spread of each feature."""
+    """Features N×D float16, labels N int64, weights N float32; mean and spread of each feature."""
 
     features: Tensor
     labels: Tensor
+    weights: Tensor
     mean: Tensor  # D float32
     spread: Tensor
 
     @classmethod
-    def of(cls, features: Tensor, labels: Tensor) -> "Rows":
+    def of(cls, features: Tensor, labels: Tensor, weights: Tensor) -> "Rows":
         total = torch.zeros(features.shape[1], dtype=torch.float64)
         squares = total.clone()
         for block in torch.split(features, BLOCK):
@@ -31,28 +32,29 @@ class Rows:
             squares += block.double().square().sum(0)
         mean = total / len(features)
         spread = (squares / len(features) - mean.square()).clamp(min=0).sqrt() + LEAST
-        return cls(features, labels, mean.float(), spread.float())
+        return cls(features, labels, weights, mean.float(), spread.float())
 
-    def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Standardised features n×D float32, and labels."""
-        parts = (torch.split(rows, BLOCK) for rows in (self.features, self.labels))
-        for block, labels in zip(*parts, strict=True):
-            yield (block.float() - self.mean) / self.spread, labels
+    def blocks(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Standardised features n×D float32, labels, weights."""
+        parts = (torch.split(rows, BLOCK) for rows in (self.features, self.labels, self.weights))
+        for block, labels, weights in zip(*parts, strict=True):
+            yield (block.float() - self.mean) / self.spread, labels, weights
 
 
-def solve(model: Classifier, rows: Rows, *, penalty: float, afresh: bool) -> float:
+def solve(model: Classifier, rows: Rows, *, penalty: float, prior: Tensor, afresh: bool) -> float:
     """Gives the model the linear head with the least loss on the rows; returns that mean loss.
 
     The loss has `penalty` / 2 times the squares of the weights of standardised features added, as
     scikit-learn's LogisticRegression has it with C = 1 / (penalty · N).
-    afresh: from a head of zeros, not from the one that is there.
+    prior: K float32, added to the logits in the loss alone. afresh: from a head of zeros, not from
+    the one that is there.
     """
     classes = len(model.spec.classes)
     head = torch.zeros(classes, len(rows.mean) + 1) if afresh else _taken(model, rows)
     head.requires_grad_()
 
     def objective() -> float:
-        loss, head.grad = _cross_entropy(head.detach(), rows)
+        loss, head.grad = _cross_entropy(head.detach(), rows, prior)
         weight = head.detach()[:, :-1]
         head.grad[:, :-1] += penalty * weight
         return loss + penalty / 2 * float(weight.double().square().sum())
@@ -67,18 +69,20 @@ def solve(model: Classifier, rows: Rows, *, penalty: float, afresh: bool) -> flo
         line_search_fn="strong_wolfe",
     ).step(objective)  # type: ignore[no-untyped-call]  # as torch has it
     _give(model, rows, head.detach())
-    return _cross_entropy(head.detach(), rows)[0]
+    return _cross_entropy(head.detach(), rows, prior)[0]
 
 
-def _cross_entropy(head: Tensor, rows: Rows) -> tuple[float, Tensor]:
+def _cross_entropy(head: Tensor, rows: Rows, prior: Tensor) -> tuple[float, Tensor]:
     """The mean loss and its gradient. head: K×(D + 1), the bias last."""
-    weight, bias = head[:, :-1], head[:, -1]
+    weight, bias = head[:, :-1], head[:, -1] + prior
     loss, gradient = 0.0, torch.zeros_like(head)
-    for features, labels in rows.blocks():
+    for features, labels, weights in rows.blocks():
         logits = torch.addmm(bias, features, weight.T)
-        loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
+        each = nn.functional.cross_entropy(logits, labels, reduction="none")
+        loss += float((weights * each).sum())
         wrong = logits.softmax(1)
         wrong[torch.arange(len(labels)), labels] -= 1
+        wrong *= weights[:, None]
         gradient[:, :-1].addmm_(wrong.T, features)
         gradient[:, -1] += wrong.sum(0)
     return loss / len(rows.labels), gradient / len(rows.labels)

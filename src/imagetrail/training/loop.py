@@ -16,7 +16,7 @@ from imagetrail.base.samples import Samples
 from imagetrail.compute import distributed
 from imagetrail.models.inference import predict
 from imagetrail.models.networks import Spec
-from imagetrail.training import optimisers
+from imagetrail.training import losses, optimisers
 from imagetrail.training.batches import Mixture, channel_statistics
 from imagetrail.training.recipe import Recipe
 from imagetrail.training.state import Training
@@ -44,6 +44,7 @@ class Epoch:
     train_loss: float
     valid_loss: float
     valid_top1: float
+    valid_macro_recall: float  # mean over classes of the share of their images that is right
     lr: float  # at its last step
 
 
@@ -124,6 +125,8 @@ def _learn(
     network, recipe = distributed.synchronised(training.model), training.recipe
     rank, ranks, size = distributed.rank(), distributed.ranks(), recipe.batch_size
     steps, schedule = _steps(len(images), size), optimisers.SCHEDULES[recipe.schedule]
+    if recipe.logit_adjustment and training.teacher is None:  # its answers are adjusted already
+        training.shares = torch.from_numpy(images.shares(training.seed)).to(training.machine.device)
     if training.pretrained and not training.epoch and not training.step:
         views = Views(training, images)
         for _ in views.add(1, most=FIRST_HEAD // READ):
@@ -133,10 +136,11 @@ def _learn(
         batches = images.epoch(
             number, batch_size=size, seed=training.seed, skip=training.step, rank=rank, ranks=ranks
         )
-        for batch, labels in batches:
+        for batch, labels, weights in batches:
+            targets = losses.weighed(labels, weights, len(training.model.spec.classes))
             lr = training.set_lr(schedule(_progress(training, training.step, steps)))
             count = min(size, len(images) - training.step * size)  # over all processes
-            loss = _step(training, network, batch, labels, share=len(labels) / count)
+            loss = _step(training, network, batch, targets, share=len(labels) / count)
             if not math.isfinite(loss):
                 where = f"epoch {number}, step {training.step + 1}, at learning rate {lr:.3g}"
                 raise Diverged(f"the loss became {loss} in {where}; try a lower lr")
@@ -164,13 +168,13 @@ def _progress(training: Training, step: int, steps: int) -> float:
 
 
 def _step(
-    training: Training, network: nn.Module, batch: Tensor, labels: Tensor, *, share: float
+    training: Training, network: nn.Module, batch: Tensor, targets: Tensor, *, share: float
 ) -> float:
     """An optimiser step on this process's share of a batch; returns the loss of the whole batch."""
     draw = derive(training.seed, "step", training.epoch + 1, training.step, distributed.rank())
     training.machine.seed(draw)  # dropout draws from torch's global stream
     batch, targets = Jitter.of(training.recipe)(
-        batch, labels, classes=len(training.model.spec.classes), seed=draw
+        batch, targets, classes=len(training.model.spec.classes), seed=draw
     )
     network.train()
     if training.pretrained:
@@ -197,23 +201,30 @@ def _loss(training: Training, network: nn.Module, batch: Tensor, targets: Tensor
         logits = network(batch).float()
         if training.teacher is not None:  # it sees the very same pictures (arXiv:2106.05237)
             with torch.no_grad():
-                targets = training.teacher.eval()(batch).float().softmax(1)
-    return nn.functional.cross_entropy(
-        logits, targets.to(batch.device), label_smoothing=training.recipe.label_smoothing
-    )
+                answers = training.teacher.eval()(batch).float().softmax(1)
+            weights = targets.sum(1, keepdim=True).to(batch.device)
+            targets = answers * weights if targets.is_floating_point() else answers
+    return losses.mean_loss(training.recipe, logits, targets.to(batch.device), training.shares)
 
 
 def _ended(
     training: Training, number: int, train_loss: float, logits: Tensor, valid: Samples, *, lr: float
 ) -> Epoch:
     """Ends an epoch. logits: of `valid`, by the first of several processes."""
-    judged = (0.0, 0.0)
+    judged = (0.0, 0.0, 0.0)
     if distributed.rank() == 0:
         labels = torch.from_numpy(valid.labels.copy())
         judged = (
             nn.functional.cross_entropy(logits, labels).item(),
-            (logits.argmax(1) == labels).double().mean().item(),
+            *_recall(logits, labels),
         )
-    valid_loss, valid_top1 = distributed.shared(judged)
+    valid_loss, valid_top1, valid_macro_recall = distributed.shared(judged)
     training.epoch, training.step, training.loss, training.images = number, 0, 0.0, 0
-    return Epoch(number, train_loss, valid_loss, valid_top1, lr)
+    return Epoch(number, train_loss, valid_loss, valid_top1, valid_macro_recall, lr)
+
+
+def _recall(logits: Tensor, labels: Tensor) -> tuple[float, float]:
+    """The share of images that is right: of all, and in the mean of the classes that there are."""
+    right, images = (logits.argmax(1) == labels).double(), torch.bincount(labels)
+    by_class = torch.bincount(labels, right)[images > 0] / images[images > 0]
+    return right.mean().item(), by_class.mean().item()

@@ -82,12 +82,11 @@ def _train(job: Job, parts: Sequence[Samples], held_out: Sequence[NDArray[np.int
     made = list(_made(job.recipe, parts[0], held_out[0]))
     own = 1 - sum(share for _, share, _ in made)
     sources = [(parts[i], own * sizes[i] / sum(sizes), held_out[i]) for i in others] + made
-    mixture = Mixture(
+    mixture = Mixture.of(
+        job.recipe,
         parts[largest],
         tuple((source, share) for source, share, _ in sources),
-        limit=job.images,
-        repeat_to=job.recipe.repeat_to,
-        repeats=job.recipe.repeats,
+        job.images,
         held_out=(held_out[largest], *(out for _, _, out in sources)),
     )
     weights = load_weights(paths.PRETRAINED) if job.recipe.pretrained else None

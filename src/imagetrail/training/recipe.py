@@ -17,6 +17,7 @@ Initialisation = Annotated[
     str, one_of("imagetrail.models.classifier:INITIALISATIONS", "initialisation")
 ]
 Optimiser = Annotated[str, one_of("imagetrail.training.optimisers:OPTIMISERS", "optimiser")]
+Loss = Annotated[str, one_of("imagetrail.training.losses:LOSSES", "loss")]
 Schedule = Annotated[str, one_of("imagetrail.training.optimisers:SCHEDULES", "schedule")]
 
 # Field of the recipe: the params one of which has a stage prepare its images or weights.
@@ -66,6 +67,21 @@ class Recipe(Section):
     )
     label_smoothing: float = Field(
         default=0.0, ge=0, lt=1, description="share of a label spread over all classes"
+    )
+    loss: Loss = Field(default="cross_entropy", description="what training minimises")
+    logit_adjustment: float = Field(
+        default=0.0,
+        ge=0,
+        le=10,
+        description="times the logarithm of a class's share is added to its logit, in the loss "
+        "alone; 1: learn as if all classes were equally frequent",
+    )
+    balance: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="classes are drawn by their frequency to the power of 1 less this: 0 as they "
+        "are, 1 all alike",
     )
     crop: float = Field(
         default=0.0,

@@ -36,6 +36,7 @@ class Training:
         for group in self._groups():
             group["peak"] = group["lr"]
         self.teacher: Classifier | None = None  # its probabilities replace the labels
+        self.shares: Tensor | None = None  # of classes, that logit adjustment takes account of
         self.average: AveragedModel | None = None
         if recipe.ema:
             average = _average(recipe.ema)

@@ -46,10 +46,11 @@ class Jitter:
     def __call__(
         self, images: Tensor, labels: Tensor, *, classes: int, seed: int
     ) -> tuple[Tensor, Tensor]:
-        """The images, uint8, changed; labels n int64, or shares n×classes where images are mixed.
+        """The images, uint8, changed, with their labels.
 
-        The images stay uint8 where no pixel is read from between others and none are blended, and
-        become float32 else.
+        labels: n int64, or shares n×classes, which they become where images are mixed. The images
+        stay uint8 where no pixel is read from between others and none are blended, and become
+        float32 else.
         """
 
         def rng(purpose: str) -> torch.Generator:
@@ -64,7 +65,8 @@ class Jitter:
         if self.erase:
             images = erase(images, rng("erase"), share=self.erase)
         if self.mixup or self.cutmix:
-            return self._mixed(images, functional.one_hot(labels, classes).float(), seed)
+            shares = labels if labels.is_floating_point() else functional.one_hot(labels, classes)
+            return self._mixed(images, shares.float(), seed)
         return images, labels
 
     def _drawn(self, count: int, rng: Stream) -> Policy:

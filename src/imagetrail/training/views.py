@@ -35,6 +35,7 @@ class Views:
         self.jitter = replace(Jitter.of(training.recipe), mixup=0.0, cutmix=0.0)
         self.features: list[Tensor] = []
         self.labels: list[Tensor] = []
+        self.weights: list[Tensor] = []
 
     def add(self, number: int, *, most: int | None = None) -> Iterator[int]:
         """Adds view `number`, of at most so many batches; yields the size of each as it is done."""
@@ -42,20 +43,30 @@ class Views:
             return
         seed = self.training.seed
         batches = self.images.epoch(number, batch_size=self.size, seed=seed)
-        for place, (batch, labels) in enumerate(islice(batches, most)):
+        for place, (batch, labels, weights) in enumerate(islice(batches, most)):
             view = batch
             if number > 1:
                 draw = derive(seed, "view", number, place)
                 view, _ = self.jitter(batch, labels, classes=0, seed=draw)
             self.features.append(self.extract(view))
             self.labels.append(labels)
+            self.weights.append(weights)
             yield len(labels)
 
     def solve(self, *, afresh: bool) -> float:
         """Solves the head of the training's model on all rows; returns their mean loss."""
-        rows = Rows.of(torch.cat(self.features), torch.cat(self.labels))
-        model, penalty = self.training.model, self.training.recipe.penalty
-        return solve(model, rows, penalty=penalty, afresh=afresh)
+        rows = Rows.of(*map(torch.cat, (self.features, self.labels, self.weights)))
+        recipe, shares = (
+            self.training.recipe,
+            torch.from_numpy(self.images.shares(self.training.seed)),
+        )
+        return solve(
+            self.training.model,
+            rows,
+            penalty=recipe.penalty,
+            prior=recipe.logit_adjustment * shares.log(),
+            afresh=afresh,
+        )
 
     @torch.no_grad()
     def predict(self, samples: Samples) -> Tensor:

@@ -13,6 +13,7 @@ import yaml
 from project import Project
 
 from imagetrail.base import paths, samples
+from imagetrail.base.criteria import Criterion
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import read_csv
 from imagetrail.base.paths import BEST, PRETRAINED, REMEDIES
@@ -21,7 +22,7 @@ from imagetrail.models.activations import ACTIVATIONS
 from imagetrail.stages.augment import stage as augment
 from imagetrail.stages.compare.arms import Contest, resolve
 from imagetrail.stages.compare.params import Compare
-from imagetrail.stages.compare.stage import run
+from imagetrail.stages.compare.stage import judged, run
 from imagetrail.stages.fetch import stage as fetch
 from imagetrail.stages.inspect import stage as inspect
 from imagetrail.stages.split import stage as split
@@ -59,6 +60,7 @@ SECTION: dict[str, Any] = {
         },
     },
 }
+NOTHING = {"epochs": 1, "images": 200, "tried": {}}
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +132,14 @@ def test_remedies_that_no_stage_has_prepared_are_not_tried() -> None:
 @pytest.mark.usefixtures("project")
 def test_results_have_a_row_for_each_set_arm_and_seed() -> None:
     rows = read_csv(paths.ARTIFACTS / "compare/results.csv")
-    assert list(rows[0]) == ["set", "arm", "seed", "valid_top1", "valid_loss"]
+    assert list(rows[0]) == [
+        "set",
+        "arm",
+        "seed",
+        "valid_top1",
+        "valid_macro_recall",
+        "valid_loss",
+    ]
     assert (
         len(rows) == len({(row["set"], row["arm"], row["seed"]) for row in rows}) == 6 * (4 + 2 + 2)
     )
@@ -222,10 +231,36 @@ def test_a_training_that_diverges_counts_as_guessing(project: Path, tmp_path: Pa
     wild = [row for row in rows if row["arm"] == "wild"]
     assert len(rows) == 6 and len(wild) == 3
     assert all(
-        row["valid_top1"] == "0.1" and float(row["valid_loss"]) == pytest.approx(np.log(10))
+        row["valid_top1"] == row["valid_macro_recall"] == "0.1"
+        and float(row["valid_loss"]) == pytest.approx(np.log(10))
         for row in wild
     )
     assert all(float(row["valid_top1"]) > 0.1 for row in rows if row["arm"] == "good")
+
+
+# ---- by which score they are judged ----
+
+
+def test_arms_are_ranked_by_what_decides_in_the_steps_that_its_scores_have() -> None:
+    """One is better in top-1, the other in macro recall, of 90 images of one class, 10 of one."""
+    labels = np.repeat([0, 1], [90, 10])
+    (contest,) = (
+        made for made in contests(remedies=NOTHING).values() if made.name == "activations"
+    )
+    rows = [
+        {"set": contest.name, "arm": arm, "seed": seed, "valid_top1": top1 + seed / 100}
+        | {"valid_macro_recall": recall + seed / 100}
+        for arm, top1, recall in (("relu", 0.9, 0.5), ("sigmoid", 0.7, 0.7))
+        for seed in range(6)
+    ]
+    found = {by: judged(rows, [contest], by=by, labels=labels) for by in Criterion}
+    assert [found[by]["arms"][0]["arm"] for by in Criterion] == ["relu", "sigmoid"]
+    assert [found[by]["metric"] for by in Criterion] == ["valid_top1", "valid_macro_recall"]
+    assert " macro recall;" in found[Criterion.MACRO_RECALL]["verdict"]
+    assert " top-1;" in found[Criterion.TOP1]["verdict"]
+    steps = [found[by]["arms"][0 if by is Criterion.MACRO_RECALL else 1] for by in Criterion]
+    halves = [step["difference_high"] - step["difference"] for step in steps]
+    assert halves[1] / halves[0] == pytest.approx(np.hypot(1 / 90, 1 / 10) / 2 * 100)
 
 
 # ---- what the arms are ----
@@ -356,7 +391,7 @@ def test_a_part_of_the_images_comes_with_the_new_versions_of_these_only(
         seen = {
             int(i)
             for epoch in range(1, 30)
-            for images, _ in mixture.epoch(epoch, batch_size=5, seed=seed)
+            for images, *_ in mixture.epoch(epoch, batch_size=5, seed=seed)
             for i in images[:, 0, 0, 0]
         }
         used = {i for i in seen if i < 100}

@@ -20,9 +20,10 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from imagetrail.base import hashing
+from imagetrail.base.criteria import Criterion
 from imagetrail.base.errors import UserError
 from imagetrail.base.samples import Samples, fingerprint
-from imagetrail.metrics import significance
+from imagetrail.metrics import scores, significance
 from imagetrail.serving import onnx_model
 from imagetrail.stages.gate import decision as gate
 from imagetrail.stages.gate import stage
@@ -354,6 +355,117 @@ def test_a_model_that_fails_a_whole_patient_is_not_sure_of_its_accuracy() -> Non
     assert failed(found) == ["top1_low"] and found.figures["units"] == 5
 
 
+# ---- by macro recall, where classes are unequal ----
+
+UNEQUAL = np.repeat(np.arange(4), [1400, 500, 80, 20])
+
+
+def by_recall(
+    ours: NDArray[np.bool_], theirs: NDArray[np.bool_], labels: NDArray[np.int64], **changes: Any
+) -> Decision:
+    """Of two models that are right where these say, with no bound on what a class may lose."""
+    sides = [
+        replace(
+            model([]),
+            probabilities=np.eye(4)[(labels + ~right) % 4],
+            seen=np.zeros(len(labels), bool),
+            sha256=name,
+        )
+        for name, right in (("x", ours), ("y", theirs))
+    ]
+    facts: dict[str, Any] = {"data": "d", "by": Criterion.MACRO_RECALL} | changes
+    return gate.decide(*sides, labels, bounds(margin=None), **facts)
+
+
+def test_by_macro_recall_a_rare_class_won_counts_more_than_more_images_lost_in_a_common_one() -> (
+    None
+):
+    """12 of 20 won, and 40 of 1400 lost: 14.3 points of macro recall ahead, 1.4 of top-1 behind."""
+    number = np.arange(2000)
+    ours, theirs = number >= 40, number < 1988
+    decision = by_recall(ours, theirs, UNEQUAL)
+    assert decision.decision == "PROMOTE" and "image by image, by macro recall" in decision.reason
+    figures = decision.figures
+    assert figures["macro_recall_difference"] == pytest.approx(0.6 / 4 - 40 / 1400 / 4, abs=1e-6)
+    assert figures["macro_recall_difference_low"] > 0 > figures["top1_difference_high"]
+    assert figures["challenger_macro_recall"] == pytest.approx(1 - 40 / 1400 / 4, abs=1e-6)
+    by_top1 = by_recall(ours, theirs, UNEQUAL, by=Criterion.TOP1)
+    assert by_top1.decision == "REJECT" and "macro recall" not in by_top1.reason
+    worse = by_recall(theirs, ours, UNEQUAL)
+    assert worse.decision == "REJECT" and "it is shown to be worse in macro recall" in worse.reason
+
+
+def test_where_classes_are_equally_large_both_criteria_decide_alike() -> None:
+    for ours, theirs in ((range(100), range(60, 175)), (range(5), range(10)), ([], range(4))):
+        sides = model(list(ours)), model(list(theirs))
+        found, plain = (
+            gate.decide(*sides, LABELS, bounds(), data="d", by=by)
+            for by in (Criterion.MACRO_RECALL, Criterion.TOP1)
+        )
+        assert found.decision == plain.decision
+        assert found.figures["p_better"] == pytest.approx(plain.figures["p_better"])
+        assert found.figures["macro_recall_difference"] == pytest.approx(
+            plain.figures["top1_difference"], abs=1e-6
+        )
+
+
+@pytest.mark.parametrize("lost", [0.1, 0.3, 0.5])
+def test_what_a_rare_class_loses_is_not_made_good_by_common_ones_more_often_than_alpha_says(
+    lost: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a class of 5 images ours loses this share, and wins as much recall in the common ones."""
+    labels, rng = np.repeat(np.arange(3), [1500, 1500, 5]), np.random.default_rng(0)
+    given = np.array([0.01, 0.01, lost])[labels]
+    won = np.array([0.01 + lost / 2, 0.01 + lost / 2, 0.0])[labels]
+    held = significance.EITHER
+    passed = {held: 0, 0: 0}
+    for _ in range(150):
+        drawn = rng.random(len(labels))
+        ours, theirs = drawn >= given, (drawn < given) | (drawn >= given + won)
+        for either in passed:
+            monkeypatch.setattr(significance, "EITHER", either)
+            _, p = significance.macro_sign_flips(ours, theirs, labels, np.arange(len(labels)))
+            passed[either] += p < 0.05
+    assert passed[held] <= 150 * 0.05 + 5 < 20 < passed[0], "flips alone pass far too often"
+
+
+@pytest.mark.parametrize("of_each", [1, 8])
+def test_by_macro_recall_chance_promotes_as_rarely_as_alpha_says(of_each: int) -> None:
+    """Two models of equal merit in each class; of_each: images of a patient, judged much alike."""
+    rng, promoted = np.random.default_rng(0), 0
+    patients = np.arange(2000) // of_each
+    for _ in range(200):
+        ease = rng.beta(4, 1, (2, 2000 // of_each))[:, patients]
+        ours, theirs = rng.random((2, 2000)) < ease
+        decision = by_recall(ours, theirs, UNEQUAL, units=patients)
+        promoted += decision.decision == "PROMOTE"
+    assert promoted <= 200 * 0.05 + 7
+
+
+def test_by_macro_recall_the_minimal_effect_is_found_four_times_in_five() -> None:
+    rng, found = np.random.default_rng(0), 0
+    differs = rng.random(2000) < np.array([0.04, 0.06, 0.2, 0.4])[UNEQUAL]
+    half = rng.random(2000) < 0.5
+    effect = by_recall(~differs | half, ~differs | ~half, UNEQUAL).figures["minimal_effect"]
+    each = scores.evenly(UNEQUAL)
+    for _ in range(400):
+        better = rng.random(2000) < (1 + effect / each[differs].sum()) / 2
+        ours, theirs = ~differs | better, ~differs | ~better
+        found += significance.macro_sign_flips(ours, theirs, UNEQUAL, np.arange(2000))[1] < 0.05
+    assert 0.74 < found / 400 < 0.88
+
+
+def test_the_stage_goes_by_the_criterion_of_params_and_says_so(folder: Path) -> None:
+    enthrone(folder, tiny_onnx.noise(seed=2))
+    params = {"decide_by": "macro_recall", "gate": BOUNDS | {"min_top1": 0.0}}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    found = judged(folder)
+    assert found["decide_by"] == "macro_recall" and "by macro recall" in found["reason"]
+    (folder / "params.yaml").write_text(yaml.safe_dump(params | {"decide_by": "recall"}))
+    with pytest.raises(UserError, match=r"decide_by: input should be 'top1' or 'macro_recall'"):
+        stage.run()
+
+
 # ---- merit: real models in real files ----
 
 
@@ -449,7 +561,9 @@ def folder(
     """A repository as the gate finds it: test images, an exported challenger, no champion."""
     toy("data/split/test", count=60)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"gate": BOUNDS | {"min_top1": 0.0}}))
+    (tmp_path / "params.yaml").write_text(
+        yaml.safe_dump({"decide_by": "top1", "gate": BOUNDS | {"min_top1": 0.0}})
+    )
     locked = {"split": {"outs": [{"path": "data/split/train", "md5": "d"}]}}
     (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": locked}))
     export = tmp_path / "artifacts/export"
@@ -534,7 +648,10 @@ def test_once_the_challenger_is_the_champion_the_decision_that_made_it_so_stands
     folder: Path,
 ) -> None:
     enthrone(folder, tiny_onnx.noise(seed=2))
-    params = {"gate": BOUNDS | {"min_top1": 0.0, "max_robustness_loss": None}}
+    params = {
+        "decide_by": "top1",
+        "gate": BOUNDS | {"min_top1": 0.0, "max_robustness_loss": None},
+    }
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     before = judged(folder)
     champion = enthrone(folder, tiny_onnx.noise(seed=1))
@@ -543,7 +660,7 @@ def test_once_the_challenger_is_the_champion_the_decision_that_made_it_so_stands
         (folder / "artifacts/gate" / name).unlink()
     assert judged(folder) == before and before["champion"] != before["challenger"]
     (folder / "params.yaml").write_text(
-        yaml.safe_dump({"gate": params["gate"] | {"min_top1": 0.01}})
+        yaml.safe_dump(params | {"gate": params["gate"] | {"min_top1": 0.01}})
     )
     assert (
         judged(folder)["reason"] == "the challenger is the champion"
@@ -615,7 +732,7 @@ def test_a_damaged_champion_is_one_line(
 
 
 def test_only_a_bound_in_milliseconds_reads_the_clock(folder: Path) -> None:
-    params = {"gate": BOUNDS | {"min_top1": 0.0, "max_ms": 0.1}}
+    params = {"decide_by": "top1", "gate": BOUNDS | {"min_top1": 0.0, "max_ms": 0.1}}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     with pytest.raises(UserError, match=r"timing.json is missing"):
         stage.run()

@@ -20,6 +20,7 @@ SIZES = {  # pixels, to which larger ones are brought, if the machine is fast en
 FEW_SMALL, FEW_LARGE = 6000, 60_000  # pictures, small or larger: with more, all layers shall learn
 WITHIN = 20 * 60  # seconds that `dvc repro` may be expected to take
 SHOWN = 0.424  # accuracy: a loss by a class of n test pictures shows from SHOWN / √n
+UNEQUAL = 3  # pictures of the largest class by those of the smallest: beyond, classes count alike
 NOISE = 1.4  # of a calibration error over 15 bins, for a right share of 0.7, times √n
 PER_STAGE = 200_000_000  # bytes of images that a stage may make
 
@@ -66,6 +67,7 @@ def choices(look: Look, chosen: Plan) -> Iterator[Choice]:
     """All but where the pictures are."""
     yield from _pictures(look, chosen)
     yield from _kind(look, chosen)
+    yield _criterion(look)
     yield from _counts(look, chosen)
     yield _network(look, chosen)
     yield _training(look, chosen)
@@ -110,6 +112,13 @@ def _kind(look: Look, chosen: Plan) -> Iterator[Choice]:
         {"synthesise.per_class": new},
         f"{ours:.0f} pictures a class, {PER_STAGE // 10**6} MB at most",
     )
+
+
+def _criterion(look: Look) -> Choice:
+    sizes = f"the classes have {look.smallest:,} to {look.largest:,} pictures"
+    if look.largest > UNEQUAL * look.smallest:
+        return Choice({"decide_by": "macro_recall"}, f"{sizes}: each counts alike")
+    return Choice({"decide_by": "top1"}, sizes)
 
 
 def _counts(look: Look, chosen: Plan) -> Iterator[Choice]:

@@ -31,6 +31,7 @@ class Look:
     count: int  # pictures
     classes: tuple[str, ...]
     smallest: int  # pictures of the smallest class, LEAST or more
+    largest: int  # of the largest
     tested: int  # pictures in a published test set
     grouped: bool
     formats: tuple[str, ...]
@@ -66,6 +67,7 @@ def look(pictures: Pictures, where: str) -> Look:
         count=len(pictures),
         classes=pictures.classes,
         smallest=smallest,
+        largest=int(counts.max()),
         tested=sum(split == "test" for split in pictures.splits),
         grouped=any(pictures.groups),
         formats=tuple(

@@ -102,7 +102,10 @@ def _index(train: Samples, orders: list[NDArray[np.int64]]) -> pa.Table:
         "source": whole["source"],
         "fingerprint": [None] * len(ids),
     }
-    return pa.table(columns, samples.INDEX)
+    index = pa.table(columns, samples.INDEX)
+    if samples.WEIGHT in whole.column_names:  # it counts as the image that it was made from
+        index = index.append_column(samples.WEIGHT, whole[samples.WEIGHT])
+    return index
 
 
 def _jobs(

@@ -143,11 +143,11 @@ def _detectable(runs: int, alpha: float) -> float:
     )
 
 
-def sentence(standings: Sequence[Standing], seeds: int) -> str:
-    """The outcome of a set, to be quoted."""
+def sentence(standings: Sequence[Standing], seeds: int, metric: str = "top-1") -> str:
+    """The outcome of a set, to be quoted. metric: what the scores are called."""
     best, reference = standings[0], _reference(standings)
     phrases = (f"better than {reference}", f"not told apart from {reference}", "worse")
-    parts = [f"Best on average is {best.arm} with {best.mean:.2%} ± {best.sd:.2%}"]
+    parts = [f"Best on average is {best.arm} with {best.mean:.2%} ± {best.sd:.2%} {metric}"]
     for verdict, phrase in zip(OUTCOMES, phrases, strict=True):
         arms = [standing.arm for standing in standings if standing.verdict == verdict]
         if arms:
@@ -156,11 +156,14 @@ def sentence(standings: Sequence[Standing], seeds: int) -> str:
 
 
 def remedies_sentence(
-    standings: Sequence[Standing], proven: Mapping[str, object], seeds: int
+    standings: Sequence[Standing],
+    proven: Mapping[str, object],
+    seeds: int,
+    metric: str = "top-1",
 ) -> str:
     """Which remedies help, and what the final training makes of that.
 
-    proven: each remedy's value there, 0 or false if off.
+    proven: each remedy's value there, 0 or false if off. metric: what the scores are called.
     """
     effects = []
     for standing in standings:
@@ -178,7 +181,7 @@ def remedies_sentence(
         ends.append(f"takes {', '.join(used)}")
     if dropped:
         ends.append(f"goes without {', '.join(dropped)}")
-    found = f"Against {_reference(standings)} images alone {', '.join(effects)}"
+    found = f"By {metric}, against {_reference(standings)} images alone {', '.join(effects)}"
     final = f"so the final training {' and '.join(ends)}"
     return f"{found}, {final}; {_shown(standings, seeds)}."
 

@@ -25,10 +25,11 @@ import numpy as np
 import yaml
 
 from imagetrail.base import paths, pipeline
+from imagetrail.base.criteria import Criterion
 from imagetrail.base.files import replacing, write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.compute import parallel
-from imagetrail.metrics.scores import Floats
+from imagetrail.metrics.scores import Floats, Labels
 from imagetrail.stages.compare.arms import ALL, REAL, REMEDIES, Contest, resolve
 from imagetrail.stages.compare.params import Compare
 from imagetrail.stages.compare.ranking import (
@@ -51,9 +52,12 @@ from imagetrail.training.recipe import Recipe, best_recipe
 
 Rows = list[dict[str, Any]]
 
+SCORES = ("valid_top1", "valid_macro_recall", "valid_loss")  # that a training is noted with
+
 
 def run() -> dict[str, float]:
     compare, seed = load(Compare, "compare"), load(int, "seed")
+    by = load(Criterion, "decide_by")
     base, data = best_recipe(epochs=1), open_experiment()
     contests = resolve(
         compare.sets, compare.remedies, base, "params.yaml: compare", prepared=data.has
@@ -69,14 +73,12 @@ def run() -> dict[str, float]:
             history = done or _guessing(job.recipe, classes=len(data.train.classes))
             for contest, arm in _arms_of(job, contests):
                 which = {"set": contest.name, "arm": arm, "seed": job.seed}
-                rows.append(
-                    which | {score: history[-1][score] for score in ("valid_top1", "valid_loss")}
-                )
+                rows.append(which | {score: history[-1][score] for score in SCORES})
                 curves += [which | epoch for epoch in history]
                 log.part(arm_part(rows[-1], job.recipe.model_dump(), history), job.times())
-                score = f"{rows[-1]['valid_top1']:.2%}"
+                score = f"{by.words} {rows[-1][f'valid_{by}']:.2%}"
                 print(f"{contest.name}: {arm}, seed {job.seed}: {score}", flush=True)
-        ranking = judged(rows, contests, images=len(data.valid))
+        ranking = judged(rows, contests, by=by, labels=data.valid.labels)
         _write(rows, curves, contests, ranking)
     print("\n".join(f"{row['set']}: {row['verdict']}" for row in ranking["sets"]))
     return {"trainings": len(jobs)}
@@ -106,39 +108,49 @@ def _arms_of(job: Job, contests: Sequence[Contest]) -> Iterator[tuple[Contest, s
 
 def _guessing(recipe: Recipe, classes: int) -> list[dict[str, float]]:
     """What a training that diverged has learned: nothing."""
-    return [
-        as_row(Epoch(recipe.epochs, math.log(classes), math.log(classes), 1 / classes, recipe.lr))
-    ]
+    loss, right = math.log(classes), 1 / classes
+    return [as_row(Epoch(recipe.epochs, loss, loss, right, right, recipe.lr))]
 
 
-def judged(rows: Rows, contests: Sequence[Contest], *, images: int) -> dict[str, Any]:
+def judged(
+    rows: Rows, contests: Sequence[Contest], *, by: Criterion, labels: Labels
+) -> dict[str, Any]:
     """ranking.json: a sentence a set, each arm's standing, each remedy in the final training.
 
-    images: how many a score is a share of.
+    labels: of the images that the scores are of.
     """
+    metric, resolution = f"valid_{by}", _resolution(by, labels)
     sets: Rows = []
     arms: Rows = []
     proven: dict[str, Any] = {}
     for contest in contests:
-        scores = {arm: _scores(rows, contest.name, arm) for arm in contest.arms}
-        seeds = len(scores[contest.reference])
+        reached = {arm: _scores(rows, contest.name, arm, metric) for arm in contest.arms}
+        seeds = len(reached[contest.reference])
         words = EFFECTS if contest.name == REMEDIES else OUTCOMES
-        standings = rank(scores, contest.reference, resolution=1 / images, words=words)
-        verdict = sentence(standings, seeds)
+        standings = rank(reached, contest.reference, resolution=resolution, words=words)
+        verdict = sentence(standings, seeds, by.words)
         if contest.name == REMEDIES:
             proven = _proven(contest, standings)
-            verdict = remedies_sentence(standings, proven, seeds)
+            verdict = remedies_sentence(standings, proven, seeds, by.words)
         facts = {"set": contest.name, "reference": contest.reference, "verdict": verdict}
         length = {"seeds": seeds, "epochs": contest.epochs, "images": contest.images}
         sets.append(facts | length)
         arms += [{"set": contest.name} | asdict(standing) for standing in standings]
     verdict = " ".join(row["verdict"] for row in sets)
-    found = {"metric": "valid_top1", "verdict": verdict, "proven": proven}
+    found = {"metric": metric, "verdict": verdict, "proven": proven}
     return {**found, "sets": sets, "arms": arms}
 
 
-def _scores(rows: Rows, name: str, arm: str) -> Floats:
-    return np.array([row["valid_top1"] for row in rows if (row["set"], row["arm"]) == (name, arm)])
+def _resolution(by: Criterion, labels: Labels) -> float:
+    """The step in which scores come; of a mean over classes, the root of the squares of theirs."""
+    images = np.unique(labels, return_counts=True)[1]
+    if by is Criterion.TOP1:
+        return 1 / len(labels)
+    return float(np.sqrt((1 / images**2).sum())) / len(images)
+
+
+def _scores(rows: Rows, name: str, arm: str, metric: str) -> Floats:
+    return np.array([row[metric] for row in rows if (row["set"], row["arm"]) == (name, arm)])
 
 
 def _proven(contest: Contest, standings: Sequence[Standing]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from imagetrail.training.out_of_fold import PARTS, out_of_fold
 from imagetrail.training.recipe import proven_recipe
 
 DRAWS = 1000  # for a 95 % interval
-SHOWN = ("top1", "macro_f1", "log_loss")
+SHOWN = ("top1", "macro_recall", "macro_f1", "log_loss")
 
 
 def run() -> dict[str, float]:
@@ -75,7 +75,7 @@ def _write(
             low, high = ends[name]
             found |= {name: metric(values, labels), f"{name}_low": low, f"{name}_high": high}
         right = probabilities.argmax(1) == labels
-        found["top1_low"], found["top1_high"] = intervals.accuracy(right, together)
+        found |= intervals.of_answers(right, labels, together)
         each = [float(right[fold == number].mean()) for number in range(int(fold.max()) + 1)]
         found["top1_sd"] = float(np.std(each, ddof=1))  # from fold to fold
     folder = paths.artifacts("crossvalidate")

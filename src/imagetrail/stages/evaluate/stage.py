@@ -105,7 +105,7 @@ def measure(
         low, high = ends[name]
         found |= {name: metric(values, labels), f"{name}_low": low, f"{name}_high": high}
     right = probabilities.argmax(1) == labels  # as the gate has it
-    found["top1_low"], found["top1_high"] = intervals.accuracy(right, units)
+    found |= intervals.of_answers(right, labels, units)
     return found | {"aurc": 1 - float(scores.coverage(calibrated, labels)[1].mean())}
 
 

@@ -123,18 +123,15 @@ def _distil(
         "width": student.width,
         "epochs": student.epochs,
         "label_smoothing": 0.0,
+        "loss": "cross_entropy",
         "augmented": 0.0,
         "synthetic": 0.0,
     }
     recipe = check(Recipe, own | changes, "params.yaml: export.student")
     begun = loop.start(recipe, train, seed=derive(seed, "student"))
     begun.teacher = teacher.to(begun.machine.device)
-    history = [
-        as_row(epoch)
-        for epoch in loop.fit(
-            begun, Mixture(train, repeat_to=recipe.repeat_to, repeats=recipe.repeats), valid
-        )
-    ]
+    images = Mixture.of(recipe, train)
+    history = [as_row(epoch) for epoch in loop.fit(begun, images, valid)]
     return begun.outcome.cpu(), history
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagetrail.base.criteria import Criterion
 from imagetrail.metrics import intervals, scores, significance
 from imagetrail.metrics.scores import Floats, Labels
 from imagetrail.stages.gate.params import Gate
@@ -81,22 +82,37 @@ def against(
     champion: Candidate,
     right: NDArray[np.bool_],
     baseline: NDArray[np.bool_],
+    labels: Labels,
     params: Gate,
     units: Units,
+    by: Criterion,
 ) -> Iterator[Check]:
     """What is asked of a challenger as a whole; `right` and `baseline`: where the two are right."""
-    alpha = params.alpha
-    _, worse = significance.sign_flips(baseline, right, units)
-    fault = "it is shown to be worse"
+    alpha, where = params.alpha, "" if by is Criterion.TOP1 else f" in {by.words}"
+    worse = p_better(baseline, right, labels, units, by)
+    fault = f"it is shown to be worse{where}"
     yield Check("challenger_is_no_worse", worse >= alpha, worse, alpha, fault)
-    _, better = significance.sign_flips(right, baseline, units)
-    fault = "it is not shown to be better"
+    better = p_better(right, baseline, labels, units, by)
+    fault = f"it is not shown to be better{where}"
     yield Check("challenger_is_better", better < alpha, better, alpha, fault)
     loss, theirs = params.max_robustness_loss, champion.corruption_error
     if loss is not None and theirs is not None:
         fault = "it errs more on corrupted pictures"
         ours = challenger.corruption_error
         yield from _at_most("corruption_error", ours, theirs + loss, fault)
+
+
+def p_better(
+    ours: NDArray[np.bool_],
+    theirs: NDArray[np.bool_],
+    labels: Labels,
+    units: Units,
+    by: Criterion,
+) -> float:
+    """The one-sided p that ours is no better."""
+    if by is Criterion.TOP1:
+        return significance.sign_flips(ours, theirs, units)[1]
+    return significance.macro_sign_flips(ours, theirs, labels, units)[1]
 
 
 def _at_most(name: str, value: float | None, bound: float | None, fault: str) -> Iterator[Check]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagetrail.base.criteria import Criterion
 from imagetrail.metrics import intervals, scores, significance
 from imagetrail.metrics.scores import Floats, Labels
 from imagetrail.stages.gate import checks
@@ -39,12 +40,13 @@ def decide(
     *,
     data: str,
     units: Units | None = None,
+    by: Criterion = Criterion.TOP1,
 ) -> Decision:
     """What is to be done with the challenger.
 
     labels: N int64, of today's test images. data: content hash of the training images, as the
     pipeline knows it. units: N, equal for images that belong together, such as a patient's, which
-    count as one where chance is reckoned; null: each by itself.
+    count as one where chance is reckoned; null: each by itself. by: what better and worse mean.
     """
     if champion and (fault := _other_task(challenger, champion)):
         return _held(fault)
@@ -71,11 +73,11 @@ def decide(
         theirs = champion.probabilities[judged]
         baseline = theirs.argmax(1) == labels
         figures |= _figures("champion", theirs, labels, units)
-        figures |= _difference(right, baseline, params.alpha, units)
-        more, classes = _against(challenger, champion, right, baseline, labels, params, units)
+        figures |= _difference(right, baseline, labels, units, params.alpha, by)
+        more, classes = _against(challenger, champion, right, baseline, labels, params, units, by)
         made, figures["by_class"] = made + more, classes
         disagreements = judged[right != baseline]
-    decision, reason = _conclude(made, challenger, champion)
+    decision, reason = _conclude(made, challenger, champion, by)
     skipped = checks.skipped(challenger, champion, params)
     return Decision(decision, reason, tuple(made), skipped, figures, disagreements)
 
@@ -88,10 +90,11 @@ def _against(
     labels: Labels,
     params: Gate,
     units: Units,
+    by: Criterion,
 ) -> tuple[list[Check], list[dict[str, Any]]]:
     """What is asked of a challenger beside the champion, and how each class fares."""
     classes = checks.by_class(right, baseline, labels, challenger.classes, params.margin, units)
-    made = list(checks.against(challenger, champion, right, baseline, params, units))
+    made = list(checks.against(challenger, champion, right, baseline, labels, params, units, by))
     if params.margin is not None:
         made.append(checks.no_class_loses(classes, params.margin, params.alpha))
     return made, classes
@@ -120,33 +123,55 @@ def _other_task(challenger: Candidate, champion: Candidate) -> str:
 
 def _figures(name: str, probabilities: Floats, labels: Labels, units: Units) -> dict[str, float]:
     right = probabilities.argmax(1) == labels
-    low, high = intervals.accuracy(right, units)
     figures = {
         "top1": float(right.mean()),
-        "top1_low": low,
-        "top1_high": high,
+        "macro_recall": float(scores.evenly(labels) @ right),
+        **intervals.of_answers(right, labels, units),
         "ece": scores.ece(probabilities, labels),
     }
     return {f"{name}_{key}": round(value, 6) for key, value in figures.items()}
 
 
 def _difference(
-    right: NDArray[np.bool_], baseline: NDArray[np.bool_], alpha: float, units: Units
+    right: NDArray[np.bool_],
+    baseline: NDArray[np.bool_],
+    labels: Labels,
+    units: Units,
+    alpha: float,
+    by: Criterion,
 ) -> dict[str, float]:
     only_new, only_old, _ = significance.mcnemar(right, baseline)
-    differing, p = significance.sign_flips(right, baseline, units)
-    ahead = np.bincount(units, right.astype(np.float64) - baseline)
-    each = float(np.abs(ahead[ahead != 0]).mean()) if differing else 1.0  # images
     difference, low, high = _difference_interval(right, baseline, units)
-    effect = min(1.0, each * significance.minimal_effect(differing, len(right), alpha))
+    macro, macro_low, macro_high = significance.paired_macro_interval(
+        right, baseline, labels, units
+    )
+    effect = _minimal_effect(right, baseline, units, alpha)
+    if by is Criterion.MACRO_RECALL:
+        effect = significance.minimal_macro_effect(right, baseline, labels, units, alpha)
     figures = {
         "top1_difference": difference,
         "top1_difference_low": low,
         "top1_difference_high": high,
+        "macro_recall_difference": macro,
+        "macro_recall_difference_low": macro_low,
+        "macro_recall_difference_high": macro_high,
         "minimal_effect": effect,
     }
     counts = {"only_challenger_right": only_new, "only_champion_right": only_old}
-    return {name: round(value, 6) for name, value in figures.items()} | counts | {"mcnemar_p": p}
+    p = {
+        "mcnemar_p": significance.sign_flips(right, baseline, units)[1],
+        "p_better": checks.p_better(right, baseline, labels, units, by),
+    }
+    return {name: round(value, 6) for name, value in figures.items()} | counts | p
+
+
+def _minimal_effect(
+    right: NDArray[np.bool_], baseline: NDArray[np.bool_], units: Units, alpha: float
+) -> float:
+    ahead = np.bincount(units, right.astype(np.float64) - baseline)
+    ahead = np.abs(ahead[ahead != 0])
+    each = float(ahead.mean()) if len(ahead) else 1.0  # images
+    return min(1.0, each * significance.minimal_effect(len(ahead), len(right), alpha))
 
 
 def _difference_interval(
@@ -162,7 +187,7 @@ def _difference_interval(
 
 
 def _conclude(
-    made: list[Check], challenger: Candidate, champion: Candidate | None
+    made: list[Check], challenger: Candidate, champion: Candidate | None, by: Criterion
 ) -> tuple[str, str]:
     if champion and champion.sha256 == challenger.sha256:
         return HOLD, "the challenger is the champion"
@@ -171,6 +196,8 @@ def _conclude(
     reason = "there is no champion yet: absolute thresholds decide"
     if champion:
         reason = "compared with the champion, image by image"
+        if by is not Criterion.TOP1:
+            reason += f", by {by.words}"
     for check in faults or failed:
         bound = f"({check.name} is {check.value:.4g}, its bound {check.bound:.4g})"
         reason += f"; {check.fault} {bound}"

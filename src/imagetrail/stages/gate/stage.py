@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagetrail.base import hashing, paths, pipeline, samples
+from imagetrail.base.criteria import Criterion
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import read_json, replacing, write_json
 from imagetrail.base.params import load
@@ -34,8 +35,10 @@ SHOWN = 24  # pictures on which the two disagree
 
 def run() -> None:
     params, test = load(Gate, "gate"), samples.read(paths.TEST)
+    by = load(Criterion, "decide_by")
     challenger, champion = _challenger(test, params), _champion(test)
-    terms = {"test": hashing.md5(paths.TEST), "bounds": params.model_dump()}
+    bounds = {"bounds": params.model_dump(), "decide_by": by}
+    terms = {"test": hashing.md5(paths.TEST), **bounds}
     folder = paths.artifacts("gate")
     if champion and champion.sha256 == challenger.sha256 and (kept := _kept(terms)):
         for name in FILES:
@@ -45,7 +48,7 @@ def run() -> None:
         print(f"the challenger is the champion, by this decision: {why}")
         return
     data, together = pipeline.data_version(), units(test.index)
-    decision = decide(challenger, champion, test.labels, params, data=data, units=together)
+    decision = decide(challenger, champion, test.labels, params, data=data, units=together, by=by)
     _draw(folder / "disagreements.png", decision.disagreements, challenger, champion, test)
     write_json(folder / "decision.json", _as_json(decision, challenger, champion) | terms)
     print(f"{decision.decision}: {decision.reason}")
@@ -59,7 +62,8 @@ def _kept(terms: dict[str, Any]) -> dict[str, Any] | None:
     """The decision that the champion was promoted by, if it was made on these terms."""
     if not all((CHAMPION_FOLDER / name).exists() for name in FILES):
         return None
-    decision: dict[str, Any] = read_json(CHAMPION_FOLDER / "decision.json")
+    decision: dict[str, Any] = {"decide_by": "top1"}  # of those who do not say
+    decision |= read_json(CHAMPION_FOLDER / "decision.json")
     return decision if decision | terms == decision else None
 
 

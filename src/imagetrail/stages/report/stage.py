@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from imagetrail.base import paths
+from imagetrail.base.criteria import Criterion
 from imagetrail.base.files import read_csv, read_json, replacing
 from imagetrail.base.params import load, read_yaml
 from imagetrail.plots import charts, search
@@ -76,6 +77,7 @@ def _facts() -> dict[str, Any]:
         "slices": _weakest(read_csv(folder / "evaluate/slices.csv"), found["test"]["n"]),
         "activity": read_csv(folder / "train/activity.csv"),
         "dataset": load(str, "data.name"),
+        "by": load(Criterion, "decide_by"),
         "best": read_yaml(folder / "tune/best.yaml"),
         "trials": search.read(folder / "tune"),
         "history": history,
@@ -113,14 +115,13 @@ def _files() -> dict[str, str]:
 
 def _drawn(facts: dict[str, Any]) -> dict[str, str]:
     """The pictures of figures: drawn here, so that a change of style repeats no training."""
-    return {
-        "history": _picture(lambda path: charts.history(facts["history"], path)),
-        **{name: _picture(draw) for name, draw in search.pictures(paths.artifacts("tune")).items()},
-        **{
-            f"arms of {name}": _picture(partial(charts.intervals, arms))
-            for name, arms in facts["sets"].items()
-        },
-    }
+    by = facts["by"]
+    drawn: dict[str, Callable[[BinaryIO], None]] = {}
+    drawn["history"] = partial(charts.history, facts["history"], by=by)
+    drawn |= search.pictures(paths.artifacts("tune"), by)
+    for name, arms in facts["sets"].items():
+        drawn[f"arms of {name}"] = partial(charts.intervals, arms, by=by)
+    return {name: _picture(draw) for name, draw in drawn.items()}
 
 
 def _picture(draw: Callable[[BinaryIO], None]) -> str:

@@ -82,7 +82,10 @@ def _write(
         origin="real",
         sources=sources,
         fingerprints=[fingerprints[i] for i in chosen],
-        columns={column: [_text(values[i]) for i in chosen] for column, values in columns.items()},
+        columns={
+            column: [values[i] if column == samples.WEIGHT else _text(values[i]) for i in chosen]
+            for column, values in columns.items()
+        },
     )
     images = _decoded(pictures, chosen, fingerprints, data)
     folder = paths.SPLIT / name

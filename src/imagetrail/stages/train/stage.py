@@ -33,6 +33,7 @@ from imagetrail.training.recipe import proven_recipe
 from imagetrail.training.state import Training
 
 CHECKPOINT = "checkpoint.safetensors"
+JUDGED = ("valid_top1", "valid_macro_recall")  # that the last epoch is noted with
 WATCHED = 1000  # validation images that show what the activations do
 
 
@@ -108,7 +109,7 @@ def _write(training: Training, rows: list[dict[str, float]], valid: Samples) -> 
     card = classifier.card(model)
     write_json(
         folder / "metrics.json",
-        {"valid_top1": rows[-1]["valid_top1"], "epochs": recipe.epochs, **card},
+        {name: rows[-1][name] for name in JUDGED} | {"epochs": recipe.epochs, **card},
     )
     images, labels = (
         torch.from_numpy(valid.images[:WATCHED].copy()),
@@ -122,7 +123,8 @@ def _write(training: Training, rows: list[dict[str, float]], valid: Samples) -> 
 def _line(epoch: Epoch, epochs: int) -> str:
     return (
         f"epoch {epoch.number:3d}/{epochs}  loss {epoch.train_loss:.4f}  "
-        f"valid loss {epoch.valid_loss:.4f}  valid top-1 {epoch.valid_top1:.2%}"
+        f"valid loss {epoch.valid_loss:.4f}  valid top-1 {epoch.valid_top1:.2%}  "
+        f"macro recall {epoch.valid_macro_recall:.2%}"
     )
 
 

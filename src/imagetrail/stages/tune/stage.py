@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from imagetrail.base import paths, pipeline
+from imagetrail.base.criteria import Criterion
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import read_json, replacing, write_csv, write_json
 from imagetrail.base.params import load
@@ -33,10 +34,12 @@ Price = Callable[[dict[str, Any], Sequence[str]], dict[str, float]]
 
 def run() -> dict[str, float]:
     section, seed = load(Tune, "tune"), load(int, "seed")
+    by = load(Criterion, "decide_by")
     recipe = default_recipe(epochs=section.rungs[-1])
     data, inputs = open_experiment(), pipeline.inputs("tune")
     tune = _searchable(section, recipe, data)
     settings = {"tune": section.model_dump(), "recipe": recipe.model_dump(), "seed": seed}
+    settings |= {"decide_by": by}
     state = _state({"inputs": inputs, **settings})
     content = decisive(inputs)
 
@@ -45,7 +48,7 @@ def run() -> dict[str, float]:
 
     def run_legs(legs: Sequence[Leg]) -> Iterator[Report]:
         for rows in parallel.map(train, [job(leg.values, leg.until) for leg in legs]):
-            yield Report(rows[-1]["valid_top1"], rows) if rows else Report(None)
+            yield Report(rows[-1][f"valid_{by}"], rows) if rows else Report(None)
 
     price = _prices(data, recipe)
     trials: list[Trial] = []
@@ -57,7 +60,7 @@ def run() -> dict[str, float]:
             row = _row(trial, tune, recipe)
             times = job(trial.values, trial.trained).times()
             log.part(trial_part(row, recipe.model_dump(), trial.history), times)
-            print(_line(row), flush=True)
+            print(_line(row, by), flush=True)
         _write(trials, tune, recipe)
         _write_front(trials, tune, price)
     return {"epochs": sum(trial.epochs for trial in trials)}
@@ -84,14 +87,15 @@ def _state(facts: dict[str, Any]) -> Path:
     path = state / "facts.json"
     if path.exists():
         return state
-    others = sorted(state.parent.glob("*/facts.json"), key=lambda other: other.stat().st_mtime)
-    if others:
-        old = read_json(others[-1])
+    before = sorted(state.parent.glob("*/facts.json"), key=lambda other: other.stat().st_mtime)
+    if before:
+        old = read_json(before[-1])
         changed = [
             f"tune.{name}" for name in facts["tune"] if facts["tune"][name] != old["tune"].get(name)
         ]
-        changed += [name for name in ("inputs", "recipe", "seed") if facts[name] != old[name]]
-        kept = f"the last one is kept in {others[-1].parent}"
+        others = [name for name in facts if name != "tune"]
+        changed += [name for name in others if facts[name] != old.get(name)]
+        kept = f"the last one is kept in {before[-1].parent}"
         again = "trainings that are the same are not repeated"
         print(f"{', '.join(changed)} changed: a new study begins; {kept}, and {again}", flush=True)
     write_json(path, facts)
@@ -130,8 +134,8 @@ def _row(trial: Trial, tune: Tune, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _line(row: dict[str, Any]) -> str:
-    score = f"{row['value']:.2%}" if row["value"] != "" else "no score"
+def _line(row: dict[str, Any], by: Criterion) -> str:
+    score = f"{by.words} {row['value']:.2%}" if row["value"] != "" else "no score"
     state, epochs = row["state"].lower(), row["epochs"]
     fields = [
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"

@@ -1,0 +1,67 @@
+"""In which order an epoch reads the images of a source, and how often those of each class."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagetrail.base.samples import Samples
+
+# A set of pictures up to this size is shuffled as a whole. Of a larger one, blocks in random order
+# fill a window, and the window is shuffled. Constants, not a matter of the machine: they decide the
+# order, and so the model.
+WINDOW = 256 << 20  # bytes
+BLOCK = 1 << 20  # bytes that lie together on disk
+
+
+def plan(
+    numbers: NDArray[np.int64],
+    count: int,
+    source: Samples,
+    rng: np.random.Generator,
+    exponent: float,
+) -> NDArray[np.int64]:
+    """`count` of the numbers in the order of reading: each once before any of its class again."""
+    if exponent and count:
+        return _shuffled(_drawn(numbers, count, source.labels, rng, exponent), source, rng)
+    rounds = -(-count // len(numbers)) if count else 0
+    drawn = [_shuffled(numbers, source, rng) for _ in range(rounds)]
+    return np.concatenate([*drawn, np.empty(0, np.int64)])[:count].astype(np.int64)
+
+
+def _shuffled(
+    numbers: NDArray[np.int64], source: Samples, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    if source.images.nbytes <= WINDOW:
+        return rng.permutation(numbers)
+    size = image_bytes(source)
+    blocks = np.array_split(numbers, -(-len(numbers) * size // BLOCK))
+    order = np.concatenate([blocks[i] for i in rng.permutation(len(blocks))])
+    for start in range(0, len(order), WINDOW // size):
+        rng.shuffle(order[start : start + WINDOW // size])
+    return order
+
+
+def image_bytes(source: Samples) -> int:
+    return int(np.prod(source.images.shape[1:]))
+
+
+def _drawn(
+    numbers: NDArray[np.int64],
+    count: int,
+    labels: NDArray[np.int64],
+    rng: np.random.Generator,
+    exponent: float,
+) -> NDArray[np.int64]:
+    """`count` of the numbers, in order: each class by its frequency to the power of 1 − exponent.
+
+    labels: by number. Each image comes once before any of its class comes again. Where a class's
+    share is no whole number of images, an epoch has one more or less of it, at random.
+    """
+    classes, frequency = np.unique(labels[numbers], return_counts=True)
+    wanted = frequency ** (1 - exponent)
+    ends = np.cumsum(wanted)[:-1] * (count / wanted.sum())
+    counts = np.diff(np.floor(np.concatenate([[0], ends, [count]]) + rng.random())).astype(int)
+    drawn = [
+        np.resize(rng.permutation(numbers[labels[numbers] == label]), many)
+        for label, many in zip(classes, counts, strict=True)
+    ]
+    return np.sort(np.concatenate(drawn))
