@@ -129,6 +129,7 @@ def _learn(
         for _ in views.add(1, most=FIRST_HEAD // READ):
             yield Step(1, 0, steps, 0)
         views.solve()
+        training.begin()
     for number in range(training.epoch + 1, until + 1):
         batches = images.epoch(
             number, batch_size=size, seed=training.seed, skip=training.step, rank=rank, ranks=ranks
