@@ -53,20 +53,13 @@ class Views:
             self.weights.append(weights)
             yield len(labels)
 
-    def solve(self, *, afresh: bool) -> float:
+    def solve(self) -> float:
         """Solves the head of the training's model on all rows; returns their mean loss."""
         rows = Rows.of(*map(torch.cat, (self.features, self.labels, self.weights)))
-        recipe, shares = (
-            self.training.recipe,
-            torch.from_numpy(self.images.shares(self.training.seed)),
-        )
-        return solve(
-            self.training.model,
-            rows,
-            penalty=recipe.penalty,
-            prior=recipe.logit_adjustment * shares.log(),
-            afresh=afresh,
-        )
+        recipe = self.training.recipe
+        shares = torch.from_numpy(self.images.shares(self.training.seed))
+        prior = recipe.logit_adjustment * shares.log()
+        return solve(self.training.model, rows, penalty=recipe.penalty, prior=prior)
 
     @torch.no_grad()
     def predict(self, samples: Samples) -> Tensor:
