@@ -128,7 +128,9 @@ def equalise(images: Tensor, strength: Tensor, ranges: Ranges) -> Tensor:  # noq
     first = frequent.gather(1, levels.amin(1, keepdim=True))
     spread = height * width - first
     table = torch.where(
-        spread > 0, (below - first) * (255 / spread.clamp(min=1)), torch.arange(256.0)
+        spread > 0,
+        (below - first) * (255 / spread.clamp(min=1)),
+        torch.arange(256.0, device=images.device),
     )
     equal = _levels(table).gather(1, levels)
     return equal.view(count, channels, height, width).permute(0, 2, 3, 1)
