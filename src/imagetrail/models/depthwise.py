@@ -1,9 +1,10 @@
-"""Convolutions of each channel by itself, learned in bfloat16 on a CPU without its slow kernels.
+"""Convolutions of each channel by itself, learned on a CPU without its slow kernels.
 
-Networks for photos consist of them (EfficientNet, MobileNet, ConvNeXt). In bfloat16, oneDNN 3.12 is
-5 to 50 times slower than need be with two of their gradients: that of the pictures where the stride
-is above 1, and that of the weights of kernels wider than 3. Here the first is computed in float32,
-the second three columns at a time. So EfficientNet-Lite0 trains 1.7 to 1.9 times as fast.
+Networks for photos consist of them (EfficientNet, MobileNet, ConvNeXt). With two of their gradients
+oneDNN 3.12 is 5 to 50 times slower than need be: that of the weights of kernels wider than 3, and,
+in bfloat16, that of the pictures where the stride is above 1. Here the first is computed three
+columns at a time, the second in float32: in bfloat16, EfficientNet-Lite0 trains 1.7 to 1.9 times as
+fast.
 """
 
 from typing import Any
@@ -19,13 +20,13 @@ Pair = tuple[int, int]
 
 
 class Depthwise(nn.Conv2d):
-    """A depthwise convolution, the same function as torch's."""
+    """A depthwise convolution, the same function as torch's; it differs in training alone."""
 
     def forward(self, images: Tensor) -> Tensor:
-        learns = torch.is_grad_enabled() and torch.is_autocast_enabled("cpu")
-        if not learns or images.device.type != "cpu":
+        if not self.training or images.device.type != "cpu":
             return super().forward(images)
-        kind = torch.get_autocast_dtype("cpu")
+        cast = torch.is_autocast_enabled("cpu")
+        kind = torch.get_autocast_dtype("cpu") if cast else images.dtype
         made: Tensor = _Convolution.apply(  # type: ignore[no-untyped-call]
             images.to(kind), self.weight.to(kind), self.stride, self.padding
         )
