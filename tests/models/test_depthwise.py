@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from imagetrail.models.depthwise import Depthwise, quicken
 
-KERNELS = [(3, 1, 1), (3, 2, 0), (5, 1, 2), (5, 2, 0), (5, 2, 2), (7, 1, 3), (7, 2, 3), (4, 1, 0)]
+KERNELS = [(3, 2, 1), (3, 2, 0), (5, 1, 2), (5, 2, 0), (5, 2, 2), (7, 1, 3), (7, 2, 3), (4, 1, 0)]
 
 
 def convolution(kernel: int, stride: int, padding: int, *, bias: bool = False) -> nn.Conv2d:
@@ -40,8 +40,9 @@ def test_a_quick_layer_answers_and_learns_as_torchs_own_in_float32_does_but_for_
 def test_a_layer_of_another_kind_stays_as_it_is() -> None:
     layers = nn.Sequential(
         nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3, groups=4), nn.Conv2d(1, 1, 3),
-        nn.Conv2d(8, 8, 3, groups=8, dilation=2), nn.Conv2d(8, 8, 3, groups=8, padding="same"),
-        nn.Conv2d(8, 8, 3, padding=1, groups=8, padding_mode="reflect"),
+        nn.Conv2d(8, 8, 5, groups=8, dilation=2), nn.Conv2d(8, 8, 5, groups=8, padding="same"),
+        nn.Conv2d(8, 8, 5, padding=1, groups=8, padding_mode="reflect"),
+        nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 8, (5, 3), groups=8),
     )  # fmt: skip
     quicken(layers)
     assert {type(layer) for layer in layers} == {nn.Conv2d}

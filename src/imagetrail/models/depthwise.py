@@ -27,14 +27,15 @@ class Depthwise(nn.Conv2d):
             return super().forward(images)
         cast = torch.is_autocast_enabled("cpu")
         kind = torch.get_autocast_dtype("cpu") if cast else images.dtype
+        bias = None if self.bias is None else self.bias.to(kind)
         made: Tensor = _Convolution.apply(  # type: ignore[no-untyped-call]
-            images.to(kind), self.weight.to(kind), self.stride, self.padding
+            images.to(kind), self.weight.to(kind), bias, self.stride, self.padding
         )
-        return made if self.bias is None else made + self.bias.to(kind)[:, None, None]
+        return made
 
 
 def quicken(network: nn.Module) -> None:
-    """Has every depthwise convolution in a network be a `Depthwise`, with the weights it has."""
+    """Has the depthwise convolutions that torch is slow with be a `Depthwise` each, weights kept."""
     for layer in network.modules():
         if type(layer) is nn.Conv2d and _fits(layer):
             layer.__class__ = Depthwise
@@ -42,27 +43,37 @@ def quicken(network: nn.Module) -> None:
 
 def _fits(layer: nn.Conv2d) -> bool:
     depthwise = 1 < layer.groups == layer.in_channels == layer.out_channels
+    slow = layer.kernel_size[1] > WIDE or max(layer.stride) > 1
     plain = layer.dilation == (1, 1) and layer.padding_mode == "zeros"
-    return depthwise and plain and not isinstance(layer.padding, str)
+    return depthwise and slow and plain and not isinstance(layer.padding, str)
 
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, images: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
+    def forward(
+        ctx: Any,
+        images: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: Pair,
+        padding: Pair,
+    ) -> Tensor:
         ctx.save_for_backward(images, weight)
         ctx.stride, ctx.padding = stride, padding
-        return torch.conv2d(images, weight, None, stride, padding, groups=len(weight))
+        return torch.conv2d(images, weight, bias, stride, padding, groups=len(weight))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,), (images, weight) = gradients, ctx.saved_tensors
-        of_images = of_weight = None
+        of_images = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
             of_images = _of_images(gradient, images, weight, ctx.stride, ctx.padding)
         if ctx.needs_input_grad[1]:
             of_weight = _of_weight(gradient, images, weight, ctx.stride, ctx.padding)
-        return of_images, of_weight, None, None
+        if ctx.needs_input_grad[2]:
+            of_bias = gradient.permute(0, 2, 3, 1).flatten(0, 2).sum(0)
+        return of_images, of_weight, of_bias, None, None
 
 
 def _of_images(
