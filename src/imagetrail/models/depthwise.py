@@ -35,7 +35,7 @@ class Depthwise(nn.Conv2d):
 
 
 def quicken(network: nn.Module) -> None:
-    """Has the depthwise convolutions that torch is slow with be a `Depthwise` each, weights kept."""
+    """Replaces the depthwise convolutions that torch is slow with, and keeps their weights."""
     for layer in network.modules():
         if type(layer) is nn.Conv2d and _fits(layer):
             layer.__class__ = Depthwise
