@@ -200,6 +200,15 @@ def test_images_stay_in_their_range_and_shape_and_grey_ones_grey(channels: int) 
     assert torch.allclose(out.float(), out[..., :1].float().expand_as(out), atol=0.01)
 
 
+@pytest.mark.parametrize("changes", [{"mixup": 0.4}, {"cutmix": 1.0}, EVERYTHING], ids="-".join)
+def test_pixels_may_be_on_a_device_of_their_own(changes: dict[str, Any]) -> None:
+    elsewhere = torch.device("meta")  # nothing is computed on it, nor mixed with what is elsewhere
+    images, labels = noise(16).to(elsewhere), torch.arange(16, device=elsewhere)
+    out, shares = Jitter(**changes)(images, labels, classes=16, seed=0)
+    assert out.device == shares.device == elsewhere
+    assert out.shape == images.shape and shares.shape == (16, 16)
+
+
 @pytest.mark.parametrize("changes", [{name: value} for name, value in POLICIES.items()], ids=str)
 def test_the_same_image_many_times_is_changed_in_many_ways(changes: dict[str, Any]) -> None:
     out, _ = jittered(images=noise(1, 20, 20).repeat(60, 1, 1, 1), **changes)

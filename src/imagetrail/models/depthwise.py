@@ -1,9 +1,10 @@
-"""Convolutions of each channel by itself, learned in bfloat16 on a CPU without its slow kernels.
+"""Convolutions of each channel by itself, learned on a CPU without its slow kernels.
 
-Networks for photos consist of them (EfficientNet, MobileNet, ConvNeXt). In bfloat16, oneDNN 3.12 is
-5 to 50 times slower than need be with two of their gradients: that of the pictures where the stride
-is above 1, and that of the weights of kernels wider than 3. Here the first is computed in float32,
-the second three columns at a time. So EfficientNet-Lite0 trains 1.7 to 1.9 times as fast.
+Networks for photos consist of them (EfficientNet, MobileNet, ConvNeXt). With two of their gradients
+oneDNN 3.12 is 5 to 50 times slower than need be: that of the weights of kernels wider than 3, and,
+in bfloat16, that of the pictures where the stride is above 1. Here the first is computed three
+columns at a time, the second in float32: in bfloat16, EfficientNet-Lite0 trains 1.7 to 1.9 times as
+fast.
 """
 
 from typing import Any
@@ -19,21 +20,22 @@ Pair = tuple[int, int]
 
 
 class Depthwise(nn.Conv2d):
-    """A depthwise convolution, the same function as torch's."""
+    """A depthwise convolution, the same function as torch's; it differs in training alone."""
 
     def forward(self, images: Tensor) -> Tensor:
-        learns = torch.is_grad_enabled() and torch.is_autocast_enabled("cpu")
-        if not learns or images.device.type != "cpu":
+        if not self.training or images.device.type != "cpu":
             return super().forward(images)
-        kind = torch.get_autocast_dtype("cpu")
+        cast = torch.is_autocast_enabled("cpu")
+        kind = torch.get_autocast_dtype("cpu") if cast else images.dtype
+        bias = None if self.bias is None else self.bias.to(kind)
         made: Tensor = _Convolution.apply(  # type: ignore[no-untyped-call]
-            images.to(kind), self.weight.to(kind), self.stride, self.padding
+            images.to(kind), self.weight.to(kind), bias, self.stride, self.padding
         )
-        return made if self.bias is None else made + self.bias.to(kind)[:, None, None]
+        return made
 
 
 def quicken(network: nn.Module) -> None:
-    """Has every depthwise convolution in a network be a `Depthwise`, with the weights it has."""
+    """Replaces the depthwise convolutions that torch is slow with, and keeps their weights."""
     for layer in network.modules():
         if type(layer) is nn.Conv2d and _fits(layer):
             layer.__class__ = Depthwise
@@ -41,27 +43,37 @@ def quicken(network: nn.Module) -> None:
 
 def _fits(layer: nn.Conv2d) -> bool:
     depthwise = 1 < layer.groups == layer.in_channels == layer.out_channels
+    slow = layer.kernel_size[1] > WIDE or max(layer.stride) > 1
     plain = layer.dilation == (1, 1) and layer.padding_mode == "zeros"
-    return depthwise and plain and not isinstance(layer.padding, str)
+    return depthwise and slow and plain and not isinstance(layer.padding, str)
 
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, images: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
+    def forward(
+        ctx: Any,
+        images: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: Pair,
+        padding: Pair,
+    ) -> Tensor:
         ctx.save_for_backward(images, weight)
         ctx.stride, ctx.padding = stride, padding
-        return torch.conv2d(images, weight, None, stride, padding, groups=len(weight))
+        return torch.conv2d(images, weight, bias, stride, padding, groups=len(weight))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,), (images, weight) = gradients, ctx.saved_tensors
-        of_images = of_weight = None
+        of_images = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
             of_images = _of_images(gradient, images, weight, ctx.stride, ctx.padding)
         if ctx.needs_input_grad[1]:
             of_weight = _of_weight(gradient, images, weight, ctx.stride, ctx.padding)
-        return of_images, of_weight, None, None
+        if ctx.needs_input_grad[2]:
+            of_bias = gradient.permute(0, 2, 3, 1).flatten(0, 2).sum(0)
+        return of_images, of_weight, of_bias, None, None
 
 
 def _of_images(

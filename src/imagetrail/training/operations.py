@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from imagetrail.training.geometry import matrices
+from imagetrail.training.geometry import blocks, matrices
 
 GREY = (0.299, 0.587, 0.114)  # of red, green, blue (ITU-R BT.601)
 
@@ -64,18 +63,16 @@ def placed(drawn: Drawn, ranges: Ranges, sides: tuple[int, int]) -> Tensor:
 
 def toned(images: Tensor, drawn: Drawn, ranges: Ranges) -> Tensor:
     """What the operations do to grey levels and colours. uint8, as `images` are."""
-    changed = images.clone()
+    changed, strengths = images.clone(), drawn.strengths.to(images.device)[:, None, None, None]
     for kind, tone in TONES.items():
-        chosen = (drawn.kinds == OPERATIONS.index(kind)).nonzero()[:, 0]
-        if len(chosen):
-            strengths = drawn.strengths[chosen].to(images.device)[:, None, None, None]
-            chosen = chosen.to(images.device)
-            changed[chosen] = tone(images[chosen], strengths, ranges)
+        chosen = (drawn.kinds == OPERATIONS.index(kind)).nonzero()[:, 0].to(images.device)
+        for part in blocks(chosen, images):
+            changed[part] = tone(images[part], strengths[part], ranges)
     return changed
 
 
 def brightness(images: Tensor, strength: Tensor, ranges: Ranges) -> Tensor:
-    return _blended(images, 0.0, strength, ranges)
+    return _blended(images, torch.zeros(1, device=images.device), strength, ranges)
 
 
 def contrast(images: Tensor, strength: Tensor, ranges: Ranges) -> Tensor:
@@ -87,11 +84,17 @@ def colour(images: Tensor, strength: Tensor, ranges: Ranges) -> Tensor:
 
 
 def sharpness(images: Tensor, strength: Tensor, ranges: Ranges) -> Tensor:
-    """Towards the mean of a place's neighbours, itself five-fold, or away from it."""
-    planes = images.permute(0, 3, 1, 2).float()
-    framed = functional.pad(planes, (1, 1, 1, 1), mode="replicate")
-    smooth = (functional.avg_pool2d(framed, 3, 1) * 9 + planes * 4) / 13
-    return _blended(images, smooth.permute(0, 2, 3, 1), strength, ranges)
+    """Towards the mean of a place and its neighbours, itself five-fold, or away from it.
+
+    The border stays, as Pillow has it.
+    """
+    levels = images.short()
+    three = levels[:, :-2] + levels[:, 1:-1] + levels[:, 2:]
+    inside = levels[:, 1:-1, 1:-1]
+    smooth = three[:, :, :-2] + three[:, :, 1:-1] + three[:, :, 2:] + 4 * inside
+    changed = images.clone()
+    changed[:, 1:-1, 1:-1] = _blended(inside, smooth / 13, strength, ranges)
+    return changed
 
 
 def posterise(images: Tensor, strength: Tensor, ranges: Ranges) -> Tensor:
@@ -106,7 +109,9 @@ def solarise(images: Tensor, strength: Tensor, ranges: Ranges) -> Tensor:  # noq
 
 def autocontrast(images: Tensor, strength: Tensor, ranges: Ranges) -> Tensor:  # noqa: ARG001
     """Each channel from its darkest to its brightest level over all of 0 … 255."""
-    dark, bright = images.amin((1, 2), keepdim=True), images.amax((1, 2), keepdim=True)
+    columns = images.flatten(2)  # reduced first: twenty times as fast
+    dark = columns.amin(1).view_as(images[:, 0]).amin(1)[:, None, None]
+    bright = columns.amax(1).view_as(images[:, 0]).amax(1)[:, None, None]
     spread = (bright - dark).float().clamp(min=1)
     return _levels(torch.where(bright > dark, (images - dark) * (255 / spread), images))
 
@@ -123,7 +128,9 @@ def equalise(images: Tensor, strength: Tensor, ranges: Ranges) -> Tensor:  # noq
     first = frequent.gather(1, levels.amin(1, keepdim=True))
     spread = height * width - first
     table = torch.where(
-        spread > 0, (below - first) * (255 / spread.clamp(min=1)), torch.arange(256.0)
+        spread > 0,
+        (below - first) * (255 / spread.clamp(min=1)),
+        torch.arange(256.0, device=images.device),
     )
     equal = _levels(table).gather(1, levels)
     return equal.view(count, channels, height, width).permute(0, 2, 3, 1)
@@ -136,13 +143,14 @@ def _grey(images: Tensor) -> Tensor:
     return (images.float() @ torch.tensor(GREY, device=images.device))[..., None]
 
 
-def _blended(images: Tensor, other: Tensor | float, strength: Tensor, ranges: Ranges) -> Tensor:
+def _blended(images: Tensor, other: Tensor, strength: Tensor, ranges: Ranges) -> Tensor:
     """`other` at a factor of 0, the images at 1, beyond them at more."""
-    return _levels(other + (images - other) * (1 + strength * ranges.factor))
+    return _levels(torch.lerp(other, images.float(), 1 + strength * ranges.factor))
 
 
 def _levels(values: Tensor) -> Tensor:
-    return values.round().clamp(0, 255).to(torch.uint8)
+    """uint8 of values that nobody else needs."""
+    return values.round_().clamp_(0, 255).to(torch.uint8)
 
 
 TONES: dict[str, Callable[[Tensor, Tensor, Ranges], Tensor]] = {

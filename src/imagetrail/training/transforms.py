@@ -149,7 +149,7 @@ def erase(images: Tensor, rng: torch.Generator, *, share: float) -> Tensor:
 
 def mixup(images: Tensor, shares: Tensor, partner: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
     """Each image blended with its partner; `kept` is its own share (arXiv:1710.09412)."""
-    mine = images.float()
+    mine, partner, kept = images.float(), partner.to(images.device), kept.to(images.device)
     of_images, of_labels = kept[:, None, None, None], kept[:, None]
     blended = mine * of_images + mine[partner] * (1 - of_images)
     return blended, shares * of_labels + shares[partner] * (1 - of_labels)
@@ -167,6 +167,7 @@ def cutmix(
     half = (1 - kept).sqrt()[:, None] / 2
     centre = corner[:, :, None] * torch.tensor([height, width])[:, None, None]
     taken = _boxes(centre[0], centre[1], half * height, half * width, height, width)
+    taken, partner = taken.to(images.device), partner.to(images.device)
     remains = 1 - taken.float().mean((1, 2, 3))[:, None]
     mixed = torch.where(taken, images[partner], images)
     return mixed, shares * remains + shares[partner] * (1 - remains)

@@ -101,7 +101,7 @@ PRESETS: dict[str, Policy] = {
             "OneOf": {
                 "transforms": [
                     {"GaussianBlur": {"blur_limit": [3, 3]}},
-                    {"ShotNoise": {"scale_range": [0.02, 0.06]}},
+                    {"ShotNoise": {"scale_range": [0.005, 0.02]}},
                 ],
                 "p": 0.2,
             }
