@@ -1,8 +1,10 @@
 """How often the images of each class are drawn, and what each of them weighs."""
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from imagetrail.base.errors import UserError
 from imagetrail.base.samples import WEIGHT, Samples
 
 
@@ -29,8 +31,18 @@ def draw(
     return np.sort(np.concatenate(drawn))
 
 
+def mean_weight(samples: Samples, numbers: NDArray[np.int64]) -> float:
+    """Of those of these images that have one; 1 where none has. Raises UserError if all are 0."""
+    if WEIGHT not in samples.index.column_names:
+        return 1.0
+    mean = pc.mean(samples.index[WEIGHT].take(numbers)).as_py()
+    if mean == 0:
+        raise UserError(f"the weights of all {len(numbers)} training images are 0")
+    return 1.0 if mean is None else float(mean)
+
+
 def weights(samples: Samples, numbers: NDArray[np.int64], unit: float) -> NDArray[np.float32]:
-    """The weights of these images in units of `unit`; 1 of those that have none."""
+    """The weights of these images in units of their mean, `unit`; 1 of those that have none."""
     if WEIGHT not in samples.index.column_names:
         return np.ones(len(numbers), np.float32)
     found = samples.index[WEIGHT].take(numbers).fill_null(unit).to_numpy()

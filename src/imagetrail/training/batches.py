@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from imagetrail.base.errors import UserError
 from imagetrail.base.rng import generator
 from imagetrail.base.samples import Images, Samples
 from imagetrail.training import balance
@@ -64,7 +63,7 @@ class Mixture:
         """
         where, plans = self._order(number, seed)
         mine = (np.arange(len(where)) % batch_size) % ranks == rank
-        unit = self._mean_weight(seed)
+        unit = balance.mean_weight(self.real, self._drawn(seed))
         readers = [
             _Reader(source, plan[mine[where == i]], unit) for i, (source, plan) in enumerate(plans)
         ]
@@ -83,22 +82,13 @@ class Mixture:
 
     def shares(self, seed: int) -> NDArray[np.float32]:
         """Of each class of `real` its share of an epoch, by weight; none is quite 0."""
-        _, plans = self._order(1, seed)
-        found, unit = np.zeros(len(self.real.classes)), self._mean_weight(seed)
-        for source, plan in plans:
-            found += np.bincount(
-                source.labels[plan], balance.weights(source, plan, unit), minlength=len(found)
-            )
+        found = np.zeros(len(self.real.classes))
+        unit = balance.mean_weight(self.real, self._drawn(seed))
+        for source, plan in self._order(1, seed)[1]:
+            weights = balance.weights(source, plan, unit)
+            found += np.bincount(source.labels[plan], weights, minlength=len(found))
         found = np.maximum(found, 1.0)
         return np.asarray(found / found.sum(), np.float32)
-
-    def _mean_weight(self, seed: int) -> float:
-        """Raises UserError if the real images have no weight at all."""
-        numbers = self._drawn(seed)
-        mean = float(balance.weights(self.real, numbers, 1.0).mean())
-        if not mean > 0:
-            raise UserError(f"the weights of all {len(numbers)} training images are 0")
-        return mean
 
     def _order(
         self, number: int, seed: int
