@@ -61,10 +61,8 @@ def macro_sign_flips(
         return 0, 1.0
     smallest, step = sizes[sizes > 0].min(), sizes.sum() / STEPS
     step = max(step, smallest / max(1, smallest // step))  # its multiples stay what they are
-    whole = np.rint(ahead / step).astype(np.int64)
-    return int(np.count_nonzero(ahead)), _reached(
-        np.rint(sizes / step).astype(np.int64), int(whole.sum())
-    )
+    whole, sizes = (np.rint(some / step).astype(np.int64) for some in (ahead, sizes))
+    return int(np.count_nonzero(ahead)), _reached(sizes, int(whole.sum()))
 
 
 def _macro_ahead(

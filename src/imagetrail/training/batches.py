@@ -9,9 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from imagetrail.base.errors import UserError
 from imagetrail.base.rng import generator
-from imagetrail.base.samples import WEIGHT, Images, Samples
+from imagetrail.base.samples import Images, Samples
 from imagetrail.training import order
 from imagetrail.training.recipe import Recipe
 
@@ -74,7 +73,7 @@ class Mixture:
         """
         where, plans = self._order(number, seed)
         mine = (np.arange(len(where)) % batch_size) % ranks == rank
-        unit = self._mean_weight(seed)
+        unit = order.mean_weight(self.real, self._drawn(seed))
         readers = [
             _Reader(source, plan[mine[where == i]], unit) for i, (source, plan) in enumerate(plans)
         ]
@@ -93,22 +92,13 @@ class Mixture:
 
     def shares(self, seed: int) -> NDArray[np.float32]:
         """Of each class of `real` its share of an epoch, by weight; none is quite 0."""
-        _, plans = self._order(1, seed)
-        found, unit = np.zeros(len(self.real.classes)), self._mean_weight(seed)
-        for source, plan in plans:
-            found += np.bincount(
-                source.labels[plan], _weights(source, plan, unit), minlength=len(found)
-            )
+        found = np.zeros(len(self.real.classes))
+        unit = order.mean_weight(self.real, self._drawn(seed))
+        for source, plan in self._order(1, seed)[1]:
+            weights = order.weights(source, plan, unit)
+            found += np.bincount(source.labels[plan], weights, minlength=len(found))
         found = np.maximum(found, 1.0)
         return np.asarray(found / found.sum(), np.float32)
-
-    def _mean_weight(self, seed: int) -> float:
-        """Raises UserError if the real images have no weight at all."""
-        numbers = self._drawn(seed)
-        mean = float(_weights(self.real, numbers, 1.0).mean())
-        if not mean > 0:
-            raise UserError(f"the weights of all {len(numbers)} training images are 0")
-        return mean
 
     def _order(
         self, number: int, seed: int
@@ -164,7 +154,7 @@ class _Reader:
 
     def __init__(self, samples: Samples, plan: NDArray[np.int64], unit: float) -> None:
         self.samples, self.plan, self.at = samples, plan, 0
-        self.weights = _weights(samples, plan, unit)
+        self.weights = order.weights(samples, plan, unit)
         self.size = order.WINDOW // max(order.image_bytes(samples), 1)
         self.held = range(0)  # the part of the plan that is in the window
         self.window, self.place = samples.images[:0], plan[:0]
@@ -198,14 +188,6 @@ class _Reader:
         self.window = self.samples.images[:0]  # the old one goes before the new one comes
         self.window = self.samples.gather(numbers[order])
         self.place = np.argsort(order, kind="stable")
-
-
-def _weights(samples: Samples, numbers: NDArray[np.int64], unit: float) -> NDArray[np.float32]:
-    """The weights of these images in units of `unit`; 1 of those that have none."""
-    if WEIGHT not in samples.index.column_names:
-        return np.ones(len(numbers), np.float32)
-    found = samples.index[WEIGHT].take(numbers).fill_null(unit).to_numpy()
-    return np.asarray(found / unit, np.float32)
 
 
 def _gather(

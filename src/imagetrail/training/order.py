@@ -1,9 +1,11 @@
-"""In which order an epoch reads the images of a source, and how often those of each class."""
+"""In which order an epoch reads images, how often those of each class, and what each weighs."""
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from imagetrail.base.samples import Samples
+from imagetrail.base.errors import UserError
+from imagetrail.base.samples import WEIGHT, Samples
 
 # A set of pictures up to this size is shuffled as a whole. Of a larger one, blocks in random order
 # fill a window, and the window is shuffled. Constants, not a matter of the machine: they decide the
@@ -65,3 +67,21 @@ def _drawn(
         for label, many in zip(classes, counts, strict=True)
     ]
     return np.sort(np.concatenate(drawn))
+
+
+def mean_weight(samples: Samples, numbers: NDArray[np.int64]) -> float:
+    """Of those of these images that have one; 1 where none has. Raises UserError if all are 0."""
+    if WEIGHT not in samples.index.column_names:
+        return 1.0
+    mean = pc.mean(samples.index[WEIGHT].take(numbers)).as_py()
+    if mean == 0:
+        raise UserError(f"the weights of all {len(numbers)} training images are 0")
+    return 1.0 if mean is None else float(mean)
+
+
+def weights(samples: Samples, numbers: NDArray[np.int64], unit: float) -> NDArray[np.float32]:
+    """The weights of these images in units of their mean, `unit`; 1 of those that have none."""
+    if WEIGHT not in samples.index.column_names:
+        return np.ones(len(numbers), np.float32)
+    found = samples.index[WEIGHT].take(numbers).fill_null(unit).to_numpy()
+    return np.asarray(found / unit, np.float32)

@@ -6,11 +6,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import albumentations as A
 import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
 from PIL import Image
@@ -246,6 +248,19 @@ def stage(root: Path, train: Samples, *, workers: int = 2, ok: bool = True, **pa
         done.stdout + done.stderr
     )
     return done.stdout + done.stderr
+
+
+def test_a_new_image_weighs_as_the_one_that_it_was_made_from(
+    tmp_path: Path, make_samples: Callable[..., Samples]
+) -> None:
+    plain = make_samples("train", *digits(40), [str(digit) for digit in range(10)])
+    weights = pa.array(np.arange(40) / 4)
+    train = replace(plain, index=plain.index.append_column(samples.WEIGHT, weights))
+    stage(tmp_path, train)
+    made = samples.read(tmp_path / "data/augmented", columns=["parent"])
+    number = {name: i for i, name in enumerate(train.column("id"))}
+    found = made.index[samples.WEIGHT].to_pylist()
+    assert found == [number[parent] / 4 for parent in made.column("parent")]
 
 
 def test_one_and_two_workers_give_the_same_bytes_and_every_image_its_parent(

@@ -38,9 +38,8 @@ def run() -> dict[str, float]:
     recipe = default_recipe(epochs=section.rungs[-1])
     data, inputs = open_experiment(), pipeline.inputs("tune")
     tune = _searchable(section, recipe, data)
-    settings = {"tune": section.model_dump(), "recipe": recipe.model_dump(), "seed": seed}
-    settings |= {"decide_by": by}
-    state = _state({"inputs": inputs, **settings})
+    settings = {"tune": section.model_dump(), "recipe": recipe.model_dump()}
+    state = _state({"inputs": inputs, **settings, "seed": seed, "decide_by": by})
     content = decisive(inputs)
 
     def job(values: dict[str, Any], until: int) -> Job:
