@@ -51,3 +51,10 @@ class Shift(nn.Module):
 
 def scaled(channels: int, width: float) -> int:
     return max(8, round(channels * width / 8) * 8)
+
+
+def normalised_head(features: int, classes: int, dropout: float) -> nn.Sequential:
+    """Features learned on other pictures, each brought to the scale that it has on these."""
+    return nn.Sequential(
+        nn.BatchNorm1d(features, affine=False), nn.Dropout(dropout), nn.Linear(features, classes)
+    )
