@@ -44,7 +44,9 @@ def save(folder: Path, kind: str, *, classifier: bool = True, **changes: Any) ->
     config = transformers.AutoConfig.for_model(kind, num_labels=7, **(CONFIGS[kind] | changes))
     of = transformers.AutoModelForImageClassification if classifier else transformers.AutoModel
     network = of.from_config(config)
-    for part in network.modules():  # those of a network that has learned are not plain either
+    for part in network.modules():  # a network that has learned lets signals through
+        if isinstance(part, torch.nn.Conv2d | torch.nn.Linear):
+            torch.nn.init.kaiming_normal_(part.weight)
         if isinstance(part, torch.nn.BatchNorm2d):
             part.running_mean.normal_(std=0.1)
             part.running_var.uniform_(0.5, 2)

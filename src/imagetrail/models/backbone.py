@@ -1,6 +1,7 @@
 """What a network of another library must offer to be a trunk."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,16 @@ class Backbone(nn.Module):
         if high * wide != count:
             return None
         return tokens.transpose(1, 2).reshape(len(seen), -1, high, wide)
+
+
+def replace(
+    part: nn.Module, which: Callable[[nn.Module], bool], new: Callable[[], nn.Module]
+) -> None:
+    """Puts new layers in the places of some."""
+    for layer in [*part.modules()]:
+        for place, child in layer.named_children():
+            if which(child):
+                setattr(layer, place, new())
 
 
 def other(weights: Path, model: str, names: list[str]) -> UserError:

@@ -22,6 +22,13 @@ class Crop(nn.Module):
         return features[:, :, : self.height, : self.width]
 
 
+class Mean(nn.Module):
+    """N×C×H×W to N×C×1×1: the mean over all places, whose sizes an exported file knows."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.mean((2, 3), keepdim=True)
+
+
 class Residual(nn.Sequential):
     """Layers whose result is added to what came in (arXiv:1512.03385)."""
 

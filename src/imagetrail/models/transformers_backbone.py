@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
 from imagetrail.base.errors import damaged
 from imagetrail.base.hub import Architecture
 from imagetrail.models import activations
-from imagetrail.models.backbone import Backbone, other, unknown
+from imagetrail.models.backbone import Backbone, other, replace, unknown
+from imagetrail.models.layers import Mean
 
 ALIASES = {"swish": "silu"}  # activations: our names
 TOKENS = ("cls_token", "distillation_token", "register_tokens")  # that are of no place
@@ -29,6 +30,9 @@ class Transformers(Backbone):
         )
         if self.places and getattr(self.network, "pooler", None) is not None:
             self.network.pooler = None  # of another task than ours, and often without weights
+        replace(self, _pools_all, Mean)
+        if isinstance(getattr(self.network, "pooler", None), nn.AvgPool2d):
+            self.network.pooler = Mean()  # a window larger than any picture's maps
         self.resizes = (
             "interpolate_pos_encoding" in inspect.signature(self.network.forward).parameters
         )
@@ -54,16 +58,19 @@ class Transformers(Backbone):
             raise self.fixed(wanted)
         if wanted or own in activations.ACTIVATIONS:
             kind = type(ACT2FN[name])
-            for layer in [*self.modules()]:
-                for place, child in layer.named_children():
-                    if type(child) is kind:
-                        setattr(layer, place, activations.build(wanted or own))
+            replace(
+                self, lambda layer: type(layer) is kind, lambda: activations.build(wanted or own)
+            )
 
     def _resized(self, pictures: Tensor) -> bool:
         """Whether its positions were learned at another size than the pictures have."""
         size = getattr(self.network.config, "image_size", None)
         side = tuple(size) if isinstance(size, list | tuple) else (size, size)
         return self.resizes and side != tuple(pictures.shape[2:])
+
+
+def _pools_all(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size in (1, (1, 1))
 
 
 def _transformers(architecture: Architecture, weights: Path | None) -> Any:

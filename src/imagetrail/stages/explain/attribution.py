@@ -19,12 +19,13 @@ def grad_cam(model: Classifier, images: Tensor, targets: Tensor) -> Tensor | Non
     if seen is None:
         return None
     slopes = torch.autograd.grad(logits.gather(1, targets[:, None]).sum(), seen)[0]
-    if backbone is not None:
-        sides = images.shape[1], images.shape[2]
-        seen, slopes = backbone.maps(seen, sides), backbone.maps(slopes, sides)
-        if seen is None or slopes is None:
-            return None
-    cam = (slopes.mean((2, 3), keepdim=True) * seen.detach()).sum(1, keepdim=True).relu()
+    maps: Tensor | None = torch.cat([seen.detach(), slopes])
+    if maps is not None and backbone is not None:
+        maps = backbone.maps(maps, (images.shape[1], images.shape[2]))
+    if maps is None:
+        return None
+    values, weights = maps.chunk(2)
+    cam = (weights.mean((2, 3), keepdim=True) * values).sum(1, keepdim=True).relu()
     return _scaled(nn.functional.interpolate(cam, images.shape[1:3], mode="bilinear")[:, 0])
 
 
