@@ -18,8 +18,6 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "dinov2": {**TOKENS, "image_size": 70, "patch_size": 14},
     "dinov2_with_registers": {**TOKENS, "image_size": 70, "patch_size": 14},
     "vit": {**TOKENS, "intermediate_size": 64, "image_size": 64, "patch_size": 16},
-    "swin": {"embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2], "image_size": 64}
-    | {"window_size": 2},
 }
 PREPROCESSOR = {
     "do_normalize": True,

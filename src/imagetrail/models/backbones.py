@@ -58,18 +58,18 @@ def build(
 @torch.no_grad()
 def _tried(backbone: Backbone, architecture: Architecture, sides: Sides) -> int:
     """The number of features of a picture of such sides; raises UserError if it cannot be taken."""
-    learned = f"it was learned on {architecture.size}"
+    learned = f"it was learned on {architecture.size} pixels"
     height, width = sides
     refused = f"{architecture.name} cannot take pictures of {height}×{width} pixels (image_size)"
+    patch = architecture.config.get("patch_size")
+    if backbone.places and isinstance(patch, int) and any(side % patch for side in sides):
+        raise UserError(f"{refused}: its patches need a multiple of {patch}; {learned}")
     try:
         seen, features = backbone.eval().look(torch.zeros(1, 3, *sides))
     except (RuntimeError, ValueError, AssertionError, ZeroDivisionError) as error:
         reason = str(error).partition("\n")[0].rstrip(". ")
         raise UserError(f"{refused}: {reason}; {learned}") from None
     backbone.train()
-    patch = architecture.config.get("patch_size")
-    if seen.ndim == 3 and isinstance(patch, int) and any(side % patch for side in sides):
-        raise UserError(f"{refused}: its patches need a multiple of {patch}; {learned}")
     if 0 in seen.shape:
         raise UserError(f"{refused}: nothing of them is left in its last layer; {learned}")
     return features.shape[1]

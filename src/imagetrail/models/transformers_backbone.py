@@ -30,6 +30,9 @@ class Transformers(Backbone):
         )
         if self.places and getattr(self.network, "pooler", None) is not None:
             self.network.pooler = None  # of another task than ours, and often without weights
+        for part in self.network.modules():
+            if getattr(part, "mask_token", None) is not None:
+                part.mask_token = None  # of another task as well
         replace(self, _pools_all, Mean)
         if isinstance(getattr(self.network, "pooler", None), nn.AvgPool2d):
             self.network.pooler = Mean()  # a window larger than any picture's maps
@@ -84,8 +87,6 @@ def _transformers(architecture: Architecture, weights: Path | None) -> Any:
     if kind not in modeling_auto.MODEL_FOR_IMAGE_MAPPING_NAMES:
         raise unknown(architecture.name, f"transformers {transformers.__version__}", kind)
     config = transformers.AutoConfig.for_model(kind, **values)
-    if hasattr(config, "use_mask_token"):
-        config.use_mask_token = False  # of a task that is not ours
     if weights is None:
         return transformers.AutoModel.from_config(config)
     return _with_weights(config, weights, architecture.name)
