@@ -1,8 +1,11 @@
 """Networks of the hub, small and with random weights, in the real format: all keep one promise."""
 
 import json
+import sys
 from dataclasses import replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import backbones as small
 import numpy as np
@@ -12,8 +15,9 @@ import torch
 from torch import nn
 
 from imagetrail.base import hub
+from imagetrail.base.errors import UserError
 from imagetrail.base.samples import Samples
-from imagetrail.models import backbones, classifier, weights
+from imagetrail.models import backbones, classifier, transformers_backbone, weights
 from imagetrail.models.backbone import Backbone, Sides
 from imagetrail.models.classifier import Classifier
 from imagetrail.models.networks import Spec
@@ -22,9 +26,10 @@ from imagetrail.stages.explain import attribution
 from imagetrail.stages.export import onnx_export
 from imagetrail.training.optimisers import OPTIMISERS
 
-KINDS = list(small.CONFIGS)
-TOKENS = ["dinov2", "dinov2_with_registers", "vit"]
-SIDE = 56  # pixels; of ViT 64: a multiple of all their patches is 112
+KINDS = [
+    *small.CONFIGS,
+    *(pytest.param(kind, marks=pytest.mark.slow) for kind in small.LIKE_THESE),
+]
 
 
 def side(kind: str) -> int:
@@ -34,7 +39,7 @@ def side(kind: str) -> int:
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     top = tmp_path_factory.mktemp("hub")
-    return {kind: small.save(top / kind, kind) for kind in KINDS}
+    return {kind: small.save(top / kind, kind) for kind in (small.CONFIGS | small.LIKE_THESE)}
 
 
 def spec(
@@ -90,14 +95,18 @@ def theirs(folder: Path, pictures: torch.Tensor) -> torch.Tensor:
     """What transformers itself answers to pictures N×H×W×3, normalised as the folder says."""
     import transformers
 
-    network = transformers.AutoModelForImageClassification.from_pretrained(folder).eval()
+    network = transformers.AutoModel.from_pretrained(folder).eval()
     says = json.loads((folder / hub.PREPROCESSOR).read_text())
     mean, std = (torch.tensor(says[f"image_{name}"]) for name in ("mean", "std"))
     pixels = ((pictures.float() / 255 - mean) / std).permute(0, 3, 1, 2)
     with torch.no_grad():
-        answer = network.base_model(pixel_values=pixels)
+        answer = network(pixel_values=pixels)
     seen: torch.Tensor = answer.last_hidden_state
     return seen
+
+
+def test_every_kind_that_is_taken_is_tried_here() -> None:
+    assert {*small.CONFIGS, *small.LIKE_THESE} == {*transformers_backbone.KINDS}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -188,5 +197,159 @@ def test_a_map_shows_where_the_network_looks(folders: dict[str, Path], kind: str
     chosen = spec(folders[kind], kind)
     model, pictures = learned(folders[kind], chosen), images(2, chosen)
     saliency = attribution.grad_cam(model, pictures, torch.tensor([0, 1]))
+    if kind == "dinov3_convnext":  # a token of the whole stands among those of places
+        assert saliency is None
+        return
     assert saliency is not None and saliency.shape == (2, *chosen.shape[:2])
     assert saliency.isfinite().all() and saliency.min() >= 0 and saliency.max() <= 1
+
+
+# ---- sizes and activations ----
+
+
+@pytest.mark.parametrize("size", [(28, 56), 140])
+@pytest.mark.parametrize("kind", ["convnextv2", "resnet", "dinov2", "dinov2_with_registers"])
+def test_a_network_takes_pictures_of_other_sizes_up_to_the_file(
+    folders: dict[str, Path], tmp_path: Path, kind: str, size: int | Sides
+) -> None:
+    if kind == "convnextv2" and size == (28, 56):
+        size = (32, 56)
+    chosen = spec(folders[kind], kind, size=size)
+    model, pictures = learned(folders[kind], chosen), images(2, chosen)
+    onnx_export.to_onnx(model, tmp_path / "model.onnx")
+    found = onnx_model.load(tmp_path / "model.onnx").predict(pictures.numpy())
+    with torch.no_grad():
+        assert np.abs(found - model(pictures).softmax(1).numpy()).max() < 1e-4
+
+
+def test_positions_learned_at_another_size_are_spread_as_transformers_does(
+    folders: dict[str, Path],
+) -> None:
+    import transformers
+
+    chosen = spec(folders["vit"], "vit", size=(96, 48))
+    model, pictures = learned(folders["vit"], chosen), images(2, chosen)
+    shift, backbone = model.trunk.children()
+    assert isinstance(backbone, Backbone)
+    network = transformers.AutoModel.from_pretrained(folders["vit"]).eval()
+    with torch.no_grad():
+        pixels = shift(model.normal(pictures))
+        seen, _ = backbone.look(pixels)
+        expected = network(pixel_values=pixels, interpolate_pos_encoding=True).last_hidden_state
+    assert torch.allclose(seen, expected, atol=1e-5)
+    maps = backbone.maps(seen, (96, 48))
+    assert maps is not None and maps.shape == (2, 32, 6, 3)
+    assert torch.equal(maps[0, :, 1, 2], seen[0, 1 + 1 * 3 + 2])  # row by row
+
+
+@pytest.mark.parametrize("kind", small.CONFIGS)
+def test_an_activation_replaces_the_networks_own(folders: dict[str, Path], kind: str) -> None:
+    own, other = (spec(folders[kind], kind, activation=name) for name in (None, "tanh"))
+    pictures = images(2, own)
+    plain, changed = (learned(folders[kind], one) for one in (own, other))
+    kinds = [type(layer).__name__ for layer in changed.trunk.modules()]
+    assert "Tanh" in kinds and not {"GELUActivation", "GELU", "SiLU", "ReLU", "ReLU6"} & {*kinds}
+    with torch.no_grad():
+        assert not torch.allclose(plain(pictures), changed(pictures), atol=1e-3)
+
+
+def test_statistics_follow_at_the_pace_of_the_network(folders: dict[str, Path]) -> None:
+    """Two kinds write TensorFlow's momentum, 1 − torch's, into torch's layers."""
+    for kind in ("efficientnet", "mobilenet_v2", "resnet"):
+        model = learned(folders[kind], spec(folders[kind], kind))
+        layers = [layer for layer in model.trunk.modules() if isinstance(layer, nn.BatchNorm2d)]
+        assert layers and all(0 < (layer.momentum or 0) <= 0.1 for layer in layers)
+
+
+# ---- timm, by a fake of the two calls that are made: it cannot be installed beside this torch ----
+
+
+class FakeTimm(nn.Module):
+    """What timm.create_model gives: features of maps by two methods of its own."""
+
+    num_features = 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, stride=2)
+
+    def forward_features(self, pictures: torch.Tensor) -> torch.Tensor:
+        maps: torch.Tensor = self.conv(pictures).relu()
+        return maps
+
+    def forward_head(self, maps: torch.Tensor, *, pre_logits: bool) -> torch.Tensor:
+        assert pre_logits
+        return maps.mean((2, 3))
+
+
+@pytest.fixture
+def timm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder of timm's, and a module that builds what it names."""
+
+    def create_model(name: str, *, num_classes: int, **args: object) -> nn.Module:
+        if name != "tiny" or args:
+            raise RuntimeError(f"Unknown model ({name})")
+        assert num_classes == 0
+        return FakeTimm()
+
+    module = ModuleType("timm")
+    module.__dict__.update(create_model=create_model, __spec__=ModuleSpec("timm", None))
+    monkeypatch.setitem(sys.modules, "timm", module)
+    folder = tmp_path / "tiny"
+    pretrained = {"mean": [0.5] * 3, "std": [0.25] * 3, "input_size": [3, 96, 96]}
+    small.write(folder / hub.CONFIG, {"architecture": "tiny", "pretrained_cfg": pretrained})
+    tensors = FakeTimm().state_dict() | {"fc.weight": torch.zeros(9, 8)}
+    weights.save_weights(tensors, folder / hub.WEIGHTS)
+    return folder
+
+
+def test_a_network_of_timm_is_built_filled_and_saved(timm: Path, tmp_path: Path) -> None:
+    architecture = hub.read(timm, "timm/tiny")
+    assert architecture.size == 96 and architecture.mean == (127.5,) * 3
+    chosen = replace(spec_of(architecture), image_size=32, channels=1, mean=(100.0,), std=(50.0,))
+    model, pictures = learned(timm, chosen), images(2, chosen)
+    kept = weights.load_weights(timm / hub.WEIGHTS)
+    pixels = (pictures.float() / 255 - 0.5).permute(0, 3, 1, 2).expand(-1, 3, -1, -1) / 0.25
+    maps = nn.functional.conv2d(pixels, kept["conv.weight"], kept["conv.bias"], stride=2).relu()
+    with torch.no_grad():
+        assert torch.allclose(model.features(pictures), maps.mean((2, 3)), atol=1e-5)
+        weights.save(model, tmp_path)
+        assert torch.equal(weights.load(tmp_path)(pictures), model(pictures))
+    assert attribution.grad_cam(model, pictures, torch.tensor([0, 1])) is not None
+
+
+@pytest.mark.parametrize(
+    ("config", "activation", "words"),
+    [
+        ({"architecture": "other"}, None, r"timm/tiny is none that timm builds: Unknown model"),
+        ({}, "tanh", "tanh cannot replace that of timm/tiny; null: its own"),
+    ],
+)
+def test_a_network_that_timm_cannot_build_is_one_line(
+    timm: Path, config: dict[str, str], activation: str | None, words: str
+) -> None:
+    small.change(timm / hub.CONFIG, **config)
+    architecture = hub.read(timm, "timm/tiny")
+    with pytest.raises(UserError, match=words):
+        Classifier(replace(spec_of(architecture), activation=activation))
+
+
+def test_weights_of_another_network_than_timm_builds_are_one_line(timm: Path) -> None:
+    weights.save_weights({"conv.weight": torch.zeros(8, 3, 5, 5)}, timm / hub.WEIGHTS)
+    with pytest.raises(UserError, match="has the weights of another network than config.json"):
+        learned(timm, spec_of(hub.read(timm, "timm/tiny")))
+
+
+def spec_of(architecture: hub.Architecture) -> Spec:
+    return Spec(
+        model=architecture.name,
+        activation=None,
+        width=1.0,
+        dropout=0.0,
+        classes=("a", "b"),
+        image_size=32,
+        channels=3,
+        mean=(100.0,) * 3,
+        std=(50.0,) * 3,
+        architecture=architecture,
+    )

@@ -9,6 +9,7 @@ import torch
 
 # Each has a config of its own kind, small; and the pictures that it takes.
 TOKENS = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+PATCHES = {**TOKENS, "intermediate_size": 64, "image_size": 64, "patch_size": 16}
 MAPS = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}
 CONFIGS: dict[str, dict[str, Any]] = {
     "convnextv2": MAPS,
@@ -17,7 +18,21 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "mobilenet_v2": {"depth_multiplier": 0.35, "finegrained_output": False},
     "dinov2": {**TOKENS, "image_size": 70, "patch_size": 14},
     "dinov2_with_registers": {**TOKENS, "image_size": 70, "patch_size": 14},
-    "vit": {**TOKENS, "intermediate_size": 64, "image_size": 64, "patch_size": 16},
+    "vit": PATCHES,
+}
+LIKE_THESE: dict[str, dict[str, Any]] = {  # of other names, built as one of those above is
+    "beit": PATCHES,
+    "bit": {**MAPS, "embedding_size": 8, "num_groups": 4},
+    "convnext": MAPS,
+    "data2vec-vision": PATCHES,
+    "deit": PATCHES,
+    "dinov3_convnext": MAPS,
+    "dinov3_vit": PATCHES,
+    "mobilenet_v1": {"depth_multiplier": 0.25},
+    "mobilevit": {"neck_hidden_sizes": [8, 8, 16, 16, 24, 24, 32], "hidden_sizes": [16, 24, 32]},
+    "poolformer": {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]},
+    "regnet": {**MAPS, "embedding_size": 8, "groups_width": 8},
+    "vit_msn": PATCHES,
 }
 PREPROCESSOR = {
     "do_normalize": True,
@@ -34,13 +49,15 @@ def name(kind: str) -> str:
     return f"hub/small/{kind}"
 
 
-def save(folder: Path, kind: str, *, classifier: bool = True, **changes: Any) -> Path:
+def save(folder: Path, kind: str, **changes: Any) -> Path:
     """Writes a network with random weights as transformers does."""
     import transformers
 
     torch.manual_seed(0)
-    config = transformers.AutoConfig.for_model(kind, num_labels=7, **(CONFIGS[kind] | changes))
-    of = transformers.AutoModelForImageClassification if classifier else transformers.AutoModel
+    config = transformers.AutoConfig.for_model(kind, **((CONFIGS | LIKE_THESE)[kind] | changes))
+    config.num_labels, config.architectures = 7, []
+    classifies = kind not in ("dinov3_convnext", "dinov3_vit")
+    of = transformers.AutoModelForImageClassification if classifies else transformers.AutoModel
     network = of.from_config(config)
     for part in network.modules():  # a network that has learned lets signals through
         if isinstance(part, torch.nn.Conv2d | torch.nn.Linear):

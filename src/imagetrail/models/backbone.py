@@ -1,7 +1,7 @@
 """What a network of another library must offer to be a trunk."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -74,5 +74,8 @@ def other(weights: Path, model: str, names: list[str]) -> UserError:
     )
 
 
-def unknown(model: str, library: str, what: object) -> UserError:
-    return UserError(f"{model} is no network for pictures that {library} knows: {what}")
+def unknown(model: str, kind: object, known: Iterable[str]) -> UserError:
+    return UserError(
+        f"{model} is of kind {kind}, which is not for pictures, or untried; known are "
+        f"{', '.join(known)}"
+    )

@@ -6,9 +6,9 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from imagetrail.base.errors import damaged
+from imagetrail.base.errors import UserError, damaged
 from imagetrail.base.hub import Architecture
-from imagetrail.models.backbone import Backbone, other, unknown
+from imagetrail.models.backbone import Backbone, other
 
 
 class Timm(Backbone):
@@ -24,7 +24,7 @@ class Timm(Backbone):
                 config.get("architecture", ""), num_classes=0, **config.get("model_args", {})
             )
         except (RuntimeError, TypeError) as error:
-            raise unknown(architecture.name, "timm", error) from None
+            raise UserError(f"{architecture.name} is none that timm builds: {error}") from None
         self.places = int(getattr(self.network, "num_prefix_tokens", 0))
         if weights is not None:
             self._load(weights)

@@ -14,6 +14,11 @@ from imagetrail.models import activations
 from imagetrail.models.backbone import Backbone, other, replace, unknown
 from imagetrail.models.layers import Mean
 
+KINDS = (  # by model_type in the config: those that are tried, up to the file that ships
+    *("beit", "bit", "convnext", "convnextv2", "data2vec-vision", "deit", "dinov2"),
+    *("dinov2_with_registers", "dinov3_convnext", "dinov3_vit", "efficientnet", "mobilenet_v1"),
+    *("mobilenet_v2", "mobilevit", "poolformer", "regnet", "resnet", "vit", "vit_msn"),
+)
 ALIASES = {"swish": "silu"}  # activations: our names
 TOKENS = ("cls_token", "distillation_token", "register_tokens")  # that are of no place
 
@@ -78,15 +83,15 @@ def _pools_all(layer: nn.Module) -> bool:
 
 def _transformers(architecture: Architecture, weights: Path | None) -> Any:
     import transformers
-    from transformers.models.auto import modeling_auto
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     values = dict(architecture.config)
     kind = values.pop("model_type", None)
-    if kind not in modeling_auto.MODEL_FOR_IMAGE_MAPPING_NAMES:
-        raise unknown(architecture.name, f"transformers {transformers.__version__}", kind)
+    if kind not in KINDS:
+        raise unknown(architecture.name, kind, KINDS)
     config = transformers.AutoConfig.for_model(kind, **values)
+    config.architectures = config.architectures or []  # none is needed, but it must be a list
     if weights is None:
         return transformers.AutoModel.from_config(config)
     return _with_weights(config, weights, architecture.name)
