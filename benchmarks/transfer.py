@@ -32,11 +32,12 @@ from imagetrail.data import datasets, pictures
 from imagetrail.data.decoding import Target
 from imagetrail.models import classifier, inference
 from imagetrail.models.weights import load_weights, save_weights, trunk_weights
-from imagetrail.stages.pretrain.weights import IMAGENET, PACKAGE, read
+from imagetrail.stages.pretrain.weights import FILES, IMAGENET, read
 from imagetrail.training import loop
 from imagetrail.training.batches import Mixture
 from imagetrail.training.recipe import Recipe
 
+PHOTOS = "efficientnet_lite0"  # the network whose features of photos are tried
 COUNTS = (10, 100)  # labelled images a class
 SAME = {"mnist": "digits", "digits": "mnist"}  # whose classes mean the same
 RECIPE = {
@@ -139,8 +140,8 @@ def probe(job: tuple[str, int]) -> dict[int, list[float]]:
     target, draws = job
     test = data(target)[1]
     most = [few(target, COUNTS[-1], draw) for draw in range(draws)]
-    recipe = Recipe(model="efficientnet_lite0", activation="relu6", epochs=1, lr=0.1)
-    weights = read(IMAGENET)
+    recipe = Recipe(model=PHOTOS, activation="relu6", epochs=1, lr=0.1)
+    weights = read(IMAGENET, PHOTOS)
     network = loop.start(recipe, data(target)[0], seed=0, pretrained=weights).model.eval()
     known = [features(network, samples) for samples in most]
     shown = features(network, test)
@@ -189,7 +190,7 @@ def main(draws: int, *names: str) -> None:
         jobs = [Job(*way, count, draw) for way, count, draw in product(ways, COUNTS, range(draws))]
         for job, score in zip(jobs, parallel.map(top1, jobs), strict=True):
             scores.setdefault((job.way, job.target, job.count), []).append(score)
-    photos = [(name, draws) for name in chosen if find_spec(PACKAGE)]
+    photos = [(name, draws) for name in chosen if find_spec(FILES[PHOTOS].partition("/")[0])]
     for (target, _), found in zip(photos, parallel.map(probe, photos), strict=True):
         scores |= {("imagenet-to", target, count): values for count, values in found.items()}
     figures = {

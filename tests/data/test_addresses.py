@@ -15,6 +15,7 @@ from imagetrail.base import files
 from imagetrail.base.errors import UserError
 from imagetrail.base.hashing import sha256
 from imagetrail.data import addresses, arrival
+from imagetrail.data.checksums import CHECKSUMS
 from imagetrail.data.params import Data
 
 STATUS = {"/locked.zip": 403, "/broken.zip": 500}
@@ -82,9 +83,6 @@ def refusal(chosen: Data) -> str:
     assert said.startswith(chosen.source) and "\n" not in said
     assert {path for path in Path().rglob("*") if path.is_file()} <= before
     return said
-
-
-CHECKSUMS = addresses.CHECKSUMS
 
 
 # ---- what may be at an address ----

@@ -17,10 +17,9 @@ from urllib.parse import unquote, urlsplit
 import fsspec
 
 from imagetrail.base.errors import UserError
-from imagetrail.base.files import read_json, remove, write_json
-from imagetrail.data import archives, listing
+from imagetrail.base.files import remove
+from imagetrail.data import archives, checksums, listing
 
-CHECKSUMS = Path("data/checksums.json")  # address: sha256 of what it sent first; in git
 TIMEOUT = 20  # seconds without a byte before an address counts as out of reach
 AT_ONCE = 8  # files of a folder
 PARQUET = b"PAR1"
@@ -75,24 +74,43 @@ def check(address: str) -> None:
 def fetch(address: str, folder: Path, *, sha256: str | None) -> dict[str, Any]:
     """Puts into `folder` the pictures at an address: an archive, a Parquet file or a folder.
 
-    What it sends must have the checksum `sha256` or, without one, that noted in CHECKSUMS. Raises
+    What it sends must have the checksum `sha256` or, without one, the one noted at first. Raises
     UserError, before anything is unpacked, if it is another, and where the address cannot be read.
     """
+    system, path = _opened(address)
+    with _told(address):
+        is_folder = address.endswith("/") if _is_web(address) else system.isdir(path)
+    if is_folder:
+        digest = _fetch_folder(system, path, address, folder)
+        checksums.compare(address, digest, sha256)
+    else:
+        sent = folder / ".sent"
+        digest = _download(system, path, address, sent)
+        checksums.compare(address, digest, sha256)
+        _settle(sent, folder, address)
+    return {"sha256": digest}
+
+
+def download(address: str, target: Path) -> str:
+    """Copies the one file at an address; returns its SHA-256. Raises UserError as `fetch` does."""
+    system, path = _opened(address)
+    return _download(system, path, address, target)
+
+
+def exists(address: str) -> bool:
+    """Whether something is there; not if that cannot be told."""
+    system, path = _opened(address)
+    return bool(system.exists(path))
+
+
+def _opened(address: str) -> tuple[Any, str]:
+    """A client, and what it calls the address."""
     check(address)
     package = CLIENTS[urlsplit(address).scheme].package
     logging.getLogger(package).setLevel(logging.CRITICAL)  # gcsfs logs tracebacks of its errors
     with _told(address):
         system, path = fsspec.core.url_to_fs(address, **_options(address))
-        is_folder = address.endswith("/") if _is_web(address) else system.isdir(path)
-    if is_folder:
-        digest = _fetch_folder(system, path, address, folder)
-        _compare(address, digest, sha256)
-    else:
-        sent = folder / ".sent"
-        digest = _download(system, path, address, sent)
-        _compare(address, digest, sha256)
-        _settle(sent, folder, address)
-    return {"sha256": digest}
+    return system, path
 
 
 def _is_web(address: str) -> bool:
@@ -158,31 +176,6 @@ def _blocks(system: Any, path: str, address: str) -> Iterator[bytes]:
     with _told(address), system.open(path, "rb", **stream) as content:
         while block := content.read(1 << 20):
             yield block
-
-
-def _compare(address: str, digest: str, wanted: str | None) -> None:
-    """Raises UserError if an address sends other bytes than it should."""
-    place, remedy = "data.sha256 in params.yaml", "write the new one there"
-    if not wanted:
-        place, remedy = str(CHECKSUMS), "remove its line there"
-        wanted = _noted().get(address)
-    if wanted and wanted != digest:
-        raise UserError(
-            f"{address} sends other bytes than {place} says: sha256 {digest}, not {wanted}; "
-            f"to accept them, {remedy}"
-        )
-
-
-def _noted() -> dict[str, str]:
-    if not CHECKSUMS.exists():
-        return {}
-    noted: dict[str, str] = read_json(CHECKSUMS, remedy=f"run `git checkout {CHECKSUMS}`")
-    return noted
-
-
-def note(address: str, digest: str) -> None:
-    """Notes the checksum of an address that sent pictures, for the next time."""
-    write_json(CHECKSUMS, dict(sorted({**_noted(), address: digest}.items())))
 
 
 def _settle(sent: Path, folder: Path, address: str) -> None:

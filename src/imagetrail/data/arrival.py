@@ -5,7 +5,16 @@ from typing import Any
 
 from imagetrail.base import paths
 from imagetrail.base.errors import UserError
-from imagetrail.data import addresses, archives, corrections, datasets, listing, own, store
+from imagetrail.data import (
+    addresses,
+    archives,
+    checksums,
+    corrections,
+    datasets,
+    listing,
+    own,
+    store,
+)
 from imagetrail.data.params import OWN, Data
 from imagetrail.data.pictures import Pictures
 
@@ -29,7 +38,7 @@ def fetch(data: Data, folder: Path) -> dict[str, Any]:
     place, shown = _place(data, folder)
     found = own.read(place, data.table, shown)
     if data.source != OWN and not data.sha256:
-        addresses.note(data.source, facts["sha256"])
+        checksums.note(data.source, facts["sha256"])
     return {
         "dataset": data.name,
         "licence": licence(data),

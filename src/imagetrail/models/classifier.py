@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from imagetrail.base.lookup import choose
 from imagetrail.models import activations, depthwise
-from imagetrail.models.networks import MODELS, Spec
+from imagetrail.models.networks import Spec, build
 
 
 class Classifier(nn.Module):
@@ -28,15 +28,18 @@ class Classifier(nn.Module):
         self.spec = spec
         self.register_buffer("mean", torch.tensor(spec.mean))
         self.register_buffer("std", torch.tensor(spec.std))
-        self.trunk, self.head = choose(MODELS, spec.model, "model")(spec)
+        self.trunk, self.head = build(spec)
         depthwise.quicken(self.trunk)
         choose(INITIALISATIONS, spec.initialisation, "initialisation")(self)
 
     def features(self, images: Tensor) -> Tensor:
         """What the head sees: N×D."""
-        normal = (images.float() - self.mean) / self.std
-        features: Tensor = self.trunk(normal.permute(0, 3, 1, 2))  # channels_last in memory already
+        features: Tensor = self.trunk(self.normal(images))
         return features
+
+    def normal(self, images: Tensor) -> Tensor:
+        """What the trunk sees: N×C×H×W, channels last in memory already."""
+        return ((images.float() - self.mean) / self.std).permute(0, 3, 1, 2)
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.head(self.features(images))
@@ -48,22 +51,29 @@ def by_gain(model: Classifier) -> None:
 
     This is He's initialisation (arXiv:1502.01852) for any activation; none follows the head.
     """
-    gain = activations.gain(model.spec.activation)
-    for part, scale in ((model.trunk, gain), (model.head, 1.0)):
+    gain = activations.gain(model.spec.nonlinearity)
+    for part in _own(model):
+        scale = gain if part is model.trunk else 1.0
         for layer in _layers(part):
             nn.init.normal_(layer.weight, std=scale / layer.weight[0].numel() ** 0.5)
 
 
 def glorot(model: Classifier) -> None:
     """Uniform weights by fan-in and fan-out (Glorot and Bengio, 2010), the default of Keras."""
-    for layer in _layers(model):
-        nn.init.xavier_uniform_(layer.weight)
+    for part in _own(model):
+        for layer in _layers(part):
+            nn.init.xavier_uniform_(layer.weight)
 
 
 INITIALISATIONS: dict[str, Callable[[Classifier], None]] = {
     "gain": by_gain,
     "glorot": glorot,
 }
+
+
+def _own(model: Classifier) -> list[nn.Module]:
+    """Its trunk, save one of the hub, which its library has initialised, and its head."""
+    return [model.head] if model.spec.architecture else [model.trunk, model.head]
 
 
 def _layers(part: nn.Module) -> list[nn.Conv2d | nn.Linear]:

@@ -1,16 +1,35 @@
-"""EfficientNet-Lite0, in the shape that its ImageNet weights have.
+"""EfficientNet-Lite0 to Lite2, in the shapes that their ImageNet weights have.
 
-It is EfficientNet (arXiv:1905.11946) without squeeze and excitation.
+They are EfficientNet (arXiv:1905.11946) without squeeze and excitation; the first layer and the
+last are the same in all (github.com/tensorflow/tpu, models/official/efficientnet/lite).
 """
+
+import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from imagetrail.models import activations
-from imagetrail.models.layers import Residual, Shift, scaled
+from imagetrail.models.layers import Residual, Shift, normalised_head, scaled
 
-# Of each stage: blocks, kernel, stride of the first block, factor on the channels within a block,
-# channels.
+
+@dataclass(frozen=True)
+class Scale:
+    """What tells the members of the family apart."""
+
+    width: float  # factor on the channels of the stages
+    depth: float  # factor on their blocks, save those of the first stage and the last
+    size: int  # pixels a side of the pictures that the weights were learned on: the best
+
+
+SCALES = {
+    "efficientnet_lite0": Scale(1.0, 1.0, 224),
+    "efficientnet_lite1": Scale(1.0, 1.1, 240),
+    "efficientnet_lite2": Scale(1.1, 1.2, 260),
+}
+# Of each stage of Lite0: blocks, kernel, stride of the first block, factor on the channels within
+# a block, channels.
 STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -46,7 +65,8 @@ class Pyramid(nn.Sequential):
         return torch.cat([*seen, features.mean((2, 3))], 1)
 
 
-def lite0(
+def lite(
+    scale: Scale,
     *,
     sides: Sides,
     mean: tuple[float, ...],
@@ -72,8 +92,9 @@ def lite0(
     maps: dict[int, nn.Module] = {}
     features = last
     for stage, (blocks, kernel, first, inner, wide) in enumerate(STAGES, 1):
-        out = scaled(wide, width)
-        for stride in (first, *[1] * (blocks - 1)):
+        out = scaled(wide, width * scale.width)
+        deep = blocks if stage in (1, len(STAGES)) else math.ceil(blocks * scale.depth)
+        for stride in (first, *[1] * (deep - 1)):
             layers.append(_block(channels, out, inner, kernel, stride, seen, activation))
             channels, seen = out, _halved(seen, stride)
         if stage in MAPPED:
@@ -83,10 +104,7 @@ def lite0(
             )
             features += 9 * channels
     layers.append(_layer(channels, last, 1, 1, seen, activation))
-    head = nn.Sequential(
-        nn.BatchNorm1d(features, affine=False), nn.Dropout(dropout), nn.Linear(features, classes)
-    )
-    return Pyramid(layers, maps), head
+    return Pyramid(layers, maps), normalised_head(features, classes, dropout)
 
 
 def _halved(sides: Sides, stride: int) -> Sides:

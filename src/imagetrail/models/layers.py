@@ -22,6 +22,13 @@ class Crop(nn.Module):
         return features[:, :, : self.height, : self.width]
 
 
+class Mean(nn.Module):
+    """N×C×H×W to N×C×1×1: the mean over all places, whose sizes an exported file knows."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.mean((2, 3), keepdim=True)
+
+
 class Residual(nn.Sequential):
     """Layers whose result is added to what came in (arXiv:1512.03385)."""
 
@@ -51,3 +58,10 @@ class Shift(nn.Module):
 
 def scaled(channels: int, width: float) -> int:
     return max(8, round(channels * width / 8) * 8)
+
+
+def normalised_head(features: int, classes: int, dropout: float) -> nn.Sequential:
+    """Features learned on other pictures, each brought to the scale that it has on these."""
+    return nn.Sequential(
+        nn.BatchNorm1d(features, affine=False), nn.Dropout(dropout), nn.Linear(features, classes)
+    )

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from imagetrail.base import hub
 from imagetrail.base.errors import UserError
-from imagetrail.models import activations, efficientnet
-from imagetrail.models.layers import Crop, Flatten, Residual, scaled
+from imagetrail.base.hub import Architecture
+from imagetrail.base.lookup import choose
+from imagetrail.models import activations, backbones, efficientnet
+from imagetrail.models.layers import Crop, Flatten, Residual, normalised_head, scaled
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class Spec:
     """All it takes to build a network."""
 
     model: str
-    activation: str
+    activation: str | None  # None: the network's own
     width: float  # factor on the number of channels
     dropout: float  # of the features, before the last layer
     classes: tuple[str, ...]
@@ -25,6 +28,7 @@ class Spec:
     mean: tuple[float, ...]  # per channel of the train split, in units of 0 … 255
     std: tuple[float, ...]
     initialisation: str = "gain"
+    architecture: Architecture | None = None  # of a network of the hub
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -32,6 +36,11 @@ class Spec:
         size = self.image_size
         height, width = (size, size) if isinstance(size, int) else size
         return height, width, self.channels
+
+    @property
+    def nonlinearity(self) -> str:
+        """The activation of one of our networks."""
+        return self.activation or ("relu6" if self.model in efficientnet.SCALES else "relu")
 
 
 Network = tuple[nn.Module, nn.Module]  # trunk and head
@@ -90,7 +99,7 @@ def _halving(into: int, out: int, spec: Spec) -> list[nn.Module]:
 def _block(into: int, out: int, spec: Spec) -> list[nn.Module]:
     # without a bias, as that of the normalisation follows
     convolution = nn.Conv2d(into, out, 3, padding=1, bias=False)
-    return [convolution, nn.BatchNorm2d(out), activations.build(spec.activation)]
+    return [convolution, nn.BatchNorm2d(out), activations.build(spec.nonlinearity)]
 
 
 def _residual(channels: int, spec: Spec) -> Residual:
@@ -118,14 +127,14 @@ def article(spec: Spec) -> Network:
 
     def pooled() -> list[nn.Module]:
         """Activation and pooling, the cheaper order where both are the same function."""
-        layers = [nn.MaxPool2d(2), activations.build(spec.activation)]
-        return layers[::-1] if spec.activation in activations.NOT_MONOTONIC else layers
+        layers = [nn.MaxPool2d(2), activations.build(spec.nonlinearity)]
+        return layers[::-1] if spec.nonlinearity in activations.NOT_MONOTONIC else layers
 
     trunk = nn.Sequential(
         *(Crop(*seen), nn.Conv2d(spec.channels, first, 3), *pooled()),
         *(nn.Conv2d(first, second, 3), *pooled()),
         *(Flatten(), nn.Linear(second * height * width, dense)),
-        activations.build(spec.activation),
+        activations.build(spec.nonlinearity),
     )
     return trunk, _head(dense, spec)
 
@@ -133,7 +142,9 @@ def article(spec: Spec) -> Network:
 def mlp(spec: Spec) -> Network:
     """One hidden layer on the pixels: what a network without convolutions reaches."""
     pixels, hidden = math.prod(spec.shape), scaled(256, spec.width)
-    trunk = nn.Sequential(Flatten(), nn.Linear(pixels, hidden), activations.build(spec.activation))
+    trunk = nn.Sequential(
+        Flatten(), nn.Linear(pixels, hidden), activations.build(spec.nonlinearity)
+    )
     return trunk, _head(hidden, spec)
 
 
@@ -142,26 +153,55 @@ def linear(spec: Spec) -> Network:
     return Flatten(), nn.Linear(math.prod(spec.shape), len(spec.classes))
 
 
-def efficientnet_lite0(spec: Spec) -> Network:
+def efficientnet_lite(spec: Spec) -> Network:
     """A network for photos, with weights learned on ImageNet to begin with: `pretrain.weights`."""
-    return efficientnet.lite0(
+    return efficientnet.lite(
+        efficientnet.SCALES[spec.model],
         sides=spec.shape[:2],
         mean=spec.mean,
         std=spec.std,
         classes=len(spec.classes),
-        activation=spec.activation,
+        activation=spec.nonlinearity,
         width=spec.width,
         dropout=spec.dropout,
     )
+
+
+def from_hub(spec: Spec) -> Network:
+    """One that another library builds, with a head for these classes."""
+    if spec.architecture is None or spec.architecture.name != spec.model:
+        raise UserError(
+            f"{spec.model} is not the network that stage pretrain has prepared; a project has one "
+            "network of the hub: recipe.model"
+        )
+    if spec.width != 1:
+        raise UserError(f"recipe.width: {spec.model} comes in one width: 1, not {spec.width:g}")
+    trunk, features = backbones.build(
+        spec.architecture,
+        sides=spec.shape[:2],
+        mean=spec.mean,
+        std=spec.std,
+        activation=spec.activation,
+    )
+    return trunk, normalised_head(features, len(spec.classes), spec.dropout)
 
 
 # Each builds a trunk, of normalised pictures N×C×H×W to features N×D, and a head, of these to
 # logits N×K. What regularises features (dropout, a normalisation of them) is in the head.
 MODELS: dict[str, Callable[[Spec], Network]] = {
     "article": article,
-    "efficientnet_lite0": efficientnet_lite0,
+    "efficientnet_lite0": efficientnet_lite,
+    "efficientnet_lite1": efficientnet_lite,
+    "efficientnet_lite2": efficientnet_lite,
     "fast": fast,
     "linear": linear,
     "mlp": mlp,
     "resnet": resnet,
 }
+
+
+def build(spec: Spec) -> Network:
+    """The network of a spec; raises UserError if it cannot be built."""
+    if hub.named(spec.model):
+        return from_hub(spec)
+    return choose(MODELS, spec.model, "model")(spec)

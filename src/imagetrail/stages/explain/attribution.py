@@ -4,22 +4,55 @@ import captum.attr
 import torch
 from torch import Tensor, nn
 
+from imagetrail.models.backbone import Backbone
 from imagetrail.models.classifier import Classifier
 
 
 def grad_cam(model: Classifier, images: Tensor, targets: Tensor) -> Tensor | None:
-    """N×H×W, 0 … 1: maps of the trunk's last convolution weighted by gradients (arXiv:1610.02391).
+    """N×H×W, 0 … 1: the trunk's last maps weighted by gradients (arXiv:1610.02391).
 
-    None for a trunk without convolutions.
+    They are those of its last convolution or, of a network of the hub, what its last layer gives:
+    maps, or tokens laid out as their patches are. None for a trunk that keeps no places.
     """
-    convolutions = [layer for layer in model.trunk.modules() if isinstance(layer, nn.Conv2d)]
-    if not convolutions:
+    _, backbone = _hub(model)
+    seen, logits = _seen(model, images.float())
+    if seen is None:
         return None
-    cam = captum.attr.LayerGradCam(model, convolutions[-1]).attribute(
-        images.float(), targets, relu_attributions=True
-    )
-    resized = captum.attr.LayerAttribution.interpolate(cam.detach(), images.shape[1:3], "bilinear")
-    return _scaled(resized[:, 0])
+    slopes = torch.autograd.grad(logits.gather(1, targets[:, None]).sum(), seen)[0]
+    maps: Tensor | None = torch.cat([seen.detach(), slopes])
+    if maps is not None and backbone is not None:
+        maps = backbone.maps(maps, (images.shape[1], images.shape[2]))
+    if maps is None:
+        return None
+    values, weights = maps.chunk(2)
+    cam = (weights.mean((2, 3), keepdim=True) * values).sum(1, keepdim=True).relu()
+    return _scaled(nn.functional.interpolate(cam, images.shape[1:3], mode="bilinear")[:, 0])
+
+
+def _hub(model: Classifier) -> tuple[nn.Module | None, Backbone | None]:
+    """The two layers of the trunk of a network of the hub."""
+    layers = [*model.trunk.children()]
+    if layers and isinstance(layers[-1], Backbone):
+        return layers[0], layers[-1]
+    return None, None
+
+
+def _seen(model: Classifier, images: Tensor) -> tuple[Tensor | None, Tensor]:
+    """What the last layer with places gives, if there is one, and the logits made of it."""
+    shift, backbone = _hub(model)
+    if shift is not None and backbone is not None:
+        seen, features = backbone.look(shift(model.normal(images)))
+        return seen, model.head(features)
+    convolutions = [layer for layer in model.trunk.modules() if isinstance(layer, nn.Conv2d)]
+    found: list[Tensor] = []
+    hooks = [
+        layer.register_forward_hook(lambda _, __, given: found.append(given))
+        for layer in convolutions[-1:]
+    ]
+    logits = model(images)
+    for hook in hooks:
+        hook.remove()
+    return (found[0] if found else None), logits
 
 
 def integrated_gradients(model: Classifier, images: Tensor, targets: Tensor) -> Tensor:

