@@ -21,6 +21,7 @@ from imagetrail.cli.begin.look import Look, look
 from imagetrail.cli.begin.speed import PRETRAINED, Network
 from imagetrail.cli.params import check_all
 from imagetrail.data import datasets
+from imagetrail.stages.audit import stage
 
 PHOTOS = Look(
     count=2000,
@@ -227,6 +228,20 @@ def test_a_machine_too_slow_for_the_promise_gets_the_shortest_run_and_is_told_so
 def test_every_stage_has_an_expected_time() -> None:
     times = expect.seconds(planned(PHOTOS), PHOTOS, machine(200))
     assert list(times) == list(pipeline.stages(ROOT))
+
+
+def test_the_audit_takes_no_longer_for_ten_million_pictures_than_for_one() -> None:
+    def audit(count: int) -> float:
+        look = replace(DIGITS, count=count)
+        return expect.seconds(expect.Plan("fast", 8, 1, False), look, machine(200))["audit"]
+
+    assert audit(10_000) < audit(50_000) < audit(1_000_000) == audit(10_000_000)
+
+
+def test_the_audit_that_is_expected_is_that_of_params_yaml() -> None:
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert params["audit"] == expect.AUDIT
+    assert stage.QUICK["repeat_to"] == expect.AUDITED
 
 
 def test_a_class_too_small_to_be_judged_is_not_asked_for_a_margin() -> None:

@@ -8,6 +8,8 @@ from imagetrail.cli.begin.speed import PRETRAINED, Network
 
 FEW = 200  # test pictures: with fewer, an interval is over ten points wide
 FOLDS = 5
+AUDIT = {"folds": 5, "epochs": 2, "images": 60_000}  # as params.yaml has it
+AUDITED = 10_000  # images of an epoch of audit, at least
 FRESH = 2000  # images of an epoch, at least, of a network that knows nothing
 START = 3.0  # seconds a stage takes beside its work: Python, DVC's hashes, MLflow
 WORKERS = 6.0  # seconds until all worker processes have loaded torch
@@ -130,7 +132,7 @@ def seconds(plan: Plan, look: Look, machine: Machine) -> dict[str, float]:
         "fetch": 0.0,
         "inspect": look.count * machine.decoding,
         "split": look.count * machine.decoding,
-        "audit": WORKERS + _audited(look) / (2 * rate("fast")) / cores,
+        "audit": WORKERS + _audited(plan, look) / (2 * rate("fast")) / cores,
         "augment": WORKERS / 2 + pixels / AUGMENTED / cores,
         "synthesise": WORKERS / 2 + min(pixels, 2e8) / SYNTHESISED / cores,
         "pretrain": 0.0,
@@ -150,10 +152,11 @@ def seconds(plan: Plan, look: Look, machine: Machine) -> dict[str, float]:
     return {stage: START + time for stage, time in work.items()}
 
 
-def _audited(look: Look) -> float:
+def _audited(plan: Plan, look: Look) -> float:
     """Images that the small networks of audit, half as wide as `fast`, are trained on."""
-    folds, epochs, least = 5, 2, 10_000
-    return float(folds * epochs * max(0.8 * look.count, least))
+    kept = round(plan.train(look) * (1 - 1 / AUDIT["folds"]))
+    used = max(1, min(kept, AUDIT["images"]))
+    return float(AUDIT["folds"] * AUDIT["epochs"] * used * -(-max(used, AUDITED) // used))
 
 
 def _crossed(plan: Plan, look: Look) -> float:
