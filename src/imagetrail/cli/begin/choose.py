@@ -1,74 +1,46 @@
-"""Params by what was seen: each choice with its reason, so that it can be doubted.
+"""Params by what was seen, each choice with its reason.
 
 The same look and the same speeds give the same choices.
 """
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
-from imagetrail.cli.begin.expect import FRESH, Machine, Plan, seconds
-from imagetrail.cli.begin.look import LEAST, Look
-from imagetrail.cli.begin.speed import PRETRAINED, SMALL
+from imagetrail.cli.begin.choice import Choice, Params
+from imagetrail.cli.begin.counts import counts
+from imagetrail.cli.begin.expect import FRESH, Machine, seconds
+from imagetrail.cli.begin.kinds import FEW, Kind, changes
+from imagetrail.cli.begin.look import Look
+from imagetrail.cli.begin.plans import REMEDIED, Plan, few, options, sizes
+from imagetrail.cli.begin.speed import SMALL
 
-SIZES = {  # pixels, to which larger ones are brought, if the machine is fast enough
-    PRETRAINED: (224, 160, 128, 96, 64),
-    "fast": (128, 96, 64, 48, 32),
-}
-FEW_SMALL, FEW_LARGE = 6000, 60_000  # pictures, small or larger: with more, all layers shall learn
-WITHIN = 20 * 60  # seconds that `dvc repro` may be expected to take
-SHOWN = 0.424  # accuracy: a loss by a class of n test pictures shows from SHOWN / √n
-NOISE = 1.4  # of a calibration error over 15 bins, for a right share of 0.7, times √n
+MINUTES = 20  # that `dvc repro` may be expected to take
 PER_STAGE = 200_000_000  # bytes of images that a stage may make
 
-Params = dict[str, Any]
 
-
-@dataclass(frozen=True)
-class Choice:
-    values: Params  # by their dotted keys
-    why: str
-
-
-def plan(look: Look, machine: Machine, *, weights: bool) -> Plan:
+def plan(
+    look: Look, machine: Machine, kind: Kind, *, minutes: int = MINUTES, weights: bool
+) -> Plan:
     """The network, picture size and thoroughness that this machine has the time for.
 
-    weights: whether those of ImageNet are installed.
+    The shortest there is, where that takes longer. weights: whether those of ImageNet are
+    installed.
     """
-    options = list(_options(look, weights=weights))
-    for option in options:
-        if sum(seconds(option, look, machine).values()) <= WITHIN:
+    plans = list(options(look, kind, weights=weights))
+    times = [sum(seconds(option, look, machine).values()) for option in plans]
+    for option, time in zip(plans, times, strict=True):
+        if time <= 60 * minutes:
             return option
-    return options[-1]
+    return plans[times.index(min(times))]
 
 
-def _options(look: Look, *, weights: bool) -> Iterator[Plan]:
-    """From the best to the cheapest."""
-    model = PRETRAINED if weights and _few(look) and not look.written else "fast"
-    for size in _sizes(look, model):
-        for thorough in (True, False):
-            yield Plan(model, size, 1 if look.grey else 3, thorough)
-
-
-def _few(look: Look) -> bool:
-    return look.count <= (FEW_SMALL if look.short <= SMALL else FEW_LARGE)
-
-
-def _sizes(look: Look, model: str) -> Sequence[int]:
-    if look.short <= SMALL:
-        return [max(8, look.short if look.same_size else look.short // 8 * 8)]
-    return [size for size in SIZES[model] if size <= look.short] or [look.short]
-
-
-def choices(look: Look, chosen: Plan) -> Iterator[Choice]:
+def choices(look: Look, chosen: Plan, *, minutes: int = MINUTES) -> Iterator[Choice]:
     """All but where the pictures are."""
     yield from _pictures(look, chosen)
     yield from _kind(look, chosen)
-    yield from _counts(look, chosen)
+    yield from counts(look, chosen)
     yield _network(look, chosen)
     yield _training(look, chosen)
-    yield _search(look, chosen)
+    yield _search(chosen, minutes)
     yield _comparison(look, chosen)
 
 
@@ -76,7 +48,7 @@ def _pictures(look: Look, chosen: Plan) -> Iterator[Choice]:
     size = chosen.size
     same = f"the pictures are {look.short} pixels" + ("" if look.same_size else " or so")
     of = f"half of them have {look.short} pixels or more a side"
-    if size < _sizes(look, chosen.model)[0]:
+    if size < sizes(look, chosen.model)[0]:
         of += "; this machine has no time for more"
     yield Choice({"data.image_size": size}, same if look.short <= SMALL else of)
     yield Choice(
@@ -93,58 +65,16 @@ def _pictures(look: Look, chosen: Plan) -> Iterator[Choice]:
 
 
 def _kind(look: Look, chosen: Plan) -> Iterator[Choice]:
-    kind = "digits" if look.written else "objects" if look.plain else "photos"
-    why = {
-        "digits": "signs, of which a mirror image may be another",
-        "objects": "things on a plain ground",
-        "photos": "the ground is not plain",
-    }[kind]
-    shift = max(1, round(chosen.size / 28))
-    values = {"augment.policy": kind, "recipe.flip": not look.written, "recipe.shift": shift}
-    yield Choice(values, why)
-    ours = look.count / len(look.classes)
+    a_class = look.count / len(look.classes)
+    changed = changes(chosen.kind, chosen.size, few=not chosen.pretrained and a_class <= FEW)
+    values = {f"recipe.{name}": value for name, value in changed.items()}
+    yield Choice({"augment.policy": chosen.kind.policy} | values, chosen.kind.why)
     size = chosen.size**2 * chosen.channels * len(look.classes)
-    new = max(1, min(500, round(ours), PER_STAGE // size))
+    new = max(1, min(500, round(a_class), PER_STAGE // size))
     yield Choice(
         {"synthesise.per_class": new},
-        f"{ours:.0f} pictures a class, {PER_STAGE // 10**6} MB at most",
+        f"{a_class:.0f} pictures a class, {PER_STAGE // 10**6} MB at most",
     )
-
-
-def _counts(look: Look, chosen: Plan) -> Iterator[Choice]:
-    values = {"split.test": 0.2, "split.valid": chosen.valid(look)}
-    published = f"{look.tested:,} test pictures are published"
-    shares = published if look.tested else f"{look.count:,} pictures"
-    yield Choice(values, f"{shares}; validation needs some hundred")
-    alone = "each picture is judged once, as a test set alone would say little"
-    tests = chosen.test(look)
-    enough = f"{_tests(tests)} say enough"
-    yield Choice({"split.folds": chosen.folds(look)}, alone if chosen.folds(look) else enough)
-    least = max(LEAST, min(10, look.smallest))
-    yield Choice({"inspect.min_per_class": least}, f"the smallest class has {look.smallest:,}")
-    tested = look.tested / len(look.classes) or 0.2 * look.smallest
-    margin = math.ceil(100 * max(0.03, SHOWN / math.sqrt(max(tested, 1)))) / 100
-    yield Choice(
-        {"gate.margin": margin if margin <= 0.15 else None},
-        f"about {_tests(round(tested))} in a class"
-        + ("" if margin <= 0.15 else ": too few to show which class loses"),
-    )
-    yield _calibration(tests)
-    maps = max(1, min(4, 40 // len(look.classes)))
-    yield Choice({"explain.per_class": maps}, f"{len(look.classes)} classes")
-
-
-def _calibration(tests: int) -> Choice:
-    error = NOISE / math.sqrt(max(tests, 1))
-    bound = math.ceil(100 * max(0.05, 0.03 + error)) / 100
-    if bound > 0.3:
-        return Choice({"gate.max_ece": None}, f"{_tests(tests)}: too few to tell it")
-    seen = f"{_tests(tests)} tell a calibration error but for {error:.2f}"
-    return Choice({"gate.max_ece": bound}, seen)
-
-
-def _tests(count: int) -> str:
-    return f"{count:,} test picture" + ("" if count == 1 else "s")
 
 
 def _network(look: Look, chosen: Plan) -> Choice:
@@ -155,10 +85,10 @@ def _network(look: Look, chosen: Plan) -> Choice:
         "recipe.probe": 0.0,
         "recipe.layer_decay": 1.0,
     }
-    if chosen.model != PRETRAINED:
-        absent = "ImageNet's weights are not installed" if _few(look) else "pictures are many"
+    if not chosen.pretrained:
+        absent = "pictures are many" if not few(look) else "ImageNet's weights are not installed"
         signs = "these are signs, which ImageNet does not have"
-        return Choice(fresh, f"trained from nothing, as {signs if look.written else absent}")
+        return Choice(fresh, f"trained from nothing, as {absent if chosen.kind.known else signs}")
     known = {"pretrain.weights": "imagenet", "recipe.activation": "relu6", "recipe.probe": 1.0}
     return Choice(
         fresh | known,
@@ -168,20 +98,20 @@ def _network(look: Look, chosen: Plan) -> Choice:
 
 def _training(look: Look, chosen: Plan) -> Choice:
     train = chosen.train(look)
-    known = chosen.model == PRETRAINED
+    known, effort = chosen.pretrained, chosen.effort
     values = {
         "recipe.lr": 0.03 if known else 0.1,
         "recipe.dropout": 0.3 if known else 0.0,
-        "recipe.batch_size": chosen.batch_size,
+        "recipe.batch_size": effort.batch_size,
         "recipe.ema": 0.99 if chosen.epoch(look) >= 5000 else 0.9,
-        "recipe.repeat_to": chosen.repeat_to,
-        "train.epochs": chosen.epochs,
+        "recipe.repeat_to": effort.repeat_to,
+        "train.epochs": effort.epochs,
     }
     return Choice(values, f"{train:,} training pictures, {chosen.epoch(look):,} in an epoch")
 
 
-def _search(look: Look, chosen: Plan) -> Choice:
-    if chosen.model == PRETRAINED:
+def _search(chosen: Plan, minutes: int) -> Choice:
+    if chosen.pretrained:
         space: Params = {
             "lr": {"low": 0.01, "high": 0.1, "log": True},
             "dropout": [0.0, 0.3, 0.5],
@@ -194,29 +124,29 @@ def _search(look: Look, chosen: Plan) -> Choice:
             "width": [0.75, 1.0],
         }
     values = {
-        "tune.trials": chosen.trials,
-        "tune.rungs": list(chosen.rungs),
-        "tune.images": chosen.searched,
+        "tune.trials": chosen.effort.trials,
+        "tune.rungs": list(chosen.effort.rungs),
+        "tune.images": chosen.effort.searched,
         "tune.space": space | {"augmented": [0.0, 0.2, 0.4], "synthetic": [0.0, 0.05]},
     }
-    least = not chosen.thorough and chosen.size == _sizes(look, chosen.model)[-1]
-    within = f"what {WITHIN // 60} minutes in all leave time for"
-    return Choice(values, "the shortest search there is" if least else within)
+    within = f"what {minutes} minutes in all leave time for"
+    return Choice(values, "the shortest search there is" if chosen.shortest else within)
 
 
 def _comparison(look: Look, chosen: Plan) -> Choice:
+    effort = chosen.effort
     tried = {"augmented": 0.3, "synthetic": 0.1}
-    length = {"epochs": chosen.compared_epochs, "images": chosen.compared}
+    length = {"epochs": effort.compared_epochs, "images": effort.compared}
     other: Params = {"model": "resnet"}
-    if chosen.model == PRETRAINED:
+    if chosen.pretrained:
         other = {"model": "fast", "activation": "relu", "lr": 0.1, "pretrained": False}
         other["repeat_to"] = FRESH
     arms = {chosen.model: {"model": chosen.model}, other["model"]: other}
     values = {
-        "compare.seeds": chosen.seeds,
+        "compare.seeds": effort.seeds,
         "compare.remedies": {
-            "epochs": chosen.remedied_epochs,
-            "images": chosen.compared,
+            "epochs": REMEDIED,
+            "images": effort.compared,
             "tried": tried,
         },
         "compare.sets": {"networks": {**length, "reference": chosen.model, "arms": arms}},

@@ -1,0 +1,47 @@
+"""Params by how many pictures there are: what so few could not show is not asked."""
+
+import math
+from collections.abc import Iterator
+
+from imagetrail.cli.begin.choice import Choice
+from imagetrail.cli.begin.look import LEAST, Look
+from imagetrail.cli.begin.plans import Plan
+
+SHOWN = 0.424  # accuracy: a loss by a class of n test pictures shows from SHOWN / √n
+NOISE = 1.4  # of a calibration error over 15 bins, for a right share of 0.7, times √n
+
+
+def counts(look: Look, chosen: Plan) -> Iterator[Choice]:
+    values = {"split.test": 0.2, "split.valid": chosen.valid(look)}
+    published = f"{look.tested:,} test pictures are published"
+    shares = published if look.tested else f"{look.count:,} pictures"
+    yield Choice(values, f"{shares}; validation needs some hundred")
+    alone = "each picture is judged once, as a test set alone would say little"
+    tests = chosen.test(look)
+    enough = f"{_tests(tests)} say enough"
+    yield Choice({"split.folds": chosen.folds(look)}, alone if chosen.folds(look) else enough)
+    least = max(LEAST, min(10, look.smallest))
+    yield Choice({"inspect.min_per_class": least}, f"the smallest class has {look.smallest:,}")
+    tested = look.tested / len(look.classes) or 0.2 * look.smallest
+    margin = math.ceil(100 * max(0.03, SHOWN / math.sqrt(max(tested, 1)))) / 100
+    yield Choice(
+        {"gate.margin": margin if margin <= 0.15 else None},
+        f"about {_tests(round(tested))} in a class"
+        + ("" if margin <= 0.15 else ": too few to show which class loses"),
+    )
+    yield _calibration(tests)
+    maps = max(1, min(4, 40 // len(look.classes)))
+    yield Choice({"explain.per_class": maps}, f"{len(look.classes)} classes")
+
+
+def _calibration(tests: int) -> Choice:
+    error = NOISE / math.sqrt(max(tests, 1))
+    bound = math.ceil(100 * max(0.05, 0.03 + error)) / 100
+    if bound > 0.3:
+        return Choice({"gate.max_ece": None}, f"{_tests(tests)}: too few to tell it")
+    seen = f"{_tests(tests)} tell a calibration error but for {error:.2f}"
+    return Choice({"gate.max_ece": bound}, seen)
+
+
+def _tests(count: int) -> str:
+    return f"{count:,} test picture" + ("" if count == 1 else "s")
