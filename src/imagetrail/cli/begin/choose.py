@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from imagetrail.cli.begin.choice import Choice, Params
 from imagetrail.cli.begin.counts import counts
-from imagetrail.cli.begin.expect import FRESH, Machine, seconds
+from imagetrail.cli.begin.expect import Machine, seconds
 from imagetrail.cli.begin.kinds import FEW, Kind, changes
 from imagetrail.cli.begin.look import Look
 from imagetrail.cli.begin.plans import REMEDIED, Plan, few, options, sizes
@@ -15,6 +15,17 @@ from imagetrail.cli.begin.speed import SMALL
 
 MINUTES = 20  # that `dvc repro` may be expected to take
 PER_STAGE = 200_000_000  # bytes of images that a stage may make
+LEARNING = {"recipe.lr": 0.1, "recipe.dropout": 0.0, "recipe.layer_decay": 1.0}
+TUNING = {"recipe.lr": 0.01, "recipe.dropout": 0.0, "recipe.layer_decay": 0.7}
+FRESH_SPACE: Params = {
+    "activation": ["relu", "leaky_relu", "silu", "gelu"],
+    "lr": {"low": 0.03, "high": 0.3, "log": True},
+    "weight_decay": {"low": 0.01, "high": 0.2, "log": True},
+    "width": [0.75, 1.0],
+    "augmented": [0.0, 0.2, 0.4],
+    "synthetic": [0.0, 0.05],
+}
+KNOWN_SPACE: Params = {"penalty": {"low": 0.001, "high": 10.0, "log": True}}  # of a head: no steps
 
 
 def plan(
@@ -78,30 +89,25 @@ def _kind(look: Look, chosen: Plan) -> Iterator[Choice]:
 
 
 def _network(look: Look, chosen: Plan) -> Choice:
-    fresh = {
-        "pretrain.weights": None,
+    values: Params = {
+        "pretrain.weights": "imagenet" if chosen.pretrained else None,
         "recipe.model": chosen.model,
-        "recipe.activation": "relu",
-        "recipe.probe": 0.0,
-        "recipe.layer_decay": 1.0,
+        "recipe.activation": "relu6" if chosen.pretrained else "relu",
+        "recipe.fine_tune": not chosen.pretrained,
     }
-    if not chosen.pretrained:
-        absent = "pictures are many" if not few(look) else "ImageNet's weights are not installed"
-        signs = "these are signs, which ImageNet does not have"
-        return Choice(fresh, f"trained from nothing, as {absent if chosen.kind.known else signs}")
-    known = {"pretrain.weights": "imagenet", "recipe.activation": "relu6", "recipe.probe": 1.0}
-    return Choice(
-        fresh | known,
-        "it knows ImageNet, and its last layer alone learns: best where pictures are few",
-    )
+    if chosen.pretrained:
+        return Choice(
+            values, "it knows ImageNet, and stays as it came, unless `compare` shows that it helps"
+        )
+    absent = "pictures are many" if not few(look) else "ImageNet's weights are not installed"
+    signs = "these are signs, which ImageNet does not have"
+    return Choice(values, f"trained from nothing, as {absent if chosen.kind.known else signs}")
 
 
 def _training(look: Look, chosen: Plan) -> Choice:
-    train = chosen.train(look)
-    known, effort = chosen.pretrained, chosen.effort
+    train, effort = chosen.train(look), chosen.effort
     values = {
-        "recipe.lr": 0.03 if known else 0.1,
-        "recipe.dropout": 0.3 if known else 0.0,
+        **(TUNING if chosen.pretrained else LEARNING),
         "recipe.batch_size": effort.batch_size,
         "recipe.ema": 0.99 if chosen.epoch(look) >= 5000 else 0.9,
         "recipe.repeat_to": effort.repeat_to,
@@ -111,45 +117,37 @@ def _training(look: Look, chosen: Plan) -> Choice:
 
 
 def _search(chosen: Plan, minutes: int) -> Choice:
-    if chosen.pretrained:
-        space: Params = {
-            "lr": {"low": 0.01, "high": 0.1, "log": True},
-            "dropout": [0.0, 0.3, 0.5],
-        }
-    else:
-        space = {
-            "activation": ["relu", "leaky_relu", "silu", "gelu"],
-            "lr": {"low": 0.03, "high": 0.3, "log": True},
-            "weight_decay": {"low": 0.01, "high": 0.2, "log": True},
-            "width": [0.75, 1.0],
-        }
     values = {
         "tune.trials": chosen.effort.trials,
         "tune.rungs": list(chosen.effort.rungs),
         "tune.images": chosen.effort.searched,
-        "tune.space": space | {"augmented": [0.0, 0.2, 0.4], "synthetic": [0.0, 0.05]},
+        "tune.space": KNOWN_SPACE if chosen.pretrained else FRESH_SPACE,
     }
     within = f"what {minutes} minutes in all leave time for"
     return Choice(values, "the shortest search there is" if chosen.shortest else within)
 
 
 def _comparison(look: Look, chosen: Plan) -> Choice:
-    effort = chosen.effort
-    tried = {"augmented": 0.3, "synthetic": 0.1}
-    length = {"epochs": effort.compared_epochs, "images": effort.compared}
-    other: Params = {"model": "resnet"}
-    if chosen.pretrained:
-        other = {"model": "fast", "activation": "relu", "lr": 0.1, "pretrained": False}
-        other["repeat_to"] = FRESH
-    arms = {chosen.model: {"model": chosen.model}, other["model"]: other}
+    effort, known = chosen.effort, chosen.pretrained
+    epochs = effort.compared_epochs
+    tried: Params = {"augmented": 0.3, "synthetic": 0.1}
+    arms = {"reference": "fast", "arms": {"fast": {"model": "fast"}, "resnet": {"model": "resnet"}}}
+    if known:
+        tried |= {"fine_tune": True}
+        arms = {
+            "reference": "frozen",
+            "arms": {"frozen": {"fine_tune": False}, "tuned": {"fine_tune": True}},
+        }
+    length = {"epochs": epochs, "images": effort.compared}
     values = {
         "compare.seeds": effort.seeds,
         "compare.remedies": {
-            "epochs": REMEDIED,
+            "epochs": epochs if known else REMEDIED,
             "images": effort.compared,
             "tried": tried,
         },
-        "compare.sets": {"networks": {**length, "reference": chosen.model, "arms": arms}},
+        "compare.sets": {"networks": length | arms},
     }
     few = "few" if chosen.train(look) < 10_000 else "many"
-    return Choice(values, f"does a remedy for {few} pictures, or another network, help?")
+    other = "fine-tuning" if known else "another network"
+    return Choice(values, f"does a remedy for {few} pictures, or {other}, help?")

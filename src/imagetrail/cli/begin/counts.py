@@ -12,7 +12,7 @@ NOISE = 1.4  # of a calibration error over 15 bins, for a right share of 0.7, ti
 
 
 def counts(look: Look, chosen: Plan) -> Iterator[Choice]:
-    values = {"split.test": 0.2, "split.valid": chosen.valid(look)}
+    values = {"split.test": 0.2, "split.valid": chosen.valid_share(look)}
     published = f"{look.tested:,} test pictures are published"
     shares = published if look.tested else f"{look.count:,} pictures"
     yield Choice(values, f"{shares}; validation needs some hundred")

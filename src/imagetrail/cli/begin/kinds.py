@@ -96,5 +96,5 @@ def changes(kind: Kind, size: int, *, few: bool) -> Params:
     for name in CHANGES:
         value = given.get(name, Recipe.model_fields[name].default)
         found[name] = round(value * size, 1) if name in PIXELS else value
-    # whole pixels, rounded down: of a picture of 8, one is too much (digits: 99.3 %, without 99.9 %)
+    # whole pixels, rounded down: of a picture of 8, one is too many (digits: 99.3 %, without 99.9)
     return found | {"shift": int(found["shift"])}

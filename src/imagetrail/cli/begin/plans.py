@@ -39,11 +39,11 @@ EFFORTS = {  # by network, from the longest; the last is for where nothing else 
         Effort(8, (1, 3), 4000, 3, 2000, 3, 12, 4000, 128),
         Effort(4, (1, 2), 2000, 3, 1000, 2, 6, 2000, 64),
     ),
-    PRETRAINED: (  # the last layer alone learns, and soon
-        Effort(32, (1, 3, 9), 24_000, 8, 12_000, 9, 9, 1000, 32),
-        Effort(16, (1, 3, 9), 12_000, 5, 6000, 5, 9, 1000, 32),
-        Effort(8, (1, 3), 4000, 3, 2000, 3, 9, 1000, 32),
-        Effort(4, (1, 2), 2000, 3, 1000, 2, 4, 1000, 32),
+    PRETRAINED: (  # an epoch of a frozen network is a view of every picture
+        Effort(32, (1, 2, 4), 24_000, 8, 12_000, 6, 12, 1000, 32),
+        Effort(16, (1, 2, 4), 12_000, 5, 6000, 4, 8, 1000, 32),
+        Effort(8, (1, 2), 4000, 3, 2000, 3, 6, 1000, 32),
+        Effort(4, (1,), 2000, 3, 1000, 2, 4, 1000, 32),
     ),
 }
 
@@ -66,12 +66,8 @@ class Plan:
     def shortest(self) -> bool:
         return self.effort == EFFORTS[self.model][-1]
 
-    @property
-    def forward(self) -> float:
-        """How much less time an answer takes than a training step of the same picture."""
-        return 1.2 if self.pretrained else 3.0
-
-    def valid(self, look: Look) -> float:
+    def valid_share(self, look: Look) -> float:
+        """Of what is not test."""
         return 0.2 if look.count < 2000 else 0.1
 
     def folds(self, look: Look) -> int:
@@ -82,8 +78,11 @@ class Plan:
     def test(self, look: Look) -> int:
         return look.tested or round(0.2 * look.count)
 
+    def valid(self, look: Look) -> int:
+        return round((look.count - self.test(look)) * self.valid_share(look))
+
     def train(self, look: Look) -> int:
-        return round((look.count - self.test(look)) * (1 - self.valid(look)))
+        return look.count - self.test(look) - self.valid(look)
 
     def epoch(self, look: Look, limit: int | None = None, *, repeat_to: int | None = None) -> int:
         """Images of an epoch, from at most `limit` different ones."""
