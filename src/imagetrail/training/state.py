@@ -22,8 +22,8 @@ class Training:
         self, recipe: Recipe, spec: Spec, *, seed: int, pretrained: dict[str, Tensor] | None = None
     ) -> None:
         if not pretrained:  # nothing is learned already that these would spare
-            recipe = recipe.model_copy(update={"probe": 0.0, "layer_decay": 1.0})
-        self.recipe, self.seed = recipe, seed
+            recipe = recipe.model_copy(update={"fine_tune": True, "layer_decay": 1.0})
+        self.recipe, self.seed, self.pretrained = recipe, seed, bool(pretrained)
         self.machine = this_machine()
         torch.manual_seed(derive(seed, "init"))
         self.model = Classifier(spec).to(self.machine.device)

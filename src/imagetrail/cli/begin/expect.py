@@ -66,7 +66,7 @@ def seconds(plan: Plan, look: Look, machine: Machine) -> dict[str, float]:
 
 
 def _audited(plan: Plan, look: Look, answers: float) -> float:
-    """Seconds of one core. answers: of the network, `fast` at half its width where it learns all."""
+    """Seconds of one core. answers: of the network, half as wide as `fast` where all learns."""
     folds, epochs = AUDIT["folds"], AUDIT["epochs"]
     kept = round(plan.train(look) * (1 - 1 / folds))
     used = max(1, min(kept, AUDIT["images"]))
