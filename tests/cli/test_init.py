@@ -7,6 +7,7 @@ import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ def planned(
     return choose.plan(what, machine(rate), seen_kind(what), minutes=minutes, weights=weights)
 
 
-def values(what: Look, plan: Plan) -> dict[str, object]:
+def values(what: Look, plan: Plan) -> dict[str, Any]:
     return {key: value for one in choose.choices(what, plan) for key, value in one.values.items()}
 
 
@@ -147,6 +148,23 @@ def test_small_pictures_keep_their_size_and_signs_are_not_mirrored() -> None:
     chosen = values(DIGITS, plan)
     assert (plan.size, plan.channels, plan.model) == (8, 1, "fast")
     assert chosen["augment.policy"] == "digits" and chosen["recipe.flip"] is False
+
+
+def test_of_few_photos_a_head_is_solved_and_fine_tuning_has_to_prove_its_worth() -> None:
+    chosen = values(PHOTOS, planned(PHOTOS))
+    assert chosen["recipe.fine_tune"] is False and list(chosen["tune.space"]) == ["penalty"]
+    assert chosen["compare.remedies"]["tried"]["fine_tune"] is True
+    many = replace(PHOTOS, count=500_000)
+    fresh = values(many, planned(many))
+    assert fresh["recipe.fine_tune"] is True
+    assert "fine_tune" not in fresh["compare.remedies"]["tried"]
+
+
+def test_a_head_on_features_is_expected_to_take_less_time_than_a_network_from_nothing() -> None:
+    plan, rates = planned(PHOTOS), machine(200)
+    fresh = replace(plan, model="fast", effort=EFFORTS["fast"][0])
+    known, nothing = (expect.seconds(some, PHOTOS, rates) for some in (plan, fresh))
+    assert known["audit"] < nothing["audit"] / 3 and known["tune"] < nothing["tune"] / 4
 
 
 def test_photos_begin_with_imagenet_where_its_weights_are_installed() -> None:
@@ -226,10 +244,10 @@ def test_what_is_chosen_is_expected_to_take_no_longer_than_promised() -> None:
 
 
 def test_more_minutes_are_used_for_larger_pictures_or_more_search() -> None:
-    plans = [planned(PHOTOS, 30, minutes=minutes) for minutes in (16, 30, 120, 600)]
+    plans = [planned(PHOTOS, 30, minutes=minutes) for minutes in (20, 40, 120, 600)]
     reach = [(plan.size, plan.effort.trials) for plan in plans]
     assert reach == sorted(reach) and len(set(reach)) == len(reach)
-    for plan, minutes in zip(plans, (16, 30, 120, 600), strict=True):
+    for plan, minutes in zip(plans, (20, 40, 120, 600), strict=True):
         assert sum(expect.seconds(plan, PHOTOS, machine(30)).values()) <= 60 * minutes
 
 
