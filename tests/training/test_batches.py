@@ -15,7 +15,7 @@ Make = Callable[..., Samples]
 WINDOW, BLOCK = 32, 4  # in images
 
 PATHS = ["in memory", "streamed"]
-MIXTURES = ["plain", "limited", "mixed", "mixed and limited", "repeated"]
+MIXTURES = ["plain", "limited", "mixed", "mixed and limited", "repeated", "mixed and thrice"]
 
 
 def numbered(make: Make, name: str, count: int, first: int = 0) -> Samples:
@@ -72,6 +72,7 @@ def mixture(make_samples: Make, real: Samples, request: pytest.FixtureRequest) -
         "mixed": Mixture(real, others),
         "mixed and limited": Mixture(real, others, limit=51),
         "repeated": Mixture(real, limit=33, repeat_to=60),
+        "mixed and thrice": Mixture(real, others, repeats=3),
     }[request.param]
 
 
@@ -174,6 +175,31 @@ def test_without_a_limit_children_of_images_elsewhere_stay(
     out = np.arange(10), np.arange(0, 40, 4)
     seen = flat(drawn(Mixture(real, ((children, 0.3),), held_out=out)))
     assert {number for number in seen if number >= 122} == set(range(122, 162)) - set(out[1] + 122)
+
+
+@both_paths
+def test_an_image_comes_so_often_in_a_row_as_repeats_say_and_all_do_in_equal_turns(
+    real: Samples,
+) -> None:
+    mixture = Mixture(real, limit=48, repeat_to=100, repeats=4)
+    rows = np.array(flat(drawn(mixture, batch_size=24))).reshape(-1, 4)
+    assert (rows == rows[:, :1]).all() and rows.size == len(mixture) == 144
+    counts = np.unique(rows[:, 0], return_counts=True)[1]
+    assert counts.sum() == 36 and counts.max() == 1, "none again while there are others"
+    assert drawn(mixture, 1) != drawn(mixture, 2)
+    seen = {number for epoch in range(30) for number in flat(drawn(mixture, epoch))}
+    assert len(seen) == 48, "other epochs have others"
+
+
+@both_paths
+def test_repeats_keep_the_length_of_an_epoch_and_the_shares_of_a_mixture(
+    make_samples: Make, real: Samples
+) -> None:
+    others = ((numbered(make_samples, "other", 60, 130), 0.35),)
+    for repeats in (0, 1, 2, 5):
+        numbers = np.array(flat(drawn(Mixture(real, others, repeats=repeats), batch_size=61)))
+        assert len(numbers) == 122 == len(Mixture(real, others, repeats=repeats))
+        assert abs((numbers >= 130).mean() - 0.35) < 0.05
 
 
 @pytest.fixture

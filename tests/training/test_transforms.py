@@ -1,15 +1,22 @@
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from imagetrail.training.transforms import Jitter, affine, cutmix, cutout, elastic, mixup, move
+from imagetrail.training.transforms import Jitter, cutmix, cutout, erase, mixup
 
 WARPS = {"rotate": 20.0, "zoom": 0.2, "shear": 10.0, "elastic": 0.5}
-EVERYTHING = {"flip": True, "shift": 1, **WARPS, "cutout": 3, "mixup": 0.4, "cutmix": 1.0}
+POLICIES = {"crop": 0.4, "trivial": 0.8, "randaugment": 2, "erase": 0.5}
+EVERYTHING = {
+    "flip": True,
+    "shift": 1,
+    **WARPS,
+    **POLICIES,
+    "cutout": 3,
+    "mixup": 0.4,
+    "cutmix": 1.0,
+}
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -23,170 +30,6 @@ def noise(count: int, height: int = 8, width: int = 8) -> Tensor:
 def plain(count: int) -> Tensor:
     """Images that are their own number all over."""
     return torch.arange(count, dtype=torch.uint8)[:, None, None, None].repeat(1, 8, 8, 1)
-
-
-def moved(image: Tensor, down: int, right: int, reach: int) -> Tensor:
-    """`image` moved with its border repeated, by padding and cutting: not the way move does it."""
-    padded = np.pad(image.numpy(), ((reach, reach), (reach, reach), (0, 0)), mode="edge")
-    height, width, _ = image.shape
-    return torch.from_numpy(padded[reach + down :][:height, reach + right :][:, :width])
-
-
-@pytest.mark.parametrize(("flip", "shift"), [(True, 0), (False, 2), (True, 2)])
-def test_moving_gives_each_image_a_flip_and_a_move_of_its_own_and_nothing_else(
-    flip: bool, shift: int
-) -> None:
-    image = torch.arange(6 * 5 * 3, dtype=torch.uint8).reshape(6, 5, 3)
-    reach = range(-shift, shift + 1)
-    allowed = [
-        moved(one, y, x, shift)
-        for one in ([image, image.flip(1)] if flip else [image])
-        for y in reach
-        for x in reach
-    ]
-    out = move(image.repeat(600, 1, 1, 1), torch.Generator().manual_seed(3), flip=flip, shift=shift)
-    hits = torch.stack([(out == one).flatten(1).all(1) for one in allowed], 1)
-    assert out.dtype == torch.uint8 and (hits.sum(1) == 1).all()
-    assert hits.any(0).all(), "every flip and move is drawn"
-    if flip:
-        assert 240 < hits[:, : len(reach) ** 2].sum() < 360, "half of the images are mirrored"
-
-
-# ---- affine ----
-
-
-def quarter_turn(drawn: float) -> dict[str, float]:
-    return {"rotate": 90 / drawn, "zoom": 0.0}
-
-
-def twice_as_large(drawn: float) -> dict[str, float]:
-    return {"rotate": 0.0, "zoom": 1 / drawn}
-
-
-def forced(image: Tensor, number: int, limits: Callable[[float], dict[str, float]]) -> Tensor:
-    """`image` changed by exactly so much: the limits are what makes that of the number drawn."""
-    drawn = 2 * torch.rand((3, 1), generator=rng(5)) - 1
-    return affine(image[None], rng(5), **limits(drawn[number].item()))[0]
-
-
-def disc(
-    height: int, width: int, *, radius: float, down: float = 0.0, right: float = 0.0
-) -> Tensor:
-    """H×W×1: 200 inside of the disc and 0 outside, with a soft border two pixels wide."""
-    y = torch.arange(height)[:, None] + 0.5 - height / 2 - down
-    x = torch.arange(width)[None, :] + 0.5 - width / 2 - right
-    return 200 * ((radius - (y**2 + x**2).sqrt()) / 2 + 0.5).clamp(0, 1)[..., None]
-
-
-def centres(images: Tensor) -> tuple[Tensor, Tensor]:
-    """How far down and right of the picture's middle each image's brightness has its centre."""
-    weight = images[..., 0] / images.sum((1, 2, 3))[:, None, None]
-    height, width = weight.shape[1:]
-    down = (weight.sum(2) * (torch.arange(height) + 0.5 - height / 2)).sum(1)
-    return down, (weight.sum(1) * (torch.arange(width) + 0.5 - width / 2)).sum(1)
-
-
-@pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 12)])
-def test_no_turn_and_no_zoom_leave_the_images(height: int, width: int) -> None:
-    images = noise(4, height, width)
-    out = affine(images, rng(), rotate=0.0, zoom=0.0)
-    assert out.dtype == torch.float32 and (out - images).abs().max() < 0.01
-
-
-@pytest.mark.parametrize("side", [7, 8])
-def test_a_turn_by_90_degrees_is_that_of_the_pixels(side: int) -> None:
-    image = noise(1, side, side)[0]
-    assert (forced(image, 0, quarter_turn) - image.rot90(1)).abs().max() < 0.01
-
-
-def test_a_picture_that_is_not_square_turns_without_shear_and_repeats_its_border() -> None:
-    image = noise(1, 6, 10)[0].float()
-    turned = forced(image, 0, quarter_turn)
-    assert (turned[:, 2:8] - image[:, 2:8].rot90(1)).abs().max() < 0.01, "the square in the middle"
-    assert torch.allclose(turned[:, :2], turned[:, 2:3].expand(-1, 2, -1), atol=0.01)
-    assert torch.allclose(turned[:, 8:], turned[:, 7:8].expand(-1, 2, -1), atol=0.01)
-
-
-def test_a_zoom_to_double_size_makes_an_edge_twice_as_wide() -> None:
-    image = torch.zeros(8, 8, 1)
-    image[:, 4:] = 100.0
-    row = forced(image, 1, twice_as_large)[0, :, 0]
-    assert row.tolist() == pytest.approx([0, 0, 0, 25, 75, 100, 100, 100], abs=0.01)
-
-
-@pytest.mark.parametrize(("height", "width"), [(24, 40), (40, 24)])
-def test_a_disc_stays_a_disc_however_it_is_turned(height: int, width: int) -> None:
-    image = disc(height, width, radius=8)
-    out = affine(image.repeat(50, 1, 1, 1), rng(), rotate=180.0, zoom=0.0)
-    assert (out - image).abs().max() < 30, (
-        "a bilinear border is a little softer; a shear would change it by 200"
-    )
-
-
-def test_turns_reach_the_given_degrees_each_way_and_keep_the_distance() -> None:
-    image = disc(24, 40, radius=3, right=6)
-    down, right = centres(affine(image.repeat(400, 1, 1, 1), rng(), rotate=30.0, zoom=0.0))
-    degrees = torch.atan2(down, right).rad2deg()
-    assert -30.2 < degrees.min() < -28 and 28 < degrees.max() < 30.2 and degrees.mean().abs() < 3
-    assert torch.allclose((down**2 + right**2).sqrt(), torch.tensor(6.0), atol=0.1)
-
-
-def test_zooms_reach_the_given_share_each_way_alike_in_both_directions() -> None:
-    image = disc(24, 40, radius=4, down=3, right=5)
-    down, right = centres(affine(image.repeat(400, 1, 1, 1), rng(), rotate=0.0, zoom=0.25))
-    assert torch.allclose(down / 3, right / 5, atol=0.02)
-    assert 0.74 < (right / 5).min() < 0.77 and 1.23 < (right / 5).max() < 1.26
-
-
-def test_each_image_is_turned_and_zoomed_by_draws_of_its_own() -> None:
-    image = disc(24, 24, radius=3, right=5)
-    down, right = centres(affine(image.repeat(400, 1, 1, 1), rng(), rotate=30.0, zoom=0.25))
-    drawn = torch.stack([torch.atan2(down, right), (down**2 + right**2).sqrt()])
-    assert drawn[0].std() > 0.2 and drawn[1].std() > 0.5
-    assert torch.corrcoef(drawn)[0, 1].abs() < 0.15
-
-
-@pytest.mark.parametrize(("height", "width"), [(24, 40), (40, 24)])
-def test_a_shear_moves_rows_sideways_by_their_distance_from_the_middle(
-    height: int, width: int
-) -> None:
-    image = disc(height, width, radius=3, down=6, right=1)
-    down, right = centres(
-        affine(image.repeat(400, 1, 1, 1), rng(), rotate=0.0, zoom=0.0, shear=30.0)
-    )
-    degrees = torch.atan2(right - 1, torch.tensor(6.0)).rad2deg()
-    assert torch.allclose(down, torch.tensor(6.0), atol=0.1)
-    assert -30.5 < degrees.min() < -28 and 28 < degrees.max() < 30.5 and degrees.mean().abs() < 3
-
-
-# ---- elastic ----
-
-
-def bent(pixels: float, count: int = 400) -> tuple[Tensor, Tensor]:
-    """How far right and down each place of so many pictures of 29×57 is read from."""
-    height, width = 29, 57
-    down, right = torch.meshgrid(
-        torch.arange(height) * 1.0, torch.arange(width) * 1.0, indexing="ij"
-    )
-    places = torch.stack([right, down], 2)
-    out = elastic(places.repeat(count, 1, 1, 1), rng(), pixels=pixels) - places
-    return out[..., 0], out[..., 1]
-
-
-def test_elastic_moves_the_places_in_between_by_the_given_pixels_in_both_directions() -> None:
-    right, down = (
-        moves[:, 14, 28] for moves in bent(1.5)
-    )  # the middle, where the draws themselves are
-    assert abs(right.std() - 1.5) < 0.15 and abs(down.std() - 1.5) < 0.15
-    assert (
-        right.mean().abs() < 0.25 and torch.corrcoef(torch.stack([right, down]))[0, 1].abs() < 0.15
-    )
-
-
-def test_elastic_is_smooth_and_moves_far_places_independently() -> None:
-    right = bent(1.0)[0][:, 5:-5, 5:-5]  # from no place beyond the border
-    assert right.diff(dim=2).abs().mean() < 0.1 and right.std() > 0.6
-    assert torch.corrcoef(torch.stack([right[:, 2, 9], right[:, 16, 37]]))[0, 1].abs() < 0.15
 
 
 # ---- cutout ----
@@ -229,6 +72,29 @@ def test_cutout_reaches_every_pixel_at_another_place_in_each_image() -> None:
     assert torch.allclose(
         hidden[:, 1:-1, 1:-1].float().mean(0), torch.tensor(4 / 54), atol=0.045
     ), "none more than others"
+
+
+# ---- erase ----
+
+
+def test_erasing_paints_a_box_of_its_own_in_the_given_share_of_the_images() -> None:
+    images = noise(600, 30, 20)
+    out = erase(images, rng(), share=0.4)
+    hidden = (out != images).any(3)
+    painted = hidden[hidden.any((1, 2))]
+    assert out.dtype == torch.uint8 and 0.35 < len(painted) / 600 < 0.45
+    sizes = boxes(painted).float() / torch.tensor([30, 20])
+    area, shape = sizes.prod(1), sizes[:, 0] / sizes[:, 1]
+    assert area.min() < 0.04 and 0.3 < area.max() < 0.38 and 0.13 < area.mean() < 0.22
+    assert shape.min() < 0.5 and shape.max() > 2
+    assert len(painted.unique(dim=0)) > 0.95 * len(painted)
+    assert painted.any(0).float().mean() > 0.95, "it lies anywhere"
+
+
+def test_nothing_is_erased_of_a_share_of_none_and_something_of_every_image_of_all() -> None:
+    images = noise(200, 20, 20)
+    assert torch.equal(erase(images, rng(), share=0.0), images)
+    assert (erase(images, rng(), share=1.0) != images).flatten(1).any(1).all()
 
 
 # ---- mixup and cutmix ----
@@ -324,6 +190,34 @@ def test_what_is_switched_on_does_not_change_what_else_is_drawn() -> None:
 def test_mixing_is_drawn_alike_whatever_else_is_on() -> None:
     others = {name: value for name, value in EVERYTHING.items() if name != "cutmix"}
     assert torch.equal(jittered(**others)[1], jittered(mixup=0.4)[1])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_stay_in_their_range_and_shape_and_grey_ones_grey(channels: int) -> None:
+    grey = noise(60, 20, 28)[..., :1].repeat(1, 1, 1, channels)
+    out, _ = jittered(images=grey, **EVERYTHING)
+    assert out.shape == grey.shape and out.min() >= 0 and out.max() <= 255
+    assert torch.allclose(out.float(), out[..., :1].float().expand_as(out), atol=0.01)
+
+
+@pytest.mark.parametrize("changes", [{name: value} for name, value in POLICIES.items()], ids=str)
+def test_the_same_image_many_times_is_changed_in_many_ways(changes: dict[str, Any]) -> None:
+    out, _ = jittered(images=noise(1, 20, 20).repeat(60, 1, 1, 1), **changes)
+    assert len(out.float().unique(dim=0)) > 20
+
+
+def test_a_shift_of_whole_pixels_beside_another_change_is_the_same_shift() -> None:
+    images = noise(16, 12, 12)
+    shifted, _ = jittered(images=images, flip=True, shift=2)
+    read, _ = jittered(images=images, flip=True, shift=2, zoom=1e-9)
+    assert (read - shifted.float()).abs().max() < 0.01
+
+
+def test_a_share_of_the_images_is_left_as_it_is_by_trivial() -> None:
+    images = noise(400)
+    out, _ = jittered(images=images, trivial=0.25)
+    changed = ((out - images.float()).abs() > 0.5).flatten(1).any(1).float().mean()
+    assert 0.15 < changed < 0.27
 
 
 def test_a_mirrored_image_is_cut_no_elsewhere_than_another() -> None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from imagetrail.base.lookup import choose
-from imagetrail.models import activations
+from imagetrail.models import activations, depthwise
 from imagetrail.models.networks import MODELS, Spec
 
 
@@ -29,6 +29,7 @@ class Classifier(nn.Module):
         self.register_buffer("mean", torch.tensor(spec.mean))
         self.register_buffer("std", torch.tensor(spec.std))
         self.trunk, self.head = choose(MODELS, spec.model, "model")(spec)
+        depthwise.quicken(self.trunk)
         choose(INITIALISATIONS, spec.initialisation, "initialisation")(self)
 
     def features(self, images: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ class Experiment:
         """The images of an epoch, by the shares in `recipe`; of `related`, those of our classes."""
         check_shares(recipe, "recipe", prepared=self.has)
         others = tuple((getattr(self, field), share) for field, share in shares(recipe).items())
-        return Mixture(self.train, others, images, recipe.repeat_to)
+        return Mixture(self.train, others, images, recipe.repeat_to, recipe.repeats)
 
     def fit(
         self, begun: Training, *, images: int | None = None, until: int | None = None

@@ -87,6 +87,7 @@ def _train(job: Job, parts: Sequence[Samples], held_out: Sequence[NDArray[np.int
         tuple((source, share) for source, share, _ in sources),
         limit=job.images,
         repeat_to=job.recipe.repeat_to,
+        repeats=job.recipe.repeats,
         held_out=(held_out[largest], *(out for _, _, out in sources)),
     )
     weights = load_weights(paths.PRETRAINED) if job.recipe.pretrained else None

@@ -67,6 +67,12 @@ class Recipe(Section):
     label_smoothing: float = Field(
         default=0.0, ge=0, lt=1, description="share of a label spread over all classes"
     )
+    crop: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="least share of the area that is cut out and enlarged; 0: no crop",
+    )
     flip: bool = Field(
         default=False,
         description="mirror half of the images; harms where left and right differ, as for digits",
@@ -83,8 +89,23 @@ class Recipe(Section):
         le=224,
         description="pixels by which a place moves, as a standard deviation",
     )
+    trivial: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of the images changed by one operation of TrivialAugment",
+    )
+    randaugment: int = Field(
+        default=0, ge=0, le=10, description="operations of RandAugment on each image"
+    )
     cutout: int = Field(
         default=0, ge=0, le=224, description="side of a square painted over, in pixels"
+    )
+    erase: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of the images that have a box of any shape painted over",
     )
     mixup: float = Field(
         default=0.0, ge=0, description="Beta parameter of blending two images; 0: none"
@@ -99,6 +120,12 @@ class Recipe(Section):
         ge=0,
         le=1_000_000_000,
         description="an epoch has at least so many images: a smaller set is repeated",
+    )
+    repeats: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="an image is so many times in a batch, each changed in its own way; 0: once",
     )
     augmented: float = Field(
         default=0.0, ge=0, le=1, description="share of an epoch taken from data/augmented"

@@ -1,10 +1,11 @@
 """Random changes to a batch of images on its way into training.
 
-Each is a whole-batch function with a stream of its own. Images are n×H×W×C in 0 … 255, uint8 or
-float32; each image of a batch gets a draw of its own.
+Each is a whole-batch function with a stream of its own. Images are n×H×W×C in 0 … 255; each image
+of a batch gets a draw of its own. Draws are made on the CPU, pixels are changed where they are.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
@@ -12,20 +13,29 @@ from torch import Tensor
 from torch.nn import functional
 
 from imagetrail.base.rng import derive, generator
+from imagetrail.training import geometry, operations
+from imagetrail.training.operations import RANDAUGMENT, TRIVIAL, Drawn, Ranges
 from imagetrail.training.recipe import Recipe
+
+Stream = Callable[[str], torch.Generator]  # of random numbers, by what they are for
+Policy = list[tuple[Drawn, Ranges]]  # operations, one after another
 
 
 @dataclass(frozen=True)
 class Jitter:
     """What may happen to an image; 0 and False switch a change off."""
 
+    crop: float = 0.0  # least share of the area that is cut out and enlarged
     flip: bool = False  # mirror left to right at even odds
     shift: int = 0  # pixels, each way
     rotate: float = 0.0  # degrees, each way
     zoom: float = 0.0  # share by which it grows or shrinks at most
     shear: float = 0.0  # degrees, each way
     elastic: float = 0.0  # pixels by which a place moves, as a standard deviation
+    trivial: float = 0.0  # share of images changed by one operation of TrivialAugment
+    randaugment: int = 0  # operations of RandAugment on each image
     cutout: int = 0  # side of a square that is painted over, in pixels
+    erase: float = 0.0  # share of images with a box painted over
     mixup: float = 0.0  # parameter of the Beta distribution of how two images are blended
     cutmix: float = 0.0  # the same for the area that one image takes of another
 
@@ -36,24 +46,58 @@ class Jitter:
     def __call__(
         self, images: Tensor, labels: Tensor, *, classes: int, seed: int
     ) -> tuple[Tensor, Tensor]:
-        """The images changed, with labels n int64, or shares n×classes where images are mixed."""
+        """The images, uint8, changed; labels n int64, or shares n×classes where images are mixed.
+
+        The images stay uint8 where no pixel is read from between others and none are blended, and
+        become float32 else.
+        """
 
         def rng(purpose: str) -> torch.Generator:
             return torch.Generator().manual_seed(derive(seed, purpose))
 
-        if self.flip or self.shift:
-            images = move(images, rng("jitter"), flip=self.flip, shift=self.shift)
-        if self.rotate or self.zoom or self.shear:
-            images = affine(
-                images, rng("affine"), rotate=self.rotate, zoom=self.zoom, shear=self.shear
-            )
-        if self.elastic:
-            images = elastic(images, rng("elastic"), pixels=self.elastic)
+        policy = self._drawn(len(images), rng)
+        for drawn, ranges in policy:
+            images = operations.toned(images, drawn, ranges)
+        images = self._placed(images, policy, rng)
         if self.cutout:
             images = cutout(images, rng("cutout"), side=self.cutout)
+        if self.erase:
+            images = erase(images, rng("erase"), share=self.erase)
         if self.mixup or self.cutmix:
             return self._mixed(images, functional.one_hot(labels, classes).float(), seed)
         return images, labels
+
+    def _drawn(self, count: int, rng: Stream) -> Policy:
+        streams = [rng(f"randaugment {number}") for number in range(self.randaugment)]
+        policy = [(operations.draw(count, stream), RANDAUGMENT) for stream in streams]
+        if self.trivial:
+            drawn = operations.draw(count, rng("trivial"), share=self.trivial)
+            policy.insert(0, (drawn, TRIVIAL))
+        return policy
+
+    def _placed(self, images: Tensor, policy: Policy, rng: Stream) -> Tensor:
+        """All that moves pixels, in one reading of them."""
+        count, height, width, _ = images.shape
+        sides = height, width
+        still = not (self.crop or self.rotate or self.zoom or self.shear or self.elastic)
+        mirrored, pixels = geometry.moves(count, rng("jitter"), flip=self.flip, shift=self.shift)
+        if still and not policy:
+            if mirrored is None and pixels is None:
+                return images
+            return geometry.moved(images, mirrored, pixels)
+        change = geometry.moving(count, mirrored, pixels)
+        if self.crop:
+            change = geometry.crop(count, rng("crop"), least=self.crop, sides=sides) @ change
+        if self.rotate or self.zoom or self.shear:
+            change = change @ geometry.affine(
+                count, rng("affine"), rotate=self.rotate, zoom=self.zoom, shear=self.shear
+            )
+        for drawn, ranges in policy:
+            change = change @ operations.placed(drawn, ranges, sides)
+        if not self.elastic:
+            return geometry.read(images, change)
+        field = geometry.elastic(count, rng("elastic"), pixels=self.elastic, sides=sides)
+        return geometry.read(images, change, field)
 
     def _mixed(self, images: Tensor, shares: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         """Where both kinds of mixing are on, each batch takes one of them at even odds."""
@@ -68,66 +112,6 @@ class Jitter:
         return cutmix(images, shares, partner, kept, corner)
 
 
-def move(images: Tensor, rng: torch.Generator, *, flip: bool, shift: int) -> Tensor:
-    """Mirrored left to right at even odds, and moved by up to `shift` pixels.
-
-    Pixels that move in repeat the border.
-    """
-    count, height, width = images.shape[:3]
-    rows, columns = torch.arange(height).repeat(count, 1), torch.arange(width).repeat(count, 1)
-    if flip:
-        mirrored = torch.rand(count, generator=rng) < 0.5
-        columns = torch.where(mirrored[:, None], columns.flip(1), columns)
-    if shift:
-        moves = torch.randint(-shift, shift + 1, (2, count, 1), generator=rng)
-        rows = (rows + moves[0]).clamp(0, height - 1)
-        columns = (columns + moves[1]).clamp(0, width - 1)
-    return images[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
-
-
-def affine(
-    images: Tensor, rng: torch.Generator, *, rotate: float, zoom: float, shear: float = 0.0
-) -> Tensor:
-    """Turned and sheared by up to so many degrees, scaled by up to 1 ± `zoom`. float32."""
-    count, height, width = images.shape[:3]
-    drawn = 2 * torch.rand((3, count), generator=rng) - 1
-    angle, scale = drawn[0] * math.radians(rotate), 1 / (1 + drawn[1] * zoom)
-    slant = (drawn[2] * math.radians(shear)).tan()
-    cosine, sine = angle.cos() * scale, angle.sin() * scale
-    zero = torch.zeros(count)
-    matrices = torch.stack(  # in units of half a side, hence the ratio of the sides
-        [
-            torch.stack([cosine, (cosine * slant - sine) * height / width, zero], 1),
-            torch.stack([sine * width / height, sine * slant + cosine, zero], 1),
-        ],
-        1,
-    )
-    grid = functional.affine_grid(matrices, [count, 1, height, width], align_corners=False)
-    return _read(images, grid)
-
-
-def elastic(images: Tensor, rng: torch.Generator, *, pixels: float, nodes: int = 5) -> Tensor:
-    """Each place moved by its own pixels, smoothly. float32.
-
-    Moves are normal draws at nodes×nodes places, cubic in between: a coarse relative of the field
-    of Simard, Steinkraus and Platt (2003), at a fraction of its cost.
-    """
-    count, height, width = images.shape[:3]
-    coarse = torch.randn((count, 2, nodes, nodes), generator=rng)
-    smooth = functional.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)
-    field = (smooth * pixels).permute(0, 2, 3, 1)
-    shape = [1, 1, height, width]
-    identity = functional.affine_grid(torch.eye(2, 3)[None], shape, align_corners=False)
-    return _read(images, identity + field * torch.tensor([2 / width, 2 / height]))
-
-
-def _read(images: Tensor, grid: Tensor) -> Tensor:
-    """The images read at places n×H×W×2 in −1 … 1, bilinear; the border is repeated. float32."""
-    planes = images.permute(0, 3, 1, 2).float()
-    read = functional.grid_sample(planes, grid, padding_mode="border", align_corners=False)
-    return read.permute(0, 2, 3, 1)
-
-
 def cutout(images: Tensor, rng: torch.Generator, *, side: int) -> Tensor:
     """A square, centred anywhere, painted in the batch's mean colour (arXiv:1708.04552).
 
@@ -137,7 +121,28 @@ def cutout(images: Tensor, rng: torch.Generator, *, side: int) -> Tensor:
     centre = torch.rand((2, count, 1), generator=rng) * torch.tensor([height, width])[:, None, None]
     half = torch.tensor(side / 2)
     hidden = _boxes(centre[0], centre[1], half, half, height, width)
-    return torch.where(hidden, images.float().mean((0, 1, 2)).to(images.dtype), images)
+    return _painted(images, hidden)
+
+
+def _painted(images: Tensor, hidden: Tensor) -> Tensor:
+    colour = images.float().mean((0, 1, 2)).to(images.dtype)
+    return torch.where(hidden.to(images.device), colour, images)
+
+
+def erase(images: Tensor, rng: torch.Generator, *, share: float) -> Tensor:
+    """Of a share of the images, a box painted in the batch's mean colour (arXiv:1708.04896).
+
+    Its area is 2 to 33 % of the picture's, its sides are to each other as 0.3 to 3.3; it lies
+    within the picture.
+    """
+    count, height, width = images.shape[:3]
+    drawn = torch.rand((5, count, 1), generator=rng)
+    side, longer = (0.02 + 0.31 * drawn[0]).sqrt(), ((drawn[1] - 0.5) * math.log(3.3)).exp()
+    high, wide = (side * longer).clamp(max=1) * height, (side / longer).clamp(max=1) * width
+    row = high / 2 + drawn[2] * (height - high)
+    column = wide / 2 + drawn[3] * (width - wide)
+    hidden = _boxes(row, column, high / 2, wide / 2, height, width)
+    return _painted(images, hidden & (drawn[4] < share)[:, :, None, None])
 
 
 def mixup(images: Tensor, shares: Tensor, partner: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,8 @@ from imagetrail.base.lookup import MANY
 from imagetrail.base.samples import Images, Samples
 from imagetrail.stages.augment import policy as augment
 from imagetrail.stages.augment.label_preservation import preservation
-from imagetrail.stages.augment.policy import PRESETS, Policy, build, draw
+from imagetrail.stages.augment.policy import build, draw
+from imagetrail.stages.augment.presets import PRESETS, Policy
 
 GREY, RGB = (28, 28, 1), (28, 28, 3)
 NESTED: Policy = [
@@ -76,9 +77,24 @@ def test_policies_survive_yaml_and_albumentations_own_format_exactly(policy: Pol
     )
 
 
-def test_digits_are_never_mirrored_by_their_preset() -> None:
-    names = {name for line in augment.alone(PRESETS["digits"]) for name in line[0]}
-    assert names == {"Affine", "ElasticTransform"}
+@pytest.mark.parametrize("preset", ["digits", "documents"])
+def test_what_is_written_is_never_mirrored_or_turned_far_by_its_preset(preset: str) -> None:
+    alone = {
+        name: arguments
+        for policy in augment.alone(PRESETS[preset])
+        for name, arguments in policy[0].items()
+    }
+    assert not any(word in name for name in alone for word in ("Flip", "D4", "Rotate", "Symmetry"))
+    assert max(map(abs, alone["Affine"]["rotate"])) <= 10
+
+
+def test_what_is_seen_from_above_has_every_orientation_by_its_preset() -> None:
+    image = np.zeros((1, 21, 21, 1), np.uint8)
+    image[:, 9:12, 14:] = 255  # an arm to the right
+    made = drawn("microscopy", image.repeat(64, 0), group=1).astype(float)
+    sides = made[:, 8:13, 15:], made[:, 8:13, :6], made[:, 15:, 8:13], made[:, :6, 8:13]
+    brightest = np.argmax([part.mean((1, 2, 3)) for part in sides], 0)
+    assert set(brightest) == {0, 1, 2, 3}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from typing import Any
 from pydantic import Field
 
 from imagetrail.base.params import Section, load
-from imagetrail.stages.augment.policy import Policy, build
+from imagetrail.stages.augment.policy import build
+from imagetrail.stages.augment.presets import Policy
 
 
 class Augment(Section):
@@ -19,8 +20,8 @@ class Augment(Section):
         "1: a draw for each image, several times slower",
     )
     policy: str | Policy = Field(
-        description="a preset (digits, objects, photos), or a list of Albumentations transforms, "
-        "each a name with its arguments"
+        description="a preset (digits, documents, microscopy, objects, photos), or a list of "
+        "Albumentations transforms, each a name with its arguments"
     )
 
     def check(self, path: Path) -> None:

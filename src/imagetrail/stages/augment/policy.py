@@ -24,67 +24,10 @@ from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import alternatives, choose
 from imagetrail.base.rng import derive, generator
 from imagetrail.base.samples import Images
+from imagetrail.stages.augment.presets import PRESETS, Policy
 
-Policy = list[dict[str, dict[str, Any]]]  # one transform a line: its name, and its arguments
 WHERE = "params.yaml: augment.policy:"
 
-PRESETS: dict[str, Policy] = {
-    "digits": [  # what is written: nothing may be mirrored
-        {
-            "Affine": {
-                "translate_percent": [-0.07, 0.07],
-                "scale": [0.9, 1.1],
-                "rotate": [-10, 10],
-                "shear": [-8, 8],
-                "p": 0.9,
-            }
-        },
-        {"ElasticTransform": {"alpha": 8, "sigma": 4, "p": 0.5}},
-    ],
-    "objects": [  # things that look the same from the other side, on a plain ground
-        {"HorizontalFlip": {"p": 0.5}},
-        {
-            "Affine": {
-                "translate_percent": [-0.08, 0.08],
-                "scale": [0.9, 1.1],
-                "rotate": [-10, 10],
-                "p": 0.8,
-            }
-        },
-        {"ElasticTransform": {"alpha": 8, "sigma": 4, "p": 0.3}},
-        {"RandomBrightnessContrast": {"brightness_limit": 0.15, "contrast_limit": 0.15, "p": 0.5}},
-    ],
-    "photos": [  # taken by a camera: the frame, the light and the focus differ
-        {"HorizontalFlip": {"p": 0.5}},
-        {
-            "Affine": {
-                "translate_percent": [-0.1, 0.1],
-                "scale": [0.85, 1.25],
-                "rotate": [-12, 12],
-                "border_mode": 4,
-                "p": 0.8,
-            }
-        },
-        {"RandomBrightnessContrast": {"brightness_limit": 0.25, "contrast_limit": 0.25, "p": 0.6}},
-        {
-            "OneOf": {
-                "transforms": [
-                    {"GaussianBlur": {"blur_limit": [3, 3]}},
-                    {"GaussNoise": {"std_range": [0.02, 0.06]}},
-                ],
-                "p": 0.2,
-            }
-        },
-        {
-            "CoarseDropout": {
-                "hole_height_range": [0.1, 0.25],
-                "hole_width_range": [0.1, 0.25],
-                "fill": 128,
-                "p": 0.2,
-            }
-        },
-    ],
-}
 # those that have `transforms`
 COMBINATIONS = {kind.__name__: kind for kind in (A.OneOf, A.RandomOrder, A.Sequential, A.SomeOf)}
 ABSTRACT = A.ImageOnlyTransform, A.DualTransform, A.Transform3D

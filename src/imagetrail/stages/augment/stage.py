@@ -24,7 +24,7 @@ from imagetrail.plots import sheets
 from imagetrail.stages.augment import policy as augment
 from imagetrail.stages.augment.label_preservation import preservation
 from imagetrail.stages.augment.params import Augment
-from imagetrail.stages.augment.policy import Policy
+from imagetrail.stages.augment.presets import Policy
 
 CHUNK = 4096  # images a worker takes at a time, about
 SHOWN = 10  # images on the contact sheet, each in a column

@@ -131,7 +131,9 @@ def _distil(
     begun.teacher = teacher.to(begun.machine.device)
     history = [
         as_row(epoch)
-        for epoch in loop.fit(begun, Mixture(train, repeat_to=recipe.repeat_to), valid)
+        for epoch in loop.fit(
+            begun, Mixture(train, repeat_to=recipe.repeat_to, repeats=recipe.repeats), valid
+        )
     ]
     return begun.outcome.cpu(), history
 

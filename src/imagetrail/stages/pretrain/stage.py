@@ -27,7 +27,9 @@ def run() -> None:
     if len(related):
         train, valid = _parts(related)
         begun = loop.start(recipe, train, seed=seed, pretrained=weights)
-        for epoch in loop.fit(begun, Mixture(train, repeat_to=recipe.repeat_to), valid):
+        for epoch in loop.fit(
+            begun, Mixture(train, repeat_to=recipe.repeat_to, repeats=recipe.repeats), valid
+        ):
             top1 = f"{epoch.valid_top1:.2%}"
             print(f"epoch {epoch.number}: top-1 {top1} on related images", flush=True)
         weights = trunk_weights(begun.outcome)
