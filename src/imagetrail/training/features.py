@@ -89,12 +89,6 @@ class Store:
         self.path = path
         self._file: sqlite3.Connection | None = None
         self._full = False
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _tidy(path.parent)
-        except OSError as error:
-            self._give_up(error)
-            return
         self._try(self._open)
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
@@ -104,11 +98,19 @@ class Store:
     def put(self, rows: dict[bytes, bytes]) -> None:
         self._try(lambda: self._write(rows))
 
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+
     def _open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
         self._file.execute("PRAGMA journal_mode = WAL")
         self._file.execute("PRAGMA synchronous = NORMAL")
         self._file.execute(TABLE)
+        self.path.touch()  # it is in use
+        _tidy(self.path.parent)
 
     def _read(self, keys: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
         if self._file is None:
@@ -139,7 +141,7 @@ class Store:
         return None
 
     def _renew(self) -> None:
-        self._close()
+        self.close()
         try:
             for file in self.path.parent.glob(f"{self.path.name}*"):  # and its journals
                 remove(file)
@@ -149,12 +151,7 @@ class Store:
 
     def _give_up(self, error: Exception) -> None:
         print(f"{self.path}: {error}; features are kept no more", flush=True)
-        self._close()
-
-    def _close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        self._file = None
+        self.close()
 
 
 def _tidy(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Heads that are solved, not trained: multinomial logistic regression on a trunk's features."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -40,16 +41,18 @@ class Rows:
             yield (block.float() - self.mean) / self.spread, labels
 
 
-def solve(model: Classifier, rows: Rows, *, penalty: float, afresh: bool) -> float:
+def solve(model: Classifier, rows: Rows, *, penalty: float) -> float:
     """Gives the model the linear head with the least loss on the rows; returns that mean loss.
 
     The loss has `penalty` / 2 times the squares of the weights of standardised features added, as
-    scikit-learn's LogisticRegression has it with C = 1 / (penalty · N).
-    afresh: from a head of zeros, not from the one that is there.
+    scikit-learn's LogisticRegression has it with C = 1 / (penalty · N). Of features that are no
+    numbers there is no such head, and the loss is none.
+    It begins with a head of zeros: one that is nearly right saves no steps.
     """
+    if not rows.spread.isfinite().all():
+        return math.nan
     classes = len(model.spec.classes)
-    head = torch.zeros(classes, len(rows.mean) + 1) if afresh else _taken(model, rows)
-    head.requires_grad_()
+    head = torch.zeros(classes, len(rows.mean) + 1, requires_grad=True)
 
     def objective() -> float:
         loss, head.grad = _cross_entropy(head.detach(), rows)
@@ -84,13 +87,9 @@ def _cross_entropy(head: Tensor, rows: Rows) -> tuple[float, Tensor]:
     return loss / len(rows.labels), gradient / len(rows.labels)
 
 
-# ---- the head of a model ----
-# Its last layer is linear; where a normalisation comes before, that takes the mean and the spread,
-# else the linear layer has them in it.
-
-
 @torch.no_grad()
 def _give(model: Classifier, rows: Rows, head: Tensor) -> None:
+    """A normalisation before the last layer takes mean and spread; else that layer does."""
     normalisation, last = _parts(model.head)
     weight, bias = head[:, :-1], head[:, -1]
     if normalisation is None:
@@ -103,17 +102,6 @@ def _give(model: Classifier, rows: Rows, head: Tensor) -> None:
         normalisation.running_var.copy_(rows.spread.square() - normalisation.eps)
     last.weight.copy_(weight)
     last.bias.copy_(bias)
-
-
-@torch.no_grad()
-def _taken(model: Classifier, rows: Rows) -> Tensor:
-    """The head that is there, in the unit of these rows."""
-    normalisation, last = _parts(model.head)
-    weight, bias = last.weight.cpu(), last.bias.cpu()
-    if normalisation is None:
-        bias = bias + weight @ rows.mean
-        weight = weight * rows.spread
-    return torch.cat([weight, bias[:, None]], 1)
 
 
 def _parts(head: nn.Module) -> tuple[nn.BatchNorm1d | None, nn.Linear]:

@@ -107,7 +107,7 @@ def _solve(
             yield Step(number, place, views.steps, count)
         if number <= training.epoch:  # before a stop
             continue
-        loss = views.solve(afresh=number == 1)
+        loss = views.solve()
         if not math.isfinite(loss):
             raise Diverged(f"the loss of the head became {loss} in epoch {number}")
         yield _ended(training, number, loss, views.predict(valid), valid, lr=0.0)
@@ -128,7 +128,7 @@ def _learn(
         views = Views(training, images)
         for _ in views.add(1, most=FIRST_HEAD // READ):
             yield Step(1, 0, steps, 0)
-        views.solve(afresh=True)
+        views.solve()
     for number in range(training.epoch + 1, until + 1):
         batches = images.epoch(
             number, batch_size=size, seed=training.seed, skip=training.step, rank=rank, ranks=ranks

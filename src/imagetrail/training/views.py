@@ -51,11 +51,11 @@ class Views:
             self.labels.append(labels)
             yield len(labels)
 
-    def solve(self, *, afresh: bool) -> float:
+    def solve(self) -> float:
         """Solves the head of the training's model on all rows; returns their mean loss."""
         rows = Rows.of(torch.cat(self.features), torch.cat(self.labels))
         model, penalty = self.training.model, self.training.recipe.penalty
-        return solve(model, rows, penalty=penalty, afresh=afresh)
+        return solve(model, rows, penalty=penalty)
 
     @torch.no_grad()
     def predict(self, samples: Samples) -> Tensor:
