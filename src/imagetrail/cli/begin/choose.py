@@ -131,14 +131,11 @@ def _comparison(look: Look, chosen: Plan) -> Choice:
     effort, known = chosen.effort, chosen.pretrained
     epochs = effort.compared_epochs
     tried: Params = {"augmented": 0.3, "synthetic": 0.1}
-    arms = {"reference": "fast", "arms": {"fast": {"model": "fast"}, "resnet": {"model": "resnet"}}}
+    arms: Params = {"fast": {"model": "fast"}, "resnet": {"model": "resnet"}}
     if known:
         tried |= {"fine_tune": True}
-        arms = {
-            "reference": "frozen",
-            "arms": {"frozen": {"fine_tune": False}, "tuned": {"fine_tune": True}},
-        }
-    length = {"epochs": epochs, "images": effort.compared}
+        arms = {"frozen": {"fine_tune": False}, "tuned": {"fine_tune": True}}
+    contest = {"epochs": epochs, "images": effort.compared, "reference": next(iter(arms))}
     values = {
         "compare.seeds": effort.seeds,
         "compare.remedies": {
@@ -146,7 +143,7 @@ def _comparison(look: Look, chosen: Plan) -> Choice:
             "images": effort.compared,
             "tried": tried,
         },
-        "compare.sets": {"networks": length | arms},
+        "compare.sets": {"transfer" if known else "networks": contest | {"arms": arms}},
     }
     few = "few" if chosen.train(look) < 10_000 else "many"
     other = "fine-tuning" if known else "another network"

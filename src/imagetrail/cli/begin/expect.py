@@ -39,7 +39,7 @@ def seconds(plan: Plan, look: Look, machine: Machine) -> dict[str, float]:
 
     answers = rate(plan.model)
     together = answers * cores**ALL_CORES  # of one process that has all cores
-    costs = learning(plan, look, answers, rate("resnet"))
+    costs = learning(plan, look, rate)
     test, valid, train = plan.test(look), plan.valid(look), plan.train(look)
     pixels = train * plan.size**2 * plan.channels
     shown = classes * max(1, min(4, 40 // classes))

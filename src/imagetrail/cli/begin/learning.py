@@ -28,12 +28,13 @@ class Learning:
     crossvalidate: float
 
 
-def learning(plan: Plan, look: Look, answers: float, others: float) -> Learning:
-    """answers: that the network gives in a second and core; others: those of the one compared."""
-    return _known(plan, look, answers) if plan.pretrained else _fresh(plan, look, answers, others)
+def learning(plan: Plan, look: Look, rate: Callable[[str], float]) -> Learning:
+    """rate: answers that a network gives in a second and core."""
+    return (_known if plan.pretrained else _fresh)(plan, look, rate)
 
 
-def _fresh(plan: Plan, look: Look, answers: float, others: float) -> Learning:
+def _fresh(plan: Plan, look: Look, rate: Callable[[str], float]) -> Learning:
+    answers, others = rate(plan.model), rate("resnet")
     effort, valid = plan.effort, plan.valid(look)
     searched = STEP * plan.epoch(look, effort.searched) + valid
     once = STEP * plan.epoch(look, effort.compared, repeat_to=effort.compared) + valid
@@ -47,8 +48,9 @@ def _fresh(plan: Plan, look: Look, answers: float, others: float) -> Learning:
     )
 
 
-def _known(plan: Plan, look: Look, answers: float) -> Learning:
+def _known(plan: Plan, look: Look, rate: Callable[[str], float]) -> Learning:
     """With fine-tuning in the final training, as it may be."""
+    answers = rate(plan.model)
     effort, valid = plan.effort, plan.valid(look)
     used = min(plan.train(look), effort.searched)
     compared = plan.epoch(look, effort.compared, repeat_to=effort.compared)

@@ -33,7 +33,7 @@ class Effort:
 
 
 EFFORTS = {  # by network, from the longest; the last is for where nothing else fits
-    "fast": (
+    "fast": (  # trials, rungs, searched, seeds, compared, its epochs, epochs, repeat_to, batch_size
         Effort(32, (1, 3, 9), 24_000, 8, 12_000, 9, 24, 10_000, 256),
         Effort(16, (1, 3, 9), 12_000, 5, 6000, 5, 12, 10_000, 256),
         Effort(8, (1, 3), 4000, 3, 2000, 3, 12, 4000, 128),
