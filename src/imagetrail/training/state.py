@@ -37,7 +37,7 @@ class Training:
             group["peak"] = group["lr"]
         self.teacher: Classifier | None = None  # its probabilities replace the labels
         self.average: AveragedModel | None = None
-        if recipe.ema:
+        if recipe.ema and recipe.fine_tune:  # a head that is solved takes no steps
             average = _average(recipe.ema)
             self.average = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
         self.epoch = 0  # epochs done
