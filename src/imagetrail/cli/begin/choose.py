@@ -15,8 +15,13 @@ from imagetrail.cli.begin.speed import SMALL
 
 MINUTES = 20  # that `dvc repro` may be expected to take
 PER_STAGE = 200_000_000  # bytes of images that a stage may make
-LEARNING = {"recipe.lr": 0.1, "recipe.dropout": 0.0, "recipe.layer_decay": 1.0}
-TUNING = {"recipe.lr": 0.01, "recipe.dropout": 0.0, "recipe.layer_decay": 0.7}
+LEARNING: Params = {
+    "optimiser": "muon",
+    "lr": 0.1,
+    "dropout": 0.0,
+    "layer_decay": 1.0,
+}  # from nothing
+TUNING: Params = {"optimiser": "adamw", "lr": 0.001, "dropout": 0.0, "layer_decay": 0.8}
 FRESH_SPACE: Params = {
     "activation": ["relu", "leaky_relu", "silu", "gelu"],
     "lr": {"low": 0.03, "high": 0.3, "log": True},
@@ -25,7 +30,7 @@ FRESH_SPACE: Params = {
     "augmented": [0.0, 0.2, 0.4],
     "synthetic": [0.0, 0.05],
 }
-KNOWN_SPACE: Params = {"penalty": {"low": 0.001, "high": 10.0, "log": True}}  # of a head: no steps
+KNOWN_SPACE: Params = {"penalty": {"low": 0.01, "high": 1.0, "log": True}}  # of a head: no steps
 
 
 def plan(
@@ -106,8 +111,9 @@ def _network(look: Look, chosen: Plan) -> Choice:
 
 def _training(look: Look, chosen: Plan) -> Choice:
     train, effort = chosen.train(look), chosen.effort
+    steps = TUNING if chosen.pretrained else LEARNING
     values = {
-        **(TUNING if chosen.pretrained else LEARNING),
+        **{f"recipe.{name}": value for name, value in steps.items()},
         "recipe.batch_size": effort.batch_size,
         "recipe.ema": 0.99 if chosen.epoch(look) >= 5000 else 0.9,
         "recipe.repeat_to": effort.repeat_to,
