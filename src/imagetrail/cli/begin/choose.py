@@ -51,7 +51,7 @@ def plan(
 
 def choices(look: Look, chosen: Plan, *, minutes: int = MINUTES) -> Iterator[Choice]:
     """All but where the pictures are."""
-    yield from _pictures(look, chosen)
+    yield from _pictures(look, chosen, minutes)
     yield from _kind(look, chosen)
     yield from counts(look, chosen)
     yield _network(look, chosen)
@@ -60,12 +60,12 @@ def choices(look: Look, chosen: Plan, *, minutes: int = MINUTES) -> Iterator[Cho
     yield _comparison(look, chosen)
 
 
-def _pictures(look: Look, chosen: Plan) -> Iterator[Choice]:
+def _pictures(look: Look, chosen: Plan, minutes: int) -> Iterator[Choice]:
     size = chosen.size
     same = f"the pictures are {look.short} pixels" + ("" if look.same_size else " or so")
     of = f"half of them have {look.short} pixels or more a side"
     if size < sizes(look, chosen.model)[0]:
-        of += "; this machine has no time for more"
+        of += f"; {minutes} minutes leave no time for more"
     yield Choice({"data.image_size": size}, same if look.short <= SMALL else of)
     yield Choice(
         {"data.channels": chosen.channels}, "no colour was seen" if look.grey else "in colour"
