@@ -14,6 +14,7 @@ from imagetrail.cli.begin.speed import STEP
 
 FRESH_ARMS = 4  # of remedies: real, augmented, synthetic and all
 FROZEN_ARMS, TUNED_ARMS = 3, 2  # real, augmented, synthetic; fine-tuned and all
+TUNED = 4.0  # answers that a step of fine-tuning takes as long as, in batches of 32
 GOES_ON = 1 / 3  # share of the trials, at each rung
 HEAD = 2.5e-4  # seconds of a core to solve a head, a row
 
@@ -54,15 +55,15 @@ def _known(plan: Plan, look: Look, rate: Callable[[str], float]) -> Learning:
     effort, valid = plan.effort, plan.valid(look)
     used = min(plan.train(look), effort.searched)
     compared = plan.epoch(look, effort.compared, repeat_to=effort.compared)
-    tuned = STEP * compared + valid
+    tuned = TUNED * compared + valid
     frozen = effort.compared_epochs * compared
     features = FROZEN_ARMS * frozen + TUNED_ARMS * effort.compared_epochs * tuned
     return Learning(
         tune=(effort.rungs[-1] * used + valid) / answers + _epochs(plan, rows) * used * HEAD,
         compare=effort.seeds
         * (features / answers + FROZEN_ARMS * rows(effort.compared_epochs) * compared * HEAD),
-        train=effort.epochs * (STEP * plan.epoch(look) + valid) / answers,
-        crossvalidate=STEP * _crossed(plan, look) / answers,
+        train=effort.epochs * (TUNED * plan.epoch(look) + valid) / answers,
+        crossvalidate=TUNED * _crossed(plan, look) / answers,
     )
 
 

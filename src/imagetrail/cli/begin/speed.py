@@ -39,7 +39,7 @@ class Network:
 def speeds(short: int) -> Callable[[Network], float]:
     """Answers a second and core, for pictures of `short` pixels; each network is measured once.
 
-    At other sizes than MIDDLE it follows from that one: a batch takes as long as it has pixels.
+    At other sizes than MIDDLE it follows from that one: a batch takes nearly as long as it has pixels.
     """
     known = cache(measured)
 
@@ -47,7 +47,7 @@ def speeds(short: int) -> Callable[[Network], float]:
         if short <= SMALL:  # there is no other size
             return known(network)
         middle = known(replace(network, size=MIDDLE))
-        return middle * float((MIDDLE / network.size) ** 1.75)
+        return middle * float((MIDDLE / network.size) ** 1.8)
 
     return speed
 
