@@ -39,7 +39,8 @@ class Network:
 def speeds(short: int) -> Callable[[Network], float]:
     """Answers a second and core, for pictures of `short` pixels; each network is measured once.
 
-    At other sizes than MIDDLE it follows from that one: a batch takes nearly as long as it has pixels.
+    At other sizes than MIDDLE it follows from that one: a batch nearly takes as long as it has
+    pixels.
     """
     known = cache(measured)
 
