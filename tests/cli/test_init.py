@@ -7,6 +7,7 @@ import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +17,16 @@ from project import ROOT, Project
 
 from imagetrail.base import pipeline
 from imagetrail.base.errors import UserError
-from imagetrail.cli.begin import choose, expect, origin, speed, write
+from imagetrail.cli.begin import choose, expect, origin, plans, speed, write
+from imagetrail.cli.begin.kinds import CHANGES, KINDS, changes, seen_kind
 from imagetrail.cli.begin.look import Look, look
+from imagetrail.cli.begin.plans import EFFORTS, Plan
 from imagetrail.cli.begin.speed import PRETRAINED, Network
 from imagetrail.cli.params import check_all
 from imagetrail.data import datasets
+from imagetrail.stages.audit import stage
+from imagetrail.stages.augment.policy import PRESETS
+from imagetrail.training.recipe import Recipe
 
 PHOTOS = Look(
     count=2000,
@@ -87,11 +93,13 @@ def machine(rate: float) -> expect.Machine:
     return expect.Machine(2, 0.02, trained)
 
 
-def planned(what: Look, rate: float = 200, *, weights: bool = True) -> expect.Plan:
-    return choose.plan(what, machine(rate), weights=weights)
+def planned(
+    what: Look, rate: float = 200, *, weights: bool = True, minutes: int = choose.MINUTES
+) -> Plan:
+    return choose.plan(what, machine(rate), seen_kind(what), minutes=minutes, weights=weights)
 
 
-def values(what: Look, plan: expect.Plan) -> dict[str, object]:
+def values(what: Look, plan: Plan) -> dict[str, Any]:
     return {key: value for one in choose.choices(what, plan) for key, value in one.values.items()}
 
 
@@ -142,6 +150,23 @@ def test_small_pictures_keep_their_size_and_signs_are_not_mirrored() -> None:
     chosen = values(DIGITS, plan)
     assert (plan.size, plan.channels, plan.model) == (8, 1, "fast")
     assert chosen["augment.policy"] == "digits" and chosen["recipe.flip"] is False
+
+
+def test_of_few_photos_a_head_is_solved_and_fine_tuning_has_to_prove_its_worth() -> None:
+    chosen = values(PHOTOS, planned(PHOTOS))
+    assert chosen["recipe.fine_tune"] is False and list(chosen["tune.space"]) == ["penalty"]
+    assert chosen["compare.remedies"]["tried"]["fine_tune"] is True
+    many = replace(PHOTOS, count=500_000)
+    fresh = values(many, planned(many))
+    assert fresh["recipe.fine_tune"] is True
+    assert "fine_tune" not in fresh["compare.remedies"]["tried"]
+
+
+def test_a_head_on_features_is_expected_to_take_less_time_than_a_network_from_nothing() -> None:
+    plan, rates = planned(PHOTOS), machine(200)
+    fresh = replace(plan, model="fast", effort=EFFORTS["fast"][0])
+    known, nothing = (expect.seconds(some, PHOTOS, rates) for some in (plan, fresh))
+    assert known["audit"] < nothing["audit"] / 3 and known["tune"] < nothing["tune"] / 4
 
 
 def test_photos_begin_with_imagenet_where_its_weights_are_installed() -> None:
@@ -210,18 +235,65 @@ def test_other_work_on_the_machine_hardly_counts() -> None:
 def test_a_slower_machine_gets_smaller_pictures_or_less_search() -> None:
     plans = [planned(PHOTOS, rate) for rate in (2, 20, 200, 2000)]
     assert [plan.size for plan in plans] == sorted(plan.size for plan in plans)
-    assert plans[0].size < plans[-1].size and plans[-1].thorough and not plans[0].thorough
+    assert plans[0].size < plans[-1].size
+    assert plans[-1].effort.trials > plans[0].effort.trials
 
 
 def test_what_is_chosen_is_expected_to_take_no_longer_than_promised() -> None:
     for rate in (50, 200, 2000):
         times = expect.seconds(planned(PHOTOS, rate), PHOTOS, machine(rate))
-        assert sum(times.values()) <= choose.WITHIN
+        assert sum(times.values()) <= 60 * choose.MINUTES
+
+
+def test_more_minutes_are_used_for_larger_pictures_or_more_search() -> None:
+    plans = [planned(PHOTOS, 30, minutes=minutes) for minutes in (20, 40, 120, 600)]
+    reach = [(plan.size, plan.effort.trials) for plan in plans]
+    assert reach == sorted(reach) and len(set(reach)) == len(reach)
+    for plan, minutes in zip(plans, (20, 40, 120, 600), strict=True):
+        assert sum(expect.seconds(plan, PHOTOS, machine(30)).values()) <= 60 * minutes
+
+
+def test_no_plan_takes_less_time_than_the_one_for_too_few_minutes() -> None:
+    least = sum(expect.seconds(planned(PHOTOS, 30, minutes=1), PHOTOS, machine(30)).values())
+    every = plans.options(PHOTOS, seen_kind(PHOTOS), weights=True)
+    took = [sum(expect.seconds(plan, PHOTOS, machine(30)).values()) for plan in every]
+    assert min(took) == least > 60
+
+
+@pytest.mark.parametrize(
+    ("what", "kind"),
+    [
+        (PHOTOS, "photos"),
+        (replace(PHOTOS, plain=True), "objects"),
+        (DIGITS, "digits"),
+        (replace(DIGITS, plain=True, short=1200), "documents"),
+    ],
+)
+def test_the_kind_is_what_is_seen(what: Look, kind: str) -> None:
+    assert seen_kind(what) is KINDS[kind]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_has_a_policy_and_fields_of_the_recipe(kind: str) -> None:
+    assert KINDS[kind].policy in PRESETS
+    for few in (True, False):
+        Recipe.model_validate(
+            {"model": "fast", "activation": "relu", "epochs": 1, "lr": 0.1}
+            | changes(KINDS[kind], 200, few=few)
+        )
+
+
+def test_every_kind_sets_the_same_fields_so_that_another_kind_leaves_nothing_behind() -> None:
+    for kind in KINDS.values():
+        assert sorted(changes(kind, 64, few=False)) == CHANGES
+    few, many = (changes(KINDS["digits"], 28, few=few) for few in (True, False))
+    assert (few["shift"], few["elastic"], few["rotate"]) == (2, 0.6, 12.0)
+    assert (many["shift"], many["elastic"], many["rotate"]) == (2, 0.0, 0.0)
 
 
 def test_a_machine_too_slow_for_the_promise_gets_the_shortest_run_and_is_told_so() -> None:
     plan = planned(PHOTOS, 1)
-    assert sum(expect.seconds(plan, PHOTOS, machine(1)).values()) > choose.WITHIN
+    assert sum(expect.seconds(plan, PHOTOS, machine(1)).values()) > 60 * choose.MINUTES
     reasons = [choice.why for choice in choose.choices(PHOTOS, plan)]
     assert "the shortest search there is" in reasons
 
@@ -229,6 +301,21 @@ def test_a_machine_too_slow_for_the_promise_gets_the_shortest_run_and_is_told_so
 def test_every_stage_has_an_expected_time() -> None:
     times = expect.seconds(planned(PHOTOS), PHOTOS, machine(200))
     assert list(times) == list(pipeline.stages(ROOT))
+
+
+def test_the_audit_takes_no_longer_for_ten_million_pictures_than_for_one() -> None:
+    def audit(count: int) -> float:
+        look = replace(DIGITS, count=count)
+        plan = Plan(KINDS["digits"], "fast", 8, 1, EFFORTS["fast"][0])
+        return expect.seconds(plan, look, machine(200))["audit"]
+
+    assert audit(10_000) < audit(50_000) < audit(1_000_000) == audit(10_000_000)
+
+
+def test_the_audit_that_is_expected_is_that_of_params_yaml() -> None:
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert params["audit"] == expect.AUDIT
+    assert stage.QUICK["repeat_to"] == expect.AUDITED
 
 
 def test_a_class_too_small_to_be_judged_is_not_asked_for_a_margin() -> None:
@@ -318,6 +405,12 @@ def yaml_values(text: str, keys: dict[str, object]) -> dict[str, object]:
             value = value[part]
         found[key] = value
     return found
+
+
+def test_a_new_value_stands_in_its_section() -> None:
+    text = (ROOT / "params.yaml").read_text()
+    after = write.changed(text, {"recipe.zoom": 0.1})
+    assert "\n  zoom: 0.1\n\ntrain:" in after and after.replace("  zoom: 0.1\n", "") == text
 
 
 def test_no_value_changes_nothing() -> None:
@@ -498,6 +591,25 @@ def test_one_command_sets_the_params_and_says_why(project: Project) -> None:
     project.run("git", "check-ignore", f"odd/{ODD}/a/0.png")
 
 
+def test_minutes_and_kind_are_kept_to_or_refused_in_one_line(project: Project) -> None:
+    paint(project.root / "odd")
+    before = (project.root / "params.yaml").read_text()
+    for words, fault in {
+        ("--minutes", "1"): r"error: --minutes 1: too few; the shortest run here takes \d+\n",
+        ("--kind", "foto"): "error: unknown kind 'foto'; did you mean 'photos'\\? choose from .*\n",
+    }.items():
+        printed = project.imagetrail("init", "odd", *words, ok=False)
+        assert re.fullmatch(fault, printed.splitlines(keepends=True)[-1])
+    assert (project.root / "params.yaml").read_text() == before
+    printed = project.imagetrail("init", "odd", "--minutes", "500", "--kind", "digits")
+    assert "what 500 minutes in all leave time for" in printed
+    params = yaml.safe_load((project.root / "params.yaml").read_text())
+    assert params["augment"]["policy"] == "digits" and params["recipe"]["rotate"] == 12
+    project.imagetrail("init", "odd", "--kind", "photos", "--force")
+    params = yaml.safe_load((project.root / "params.yaml").read_text())
+    assert params["augment"]["policy"] == "photos" and params["recipe"]["rotate"] == 0
+
+
 def test_make_hands_the_pictures_on(project: Project) -> None:
     project.take("Makefile", "pipeline.mk", "requirements.lock", "pyproject.toml")
     folder = project.root / ".venv" / "bin"
@@ -507,7 +619,9 @@ def test_make_hands_the_pictures_on(project: Project) -> None:
     assert stamp
     (project.root / stamp[1]).touch()  # it is installed
     paint(project.root / "two words")
-    assert "24 pictures of 2 classes" in project.run("make", "init", "DATA=two words")
+    printed = project.run("make", "init", "DATA=two words", "MINUTES=90", "KIND=objects")
+    assert "24 pictures of 2 classes" in printed
+    assert "augment.policy objects" in printed and "90 minutes" in printed
 
 
 @pytest.mark.parametrize(

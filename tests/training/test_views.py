@@ -50,6 +50,14 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], part: str
 # ---- frozen ----
 
 
+def test_what_a_frozen_training_gives_has_the_head_that_was_solved(toy: Toy) -> None:
+    train = toy()
+    training = begun(recipe(ema=0.99), train)
+    history = list(fit(training, Mixture(train), train))
+    right = predict(training.outcome, train).argmax(1).numpy() == train.labels
+    assert right.mean() == history[-1].valid_top1 == 1.0
+
+
 def test_a_frozen_trunk_stays_bit_for_bit_and_its_head_tells_the_classes(toy: Toy) -> None:
     train = toy()
     training = begun(recipe(), train)

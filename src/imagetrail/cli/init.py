@@ -1,15 +1,21 @@
 """`imagetrail init`: from pictures to params.yaml, and to a project where there is none."""
 
+import math
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import yaml
 
+from imagetrail.base.errors import UserError
 from imagetrail.base.params import read_yaml
 
 if TYPE_CHECKING:  # what the command works with is loaded when it runs: the others start without it
+    from imagetrail.cli.begin.choice import Choice
+    from imagetrail.cli.begin.kinds import Kind
     from imagetrail.cli.begin.look import Look
     from imagetrail.data.pictures import Pictures
 
@@ -28,20 +34,36 @@ def init(
     force: Annotated[
         bool, typer.Option("--force", help="Write over changes of params.yaml that Git lacks.")
     ] = False,
+    minutes: Annotated[
+        int | None,
+        typer.Option(min=1, help="What `dvc repro` may be expected to take here; 20 if not given."),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="digits, objects, photos, documents or microscopy; if not given, what is seen.",
+        ),
+    ] = None,
 ) -> None:
     """Look at pictures and write params.yaml for them; where there is no project, begin one."""
+    from imagetrail.base.lookup import choose
     from imagetrail.cli.begin import origin, scaffold, write
+    from imagetrail.cli.begin.kinds import KINDS
     from imagetrail.data.params import OWN
 
+    named = None if kind is None else choose(KINDS, kind, "kind")
     new = not PIPELINE.exists()
     if new:
         scaffold.refuse(Path())
-    default = Path("data/own") if new else Path(read_yaml(PARAMS)["data"]["path"])
+    params = yaml.safe_load(scaffold.contents()[str(PARAMS)]) if new else read_yaml(PARAMS)
     values: dict[str, Any] = {}
     lines = ["sizes are chosen by the pictures: run `dvc repro fetch`, then this again"]
-    with origin.opened(origin.find(path, default)) as (found, pictures):
+    with origin.opened(origin.find(path, Path(params["data"]["path"]))) as (found, pictures):
         if pictures is not None:
-            values, lines = _chosen(pictures, path)
+            made, last = _chosen(pictures, path, minutes, named)
+            made = [_needed(choice, params["recipe"]) for choice in made]
+            lines = [*(f"{_shown(choice.values)}: {choice.why}" for choice in made), last]
+            values = {key: value for choice in made for key, value in choice.values.items()}
     place = vars(found) | {"path": str(found.path)}
     values = {f"data.{key}": value for key, value in place.items()} | values
     if new:
@@ -54,9 +76,15 @@ def init(
     print("next: make repro")
 
 
-def _chosen(pictures: "Pictures", where: str) -> tuple[dict[str, Any], list[str]]:
-    """Params by their dotted keys, and what there is to say of them."""
+def _chosen(
+    pictures: "Pictures", where: str, minutes: int | None, kind: "Kind | None"
+) -> tuple[list["Choice"], str]:
+    """Each choice, and how long `dvc repro` will take.
+
+    Raises UserError for fewer minutes than the shortest run takes.
+    """
     from imagetrail.cli.begin import choose, expect
+    from imagetrail.cli.begin.kinds import seen_kind
     from imagetrail.cli.begin.look import SAMPLE, look
     from imagetrail.cli.begin.speed import speeds
     from imagetrail.compute import parallel
@@ -66,11 +94,32 @@ def _chosen(pictures: "Pictures", where: str) -> tuple[dict[str, Any], list[str]
     decoding = (time.perf_counter() - began) / min(SAMPLE, seen.count)
     print(f"{where}: {_summary(seen)}", flush=True)
     machine = expect.Machine(parallel.count(), decoding, speeds(seen.short))
-    plan = choose.plan(seen, machine, weights=find_spec(WEIGHTS) is not None)
-    made = list(choose.choices(seen, plan))
-    lines = [f"{_shown(choice.values)}: {choice.why}" for choice in made]
-    values = {key: value for choice in made for key, value in choice.values.items()}
-    return values, [*lines, _expected(expect.seconds(plan, seen, machine))]
+    within = minutes or choose.MINUTES
+    plan = choose.plan(
+        seen,
+        machine,
+        kind or seen_kind(seen),
+        minutes=within,
+        weights=find_spec(WEIGHTS) is not None,
+    )
+    times = expect.seconds(plan, seen, machine)
+    least = math.ceil(sum(times.values()) / 60)
+    if minutes and least > minutes:
+        raise UserError(f"--minutes {minutes}: too few; the shortest run here takes {least}")
+    return list(choose.choices(seen, plan, minutes=within)), _expected(times)
+
+
+def _needed(choice: "Choice", recipe: dict[str, Any]) -> "Choice":
+    """Without fields of the recipe at their defaults, where params.yaml leaves them out as well."""
+    from imagetrail.training.recipe import Recipe
+
+    def default(key: str, value: Any) -> bool:
+        section, _, name = key.partition(".")
+        absent = section == "recipe" and name not in recipe
+        return absent and bool(value == Recipe.model_fields[name].default)
+
+    kept = {key: value for key, value in choice.values.items() if not default(key, value)}
+    return replace(choice, values=kept)
 
 
 def _summary(seen: "Look") -> str:

@@ -39,7 +39,7 @@ class Training:
         self.teacher: Classifier | None = None  # its probabilities replace the labels
         self.shares: Tensor | None = None  # of classes, that logit adjustment takes account of
         self.average: AveragedModel | None = None
-        if recipe.ema:
+        if recipe.ema and recipe.fine_tune:  # a head that is solved takes no steps
             average = _average(recipe.ema)
             self.average = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
         # where all layers began, the head once it is solved

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import tiny_samples
 from numpy.typing import NDArray
@@ -14,6 +15,10 @@ from sklearn.datasets import load_digits
 
 from imagetrail.base import paths, samples
 from imagetrail.base.files import read_csv
+from imagetrail.base.samples import Samples
+from imagetrail.models.weights import save_weights, trunk_weights
+from imagetrail.training import loop
+from imagetrail.training.recipe import Recipe
 
 DIGITS = load_digits()
 IMAGES = (DIGITS.images * 15.9375).astype(np.uint8)[..., None]
@@ -139,6 +144,25 @@ def test_of_a_few_pictures_with_right_labels_hardly_one_is_flagged(
     assert len(project.audit()) <= 0.02 * count
     by_class = project.json("audit/metrics.json")["by_class"]
     assert by_class["9"] == {"pictures": 2, "flagged": 0, "judged": False}
+
+
+@pytest.mark.slow
+def test_where_the_project_has_frozen_features_a_head_on_them_finds_wrong_labels(
+    tmp_path: Path,
+) -> None:
+    labels, project = flipped(0.05), Audited(tmp_path)
+    project.build(labels, epochs=1)
+    frozen = {"model": "fast", "fine_tune": False, "augmented": 0.3, "shift": 0}
+    project.set(recipe={"flip": False, "label_smoothing": 0.0} | frozen)
+    known = Samples(IMAGES, pa.table({"label": LABELS}), tuple("0123456789"))
+    recipe = Recipe(model="fast", activation="relu", epochs=1, lr=0.1)
+    trunk = trunk_weights(loop.start(recipe, known, seed=0).model)  # drawn, not learned
+    save_weights(trunk, tmp_path / paths.PRETRAINED)
+    found = {row["id"] for row in project.audit()}
+    names = [f"{part}{i}" for part, numbers in PARTS.items() for i in range(len(numbers))]
+    wrong = {name for name, old, new in zip(names, LABELS, labels, strict=True) if old != new}
+    assert len(found & wrong) >= 0.7 * len(wrong) and len(found & wrong) >= 0.7 * len(found)
+    assert list((tmp_path / ".imagetrail/features").glob("*.db"))
 
 
 def _is_empty_but_whole(project: Audited) -> bool:

@@ -1,86 +1,71 @@
-"""Params by what was seen: each choice with its reason, so that it can be doubted.
+"""Params by what was seen, each choice with its reason.
 
 The same look and the same speeds give the same choices.
 """
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
-from imagetrail.base.words import count_of
-from imagetrail.cli.begin.expect import FRESH, Machine, Plan, seconds
-from imagetrail.cli.begin.look import LEAST, Look
-from imagetrail.cli.begin.speed import PRETRAINED, SMALL
+from imagetrail.cli.begin.choice import Choice, Params
+from imagetrail.cli.begin.counts import counts
+from imagetrail.cli.begin.expect import Machine, seconds
+from imagetrail.cli.begin.kinds import FEW, Kind, changes
+from imagetrail.cli.begin.look import Look
+from imagetrail.cli.begin.plans import REMEDIED, Plan, few, options, sizes
+from imagetrail.cli.begin.speed import SMALL
 
-SIZES = {  # pixels, to which larger ones are brought, if the machine is fast enough
-    PRETRAINED: (224, 160, 128, 96, 64),
-    "fast": (128, 96, 64, 48, 32),
-}
-FEW_SMALL, FEW_LARGE = 6000, 60_000  # pictures, small or larger: with more, all layers shall learn
-WITHIN = 20 * 60  # seconds that `dvc repro` may be expected to take
-SHOWN = 0.424  # accuracy: a loss by a class of n test pictures shows from SHOWN / √n
-UNEQUAL = 3  # pictures of the largest class by those of the smallest: beyond, classes count alike
-NOISE = 1.4  # of a calibration error over 15 bins, for a right share of 0.7, times √n
+MINUTES = 20  # that `dvc repro` may be expected to take
 PER_STAGE = 200_000_000  # bytes of images that a stage may make
+LEARNING: Params = {
+    "optimiser": "muon",
+    "lr": 0.1,
+    "dropout": 0.0,
+    "layer_decay": 1.0,
+}  # from nothing
+TUNING: Params = {"optimiser": "adamw", "lr": 0.001, "dropout": 0.0, "layer_decay": 0.8}
+FRESH_SPACE: Params = {
+    "activation": ["relu", "leaky_relu", "silu", "gelu"],
+    "lr": {"low": 0.03, "high": 0.3, "log": True},
+    "weight_decay": {"low": 0.01, "high": 0.2, "log": True},
+    "width": [0.75, 1.0],
+    "augmented": [0.0, 0.2, 0.4],
+    "synthetic": [0.0, 0.05],
+}
+KNOWN_SPACE: Params = {"penalty": {"low": 0.01, "high": 1.0, "log": True}}  # of a head: no steps
 
-Params = dict[str, Any]
 
-
-@dataclass(frozen=True)
-class Choice:
-    values: Params  # by their dotted keys
-    why: str
-
-
-def plan(look: Look, machine: Machine, *, weights: bool) -> Plan:
+def plan(
+    look: Look, machine: Machine, kind: Kind, *, minutes: int = MINUTES, weights: bool
+) -> Plan:
     """The network, picture size and thoroughness that this machine has the time for.
 
-    weights: whether those of ImageNet are installed.
+    The shortest there is, where that takes longer. weights: whether those of ImageNet are
+    installed.
     """
-    options = list(_options(look, weights=weights))
-    for option in options:
-        if sum(seconds(option, look, machine).values()) <= WITHIN:
+    plans = list(options(look, kind, weights=weights))
+    times = [sum(seconds(option, look, machine).values()) for option in plans]
+    for option, time in zip(plans, times, strict=True):
+        if time <= 60 * minutes:
             return option
-    return options[-1]
+    return plans[times.index(min(times))]
 
 
-def _options(look: Look, *, weights: bool) -> Iterator[Plan]:
-    """From the best to the cheapest."""
-    model = PRETRAINED if weights and _few(look) and not look.written else "fast"
-    for size in _sizes(look, model):
-        for thorough in (True, False):
-            yield Plan(model, size, 1 if look.grey else 3, thorough)
-
-
-def _few(look: Look) -> bool:
-    return look.count <= (FEW_SMALL if look.short <= SMALL else FEW_LARGE)
-
-
-def _sizes(look: Look, model: str) -> Sequence[int]:
-    if look.short <= SMALL:
-        return [max(8, look.short if look.same_size else look.short // 8 * 8)]
-    return [size for size in SIZES[model] if size <= look.short] or [look.short]
-
-
-def choices(look: Look, chosen: Plan) -> Iterator[Choice]:
+def choices(look: Look, chosen: Plan, *, minutes: int = MINUTES) -> Iterator[Choice]:
     """All but where the pictures are."""
-    yield from _pictures(look, chosen)
+    yield from _pictures(look, chosen, minutes)
     yield from _kind(look, chosen)
-    yield _criterion(look)
-    yield from _counts(look, chosen)
+    yield from counts(look, chosen)
     yield _network(look, chosen)
     yield _training(look, chosen)
-    yield _search(look, chosen)
+    yield _search(chosen, minutes)
     yield _comparison(look, chosen)
 
 
-def _pictures(look: Look, chosen: Plan) -> Iterator[Choice]:
+def _pictures(look: Look, chosen: Plan, minutes: int) -> Iterator[Choice]:
     size = chosen.size
     same = f"the pictures are {look.short} pixels" + ("" if look.same_size else " or so")
     of = f"half of them have {look.short} pixels or more a side"
-    if size < _sizes(look, chosen.model)[0]:
-        of += "; this machine has no time for more"
+    if size < sizes(look, chosen.model)[0]:
+        of += f"; {minutes} minutes leave no time for more"
     yield Choice({"data.image_size": size}, same if look.short <= SMALL else of)
     yield Choice(
         {"data.channels": chosen.channels}, "no colour was seen" if look.grey else "in colour"
@@ -96,142 +81,76 @@ def _pictures(look: Look, chosen: Plan) -> Iterator[Choice]:
 
 
 def _kind(look: Look, chosen: Plan) -> Iterator[Choice]:
-    kind = "digits" if look.written else "objects" if look.plain else "photos"
-    why = {
-        "digits": "signs, of which a mirror image may be another",
-        "objects": "things on a plain ground",
-        "photos": "the ground is not plain",
-    }[kind]
-    shift = max(1, round(chosen.size / 28))
-    values = {"augment.policy": kind, "recipe.flip": not look.written, "recipe.shift": shift}
-    yield Choice(values, why)
-    ours = look.count / len(look.classes)
+    a_class = look.count / len(look.classes)
+    changed = changes(chosen.kind, chosen.size, few=not chosen.pretrained and a_class <= FEW)
+    values = {f"recipe.{name}": value for name, value in changed.items()}
+    yield Choice({"augment.policy": chosen.kind.policy} | values, chosen.kind.why)
     size = chosen.size**2 * chosen.channels * len(look.classes)
-    new = max(1, min(500, round(ours), PER_STAGE // size))
+    new = max(1, min(500, round(a_class), PER_STAGE // size))
     yield Choice(
         {"synthesise.per_class": new},
-        f"{ours:.0f} pictures a class, {PER_STAGE // 10**6} MB at most",
+        f"{a_class:.0f} pictures a class, {PER_STAGE // 10**6} MB at most",
     )
-
-
-def _criterion(look: Look) -> Choice:
-    sizes = f"the classes have {look.smallest:,} to {look.largest:,} pictures"
-    if look.largest > UNEQUAL * look.smallest:
-        return Choice({"decide_by": "macro_recall"}, f"{sizes}: each counts alike")
-    return Choice({"decide_by": "top1"}, sizes)
-
-
-def _counts(look: Look, chosen: Plan) -> Iterator[Choice]:
-    values = {"split.test": 0.2, "split.valid": chosen.valid(look)}
-    published = f"{look.tested:,} test pictures are published"
-    shares = published if look.tested else f"{look.count:,} pictures"
-    yield Choice(values, f"{shares}; validation needs some hundred")
-    alone = "each picture is judged once, as a test set alone would say little"
-    tests = chosen.test(look)
-    enough = f"{count_of(tests, 'test picture')} say enough"
-    yield Choice({"split.folds": chosen.folds(look)}, alone if chosen.folds(look) else enough)
-    least = max(LEAST, min(10, look.smallest))
-    yield Choice({"inspect.min_per_class": least}, f"the smallest class has {look.smallest:,}")
-    tested = look.tested / len(look.classes) or 0.2 * look.smallest
-    margin = math.ceil(100 * max(0.03, SHOWN / math.sqrt(max(tested, 1)))) / 100
-    yield Choice(
-        {"gate.margin": margin if margin <= 0.15 else None},
-        f"about {count_of(round(tested), 'test picture')} in a class"
-        + ("" if margin <= 0.15 else ": too few to show which class loses"),
-    )
-    yield _calibration(tests)
-    maps = max(1, min(4, 40 // len(look.classes)))
-    yield Choice({"explain.per_class": maps}, f"{len(look.classes)} classes")
-
-
-def _calibration(tests: int) -> Choice:
-    error = NOISE / math.sqrt(max(tests, 1))
-    bound = math.ceil(100 * max(0.05, 0.03 + error)) / 100
-    if bound > 0.3:
-        return Choice(
-            {"gate.max_ece": None}, f"{count_of(tests, 'test picture')}: too few to tell it"
-        )
-    seen = f"{count_of(tests, 'test picture')} tell a calibration error but for {error:.2f}"
-    return Choice({"gate.max_ece": bound}, seen)
 
 
 def _network(look: Look, chosen: Plan) -> Choice:
-    fresh = {
-        "pretrain.weights": None,
+    values: Params = {
+        "pretrain.weights": "imagenet" if chosen.pretrained else None,
         "recipe.model": chosen.model,
-        "recipe.activation": "relu",
-        "recipe.fine_tune": True,
-        "recipe.layer_decay": 1.0,
+        "recipe.activation": "relu6" if chosen.pretrained else "relu",
+        "recipe.fine_tune": not chosen.pretrained,
     }
-    if chosen.model != PRETRAINED:
-        absent = "ImageNet's weights are not installed" if _few(look) else "pictures are many"
-        signs = "these are signs, which ImageNet does not have"
-        return Choice(fresh, f"trained from nothing, as {signs if look.written else absent}")
-    known = {
-        "pretrain.weights": "imagenet",
-        "recipe.activation": "relu6",
-        "recipe.fine_tune": False,
-    }
-    return Choice(
-        fresh | known,
-        "it knows ImageNet, and its head alone is solved: best where pictures are few",
-    )
+    if chosen.pretrained:
+        return Choice(
+            values, "it knows ImageNet, and stays as it came, unless `compare` shows that it helps"
+        )
+    absent = "pictures are many" if not few(look) else "ImageNet's weights are not installed"
+    signs = "these are signs, which ImageNet does not have"
+    return Choice(values, f"trained from nothing, as {absent if chosen.kind.known else signs}")
 
 
 def _training(look: Look, chosen: Plan) -> Choice:
-    train = chosen.train(look)
-    known = chosen.model == PRETRAINED
+    train, effort = chosen.train(look), chosen.effort
+    steps = TUNING if chosen.pretrained else LEARNING
     values = {
-        "recipe.lr": 0.03 if known else 0.1,
-        "recipe.dropout": 0.3 if known else 0.0,
-        "recipe.batch_size": chosen.batch_size,
+        **{f"recipe.{name}": value for name, value in steps.items()},
+        "recipe.batch_size": effort.batch_size,
         "recipe.ema": 0.99 if chosen.epoch(look) >= 5000 else 0.9,
-        "recipe.repeat_to": chosen.repeat_to,
-        "train.epochs": chosen.epochs,
+        "recipe.repeat_to": effort.repeat_to,
+        "train.epochs": effort.epochs,
     }
     return Choice(values, f"{train:,} training pictures, {chosen.epoch(look):,} in an epoch")
 
 
-def _search(look: Look, chosen: Plan) -> Choice:
-    if chosen.model == PRETRAINED:
-        space: Params = {
-            "lr": {"low": 0.01, "high": 0.1, "log": True},
-            "dropout": [0.0, 0.3, 0.5],
-        }
-    else:
-        space = {
-            "activation": ["relu", "leaky_relu", "silu", "gelu"],
-            "lr": {"low": 0.03, "high": 0.3, "log": True},
-            "weight_decay": {"low": 0.01, "high": 0.2, "log": True},
-            "width": [0.75, 1.0],
-        }
+def _search(chosen: Plan, minutes: int) -> Choice:
     values = {
-        "tune.trials": chosen.trials,
-        "tune.rungs": list(chosen.rungs),
-        "tune.images": chosen.searched,
-        "tune.space": space | {"augmented": [0.0, 0.2, 0.4], "synthetic": [0.0, 0.05]},
+        "tune.trials": chosen.effort.trials,
+        "tune.rungs": list(chosen.effort.rungs),
+        "tune.images": chosen.effort.searched,
+        "tune.space": KNOWN_SPACE if chosen.pretrained else FRESH_SPACE,
     }
-    least = not chosen.thorough and chosen.size == _sizes(look, chosen.model)[-1]
-    within = f"what {WITHIN // 60} minutes in all leave time for"
-    return Choice(values, "the shortest search there is" if least else within)
+    within = f"what {minutes} minutes in all leave time for"
+    return Choice(values, "the shortest search there is" if chosen.shortest else within)
 
 
 def _comparison(look: Look, chosen: Plan) -> Choice:
-    tried = {"augmented": 0.3, "synthetic": 0.1}
-    length = {"epochs": chosen.compared_epochs, "images": chosen.compared}
-    other: Params = {"model": "resnet"}
-    if chosen.model == PRETRAINED:
-        other = {"model": "fast", "activation": "relu", "lr": 0.1, "pretrained": False}
-        other["repeat_to"] = FRESH
-    arms = {chosen.model: {"model": chosen.model}, other["model"]: other}
+    effort, known = chosen.effort, chosen.pretrained
+    epochs = effort.compared_epochs
+    tried: Params = {"augmented": 0.3, "synthetic": 0.1}
+    arms: Params = {"fast": {"model": "fast"}, "resnet": {"model": "resnet"}}
+    if known:
+        tried |= {"fine_tune": True}
+        arms = {"frozen": {"fine_tune": False}, "tuned": {"fine_tune": True}}
+    contest = {"epochs": epochs, "images": effort.compared, "reference": next(iter(arms))}
     values = {
-        "compare.seeds": chosen.seeds,
+        "compare.seeds": effort.seeds,
         "compare.remedies": {
-            "epochs": chosen.remedied_epochs,
-            "images": chosen.compared,
+            "epochs": epochs if known else REMEDIED,
+            "images": effort.compared,
             "tried": tried,
         },
-        "compare.sets": {"networks": {**length, "reference": chosen.model, "arms": arms}},
+        "compare.sets": {"transfer" if known else "networks": contest | {"arms": arms}},
     }
     few = "few" if chosen.train(look) < 10_000 else "many"
-    return Choice(values, f"does a remedy for {few} pictures, or another network, help?")
+    other = "fine-tuning" if known else "another network"
+    return Choice(values, f"does a remedy for {few} pictures, or {other}, help?")

@@ -1,19 +1,24 @@
-"""How fast this machine trains: a few steps of each network that matters, on one core.
+"""How fast this machine is: a few batches through each network that matters, on one core.
 
 The clock is the process's own CPU time, of the best step: other work on the machine hardly counts.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from imagetrail.base.samples import Samples
+    import numpy as np
+    from numpy.typing import NDArray
 
-PRETRAINED = "efficientnet_lite0"  # of which the last layer alone learns
+    from imagetrail.base.samples import Samples
+    from imagetrail.training.state import Training
+
+PRETRAINED = "efficientnet_lite0"
+STEP = 3.0  # answers that a training step takes as long as
 BATCH = 32  # images a step
 ENOUGH = 0.5  # seconds of measuring, or MOST steps, whichever comes first
 MOST = 6
@@ -23,7 +28,7 @@ MIDDLE = 96  # pixels, at which networks for larger ones are measured
 
 @dataclass(frozen=True)
 class Network:
-    """What a step's time depends on."""
+    """What the time of a batch depends on."""
 
     model: str
     size: int  # pixels
@@ -32,9 +37,10 @@ class Network:
 
 
 def speeds(short: int) -> Callable[[Network], float]:
-    """Images a second and core, for pictures of `short` pixels; each network is measured once.
+    """Answers a second and core, for pictures of `short` pixels; each network is measured once.
 
-    At other sizes than MIDDLE it follows from that one: a step takes as long as it has pixels.
+    At other sizes than MIDDLE it follows from that one: a batch nearly takes as long as it has
+    pixels.
     """
     known = cache(measured)
 
@@ -42,7 +48,7 @@ def speeds(short: int) -> Callable[[Network], float]:
         if short <= SMALL:  # there is no other size
             return known(network)
         middle = known(replace(network, size=MIDDLE))
-        return middle * float((MIDDLE / network.size) ** 1.75)
+        return middle * float((MIDDLE / network.size) ** 1.8)
 
     return speed
 
@@ -62,33 +68,56 @@ def _random(network: Network) -> "Samples":
 
 
 def measured(network: Network) -> float:
-    """Images a second and core, of whole training steps on random pictures."""
-    import numpy as np
+    """Answers a second and core, on random pictures.
+
+    PRETRAINED is measured as features are computed, others in training, a step as STEP answers.
+    """
     import torch
 
-    from imagetrail.training import loop
-    from imagetrail.training.batches import Mixture
-    from imagetrail.training.recipe import Recipe
-
-    images = _random(network)
-    recipe = Recipe(
-        model=network.model,
-        activation="relu",
-        epochs=1,
-        batch_size=BATCH,
-        lr=0.01,
-        ema=0.9,
-    )
+    known = network.model == PRETRAINED
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        few = images.part(np.arange(BATCH))  # whose mean and deviation are computed
-        begun = loop.start(recipe, few, seed=0)
         clock = []
-        for _ in loop.walk(begun, Mixture(images), images):
+        for _ in _answers(network) if known else _steps(network):
             clock.append(time.process_time())  # of one thread
             if len(clock) > MOST or (len(clock) > 1 and clock[-1] - clock[0] > ENOUGH):
                 break
     finally:
         torch.set_num_threads(threads)
-    return BATCH / min(later - earlier for earlier, later in pairwise(clock))
+    best = min(later - earlier for earlier, later in pairwise(clock))
+    return BATCH * (1 if known else STEP) / best
+
+
+def _steps(network: Network) -> Iterator[object]:
+    """Training, a step at a time."""
+    from imagetrail.training import loop
+    from imagetrail.training.batches import Mixture
+
+    images = _random(network)
+    return loop.walk(_begun(network, images), Mixture(images), images)
+
+
+def _answers(network: Network) -> Iterator[object]:
+    """Features of a batch at a time."""
+    from imagetrail.models import inference
+
+    images = _random(network)
+    model = _begun(network, images).outcome
+    for chunk in range(MOST + 2):
+        yield inference.features(model, images.part(_batch(chunk)))
+
+
+def _begun(network: Network, images: "Samples") -> "Training":
+    from imagetrail.training import loop
+    from imagetrail.training.recipe import Recipe
+
+    recipe = Recipe(model=network.model, epochs=1, activation="relu", lr=0.01, batch_size=BATCH)
+    few = images.part(_batch(0))  # whose mean and deviation are computed
+    return loop.start(recipe, few, seed=0)
+
+
+def _batch(number: int) -> "NDArray[np.int64]":
+    import numpy as np
+
+    return np.arange(number * BATCH, (number + 1) * BATCH)

@@ -69,8 +69,10 @@ def changed(text: str, values: Mapping[str, Any]) -> str:
         _put(node, name, value)
     out = io.StringIO()
     yaml.dump(tree, out)
-    # a blank line before a section belongs to the value before it, and may have gone with that
-    return re.sub(r"\n+(?=\w+:)", "\n\n", out.getvalue())
+    # a blank line before a section belongs to the value before it: it may have gone with that, or
+    # a new value may have come after it
+    joined = re.sub(r"\n+(?= )", "\n", out.getvalue())
+    return re.sub(r"\n+(?=\w+:)", "\n\n", joined)
 
 
 def _put(node: CommentedMap, key: str, value: Any) -> None:

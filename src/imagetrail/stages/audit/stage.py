@@ -1,6 +1,7 @@
-"""Find labels that are wrong. Reads data/split's train, valid and test, writes artifacts/audit.
+"""Find labels that are wrong. Reads data/split and the pretrained weights, writes artifacts/audit.
 
-All pictures are parted into folds; a small model of the others answers each fold, and confident
+All pictures are parted into folds; a quick model of the others answers each fold, a head on frozen
+features where the project has these, else a small network, and confident
 learning tells from these answers which labels are unlikely. It reads test, as it judges labels,
 not models: none of its models is kept, no later stage but the report reads what it writes, and
 the only way from here into a training is a person who corrects a label. So nothing leaks.
@@ -19,13 +20,14 @@ from imagetrail.base import paths, pipeline, samples
 from imagetrail.base.files import replacing, write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.base.samples import Samples
+from imagetrail.models.weights import load_weights
 from imagetrail.plots import charts
 from imagetrail.stages.audit import confident
 from imagetrail.stages.audit.confident import Judgement
 from imagetrail.stages.audit.params import Audit
 from imagetrail.training import checkpoints, folds
 from imagetrail.training.out_of_fold import PARTS, out_of_fold
-from imagetrail.training.recipe import Recipe, default_recipe
+from imagetrail.training.recipe import SHARES, Recipe, default_recipe
 
 SHOWN = 48  # suspects in the picture
 FACTS = ("source", "id", "split", "label", "suggested")
@@ -79,6 +81,8 @@ def _judge(
 
 def _quick(recipe: Recipe) -> Recipe:
     """The recipe of these trainings in a project with this recipe."""
+    if not recipe.fine_tune and load_weights(paths.PRETRAINED):
+        return recipe.model_copy(update=dict.fromkeys(SHARES, 0.0))
     carried = {name: getattr(recipe, name) for name in (*CARRIED, "epochs")}
     return Recipe.model_validate(QUICK | carried)
 
