@@ -30,7 +30,8 @@ Figure = dict[str, Any]
 ABOUT = """# Benchmarks
 
 Each section is written by a script: `make bench` runs all but those of scarcity and transfer, which
-`make bench-scarcity` runs; `make bench-inference` and `make bench-search` run one each.
+`make bench-scarcity` runs, and photos, which `make bench-photos` runs; `make bench-inference` and
+`make bench-search` run one each.
 
 Both sides were measured in one run on the same machine, without a GPU: {}. *Ours* and *peer* are
 medians over the repetitions, of accuracies means; *range* is that of ours. *Ratio* is above 1 where

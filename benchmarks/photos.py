@@ -39,7 +39,6 @@ from photos_sets import ROWS, SETS, Row, draw
 
 import imagetrail
 from imagetrail.base import files
-from imagetrail.metrics.significance import paired_interval
 
 OURS = "photos_ours.py"
 VENVS = "IMAGETRAIL_PEERS"  # environment variable: a folder with the peers' environments
@@ -111,11 +110,11 @@ class Work:
         if not self.kept.exists():
             run = printed_by(self.command(venvs))
             test = draw(self.row, self.seed, rehearsal=self.rehearsal) / "test"
-            truth = [file.parent.name for file in sorted(test.glob("*/*"))]
-            right = np.array(run["answers"]) == np.array(truth)
-            files.write_json(
-                self.kept, run | {"top1": float(right.mean()), "right": right.tolist()}
-            )
+            names = [file.relative_to(test).as_posix() for file in sorted(test.glob("*/*"))]
+            truth = [name.partition("/")[0] for name in names]
+            right = [answer == label for answer, label in zip(run["answers"], truth, strict=True)]
+            run |= {"top1": float(mean(right)), "right": right, "files": names}
+            files.write_json(self.kept, run)
         return json.loads(self.kept.read_text())
 
 
@@ -193,10 +192,19 @@ def _mean(runs: Mapping[int, Run], field: str) -> float:
 
 
 def paired(ours: Mapping[int, Run], theirs: Mapping[int, Run]) -> list[float]:
-    """The difference in top-1 over the pictures of all seeds, with its 95 % interval."""
-    seeds = ours.keys() & theirs.keys()
-    both = (np.concatenate([runs[seed]["right"] for seed in seeds]) for runs in (ours, theirs))
-    return list(paired_interval(*(np.asarray(right, bool) for right in both)))
+    """The difference in top-1, with its 95 % interval over the pictures of test.
+
+    A picture may be in the test of several seeds: what it adds is one sum.
+    """
+    ahead: dict[str, float] = {}
+    for seed in ours.keys() & theirs.keys():
+        both = zip(ours[seed]["right"], theirs[seed]["right"], strict=True)
+        for name, (mine, other) in zip(ours[seed]["files"], both, strict=True):
+            ahead[name] = ahead.get(name, 0.0) + mine - other
+    answers = sum(len(ours[seed]["files"]) for seed in ours.keys() & theirs.keys())
+    sums = np.array(list(ahead.values()))
+    around, middle = 1.96 * sums.std() * len(sums) ** 0.5 / answers, sums.sum() / answers
+    return [middle, middle - around, middle + around]
 
 
 def picture(path: Path) -> None:
