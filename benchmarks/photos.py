@@ -2,11 +2,12 @@
 
 Every side reads the same files of train, valid and test on the same cores, in a process of its own
 and, the peers, in an environment of their own; the seconds are those from the files to a trained
-model, and test is read once, at the end. Peers have their defaults and as many of their epochs as
-`minutes` allow: fastai's `vision_learner` with the same pretrained EfficientNet-Lite0, and with a
-ResNet-18 from scratch; Ultralytics' YOLO11n classifier from its YAML; the article's network in
-Keras; a ResNet-18 in plain PyTorch; scikit-learn's logistic regression on features of the same
-EfficientNet-Lite0. `cifar10-10` has ten pictures a class to learn from, and two to validate.
+model, and test is read once, at the end. Peers have their defaults and as many of their epochs as 3
+(of `-10`), 5 or 30 minutes (of the whole of cifar10) allow: fastai's `vision_learner` with the same
+pretrained EfficientNet-Lite0, and with a ResNet-18 from scratch; Ultralytics' YOLO11n classifier
+from its YAML; the article's network in Keras; a ResNet-18 in plain PyTorch; scikit-learn's logistic
+regression on features of the same EfficientNet-Lite0. `cifar10-10` has ten pictures a class to
+learn from, and two to validate.
 
 <row>: top-1 of the longest of our trainings that takes no longer than the best peer, against that
 peer. <row>-time: seconds of the shortest of ours that is as accurate as that peer; a ratio of 0:
@@ -16,6 +17,10 @@ logistic regression with its 95 % interval.
 elpv are photos of solar cells, defective or not: a quarter is test, drawn anew by each seed from
 both kinds of cells alike, as the paper describes its split, whose CNN has 88.4 %. emoji: pictures
 of nine of Unicode's categories, without skin tones, a quarter is test.
+
+The peers' environments take 14 GB and some minutes to install, once: in .cache below this folder,
+or where IMAGETRAIL_PEERS or --venvs says. All rows take about half a day; --rows, --sides, --seeds
+and --minutes choose parts, and what was measured is kept as long as the code is the same.
 """
 
 import argparse
@@ -100,8 +105,12 @@ class Work:
     def kept(self) -> Path:
         """What it gave, by all that decides it: what older code gave counts no longer."""
         peer = PEERS.get(self.side)
+        venv = peer and peer.environment
         scripts = ["photos_peer.py", "photos_sets.py", peer.script if peer else OURS]
-        facts = [repr(self), peer, ENVIRONMENTS.get(peer.environment or "") if peer else _ours()]
+        facts = (
+            *(self.row.set, self.row.count, self.seed, self.rehearsal),
+            *(peer, self.minutes if peer else 0, ENVIRONMENTS[venv] if venv else _ours()),
+        )
         code = b"".join((HERE / name).read_bytes() for name in scripts) + repr(facts).encode()
         key = hashlib.blake2b(code, digest_size=8).hexdigest()
         return CACHE / "photos" / "runs" / self.row.name / f"{self.side}-{self.seed}-{key}.json"
@@ -126,49 +135,50 @@ def _ours() -> str:
 
 
 def main(given: argparse.Namespace) -> None:
-    rows = [ROWS[name] for name in given.rows]
     figures: dict[str, Figure] = {}
-    kept: dict[str, Runs] = {}
-    for row in rows:
-        sides = [*(peer for peer in PEERS if peer in given.sides), *_rungs(row, given.sides)]
-        for seed, side in product(range(given.seeds), sides):
-            work = Work(row, seed, side, given.minutes, given.rehearse)
-            run = work.done(given.venvs)
-            shown = f"{row.name} {seed} {side}: {run['top1']:.2%} in {run['seconds']:.0f} s"
-            print(shown, flush=True)
-            kept.setdefault(row.name, {}).setdefault(side, {})[seed] = run
-        figures |= figures_of(row, kept[row.name])
+    for row in (ROWS[name] for name in given.rows):
+        sides, minutes = [*PEERS, *recipes(row)], given.minutes or row.minutes
+        works = [
+            Work(row, seed, side, minutes, given.rehearse)
+            for seed, side in product(range(given.seeds or row.seeds), sides)
+        ]
+        runs: Runs = {side: {} for side in sides}
+        for work in works:
+            asked = (work.side if work.side in PEERS else "ours") in given.sides
+            if asked or work.kept.exists():
+                run = work.done(given.venvs)
+                runs[work.side][work.seed] = run
+                result = f"{run['top1']:.2%} in {run['seconds']:.0f} s"
+                print(f"{row.name} {work.seed} {work.side}: {result}", flush=True)
+        if sum(map(len, runs.values())) == len(works):
+            figures |= figures_of(row, runs, minutes)
+        else:
+            print(f"{row.name}: no figures before all sides have run")
     if given.rehearse:
         print(json.dumps(figures, indent=2))
-        return
-    chart = "![Top-1 against minutes, a panel a row](results/photos.png)"
-    write("photos", f"{(__doc__ or '').strip()}\n\n{chart}", figures)
-    picture(HERE / "results" / "photos.png")
+    elif figures:
+        chart = "![Top-1 against minutes, a panel a row](results/photos.png)"
+        write("photos", f"{(__doc__ or '').strip()}\n\n{chart}", figures)
+        picture(HERE / "results" / "photos.png")
 
 
-def _rungs(row: Row, sides: Sequence[str]) -> list[str]:
-    return list(recipes(row)) if "ours" in sides else []
-
-
-def figures_of(row: Row, runs: Runs) -> dict[str, Figure]:
+def figures_of(row: Row, runs: Runs, minutes: float) -> dict[str, Figure]:
     """Ours against the best peer, in its time and to its accuracy."""
-    peers = {side: runs[side] for side in PEERS if side in runs}
-    rungs = {side: runs[side] for side in recipes(row) if side in runs}
-    if not peers or not rungs:
-        return {}
+    peers = {side: runs[side] for side in PEERS}
+    rungs = {side: runs[side] for side in recipes(row)}
     best = max(peers, key=lambda side: _mean(peers[side], "top1"))
     time, aim = _mean(peers[best], "seconds"), _mean(peers[best], "top1")
     soon = [side for side in rungs if _mean(rungs[side], "seconds") <= time]
     chosen = soon[-1] if soon else next(iter(rungs))
     good = [side for side in rungs if _mean(rungs[side], "top1") >= aim]
     first = min(good or rungs, key=lambda side: _mean(rungs[side], "seconds"))
-    facts: dict[str, Any] = {"best_peer": best, "rung": chosen, "in_time": bool(soon)}
+    facts: dict[str, Any] = {"best_peer": best, "minutes": minutes}
+    facts |= {"rung": chosen, "in_time": bool(soon)}
     facts["sides"] = {
         side: {"top1": _each(found, "top1"), "seconds": _each(found, "seconds")}
         for side, found in runs.items()
     }
-    if "logistic" in peers:
-        facts["features"] = paired(rungs[chosen], peers["logistic"])
+    facts["features"] = paired(rungs[chosen], peers["logistic"])
     time_figure = figure(
         _each(rungs[first], "seconds"),
         _each(peers[best], "seconds"),
@@ -242,8 +252,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=ROWS)
     parser.add_argument("--sides", nargs="+", default=["ours", *PEERS], choices=["ours", *PEERS])
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--minutes", type=float, default=10, help="a training of a peer")
+    parser.add_argument("--seeds", type=int, help="otherwise 3, of elpv 5")
+    parser.add_argument(
+        "--minutes", type=float, help="of a training of a peer; otherwise 3 to 30, by row"
+    )
     parser.add_argument(
         "--venvs",
         type=Path,

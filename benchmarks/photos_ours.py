@@ -3,7 +3,9 @@
 Each rung is a training of its own, from the shortest to the longest.
 """
 
+import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -93,4 +95,7 @@ def main(folder: Path, seed: int, rung: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    pictures = Path(sys.argv[1]).resolve()
+    with tempfile.TemporaryDirectory() as scratch:
+        os.chdir(scratch)  # features that an earlier run has kept would take no time
+        main(pictures, int(sys.argv[2]), sys.argv[3])

@@ -54,6 +54,8 @@ class Row:
 
     set: str
     count: int | None = None
+    minutes: float = 5  # that a training of a peer may take
+    seeds: int = 3
 
     @property
     def name(self) -> str:
@@ -223,9 +225,12 @@ SETS = {
 ROWS = {
     row.name: row
     for row in (
-        *(Row("cifar10", count) for count in (10, 100, None)),
-        Row("elpv"),
+        Row("cifar10", 10, minutes=3),
+        Row("cifar10", 100),
+        Row("cifar10", minutes=30),
+        Row("elpv", seeds=5),
         Row("emoji"),
-        *(Row("fashion-mnist", count) for count in (10, 1000)),
+        Row("fashion-mnist", 10, minutes=3),
+        Row("fashion-mnist", 1000),
     )
 }
