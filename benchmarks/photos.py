@@ -165,22 +165,22 @@ def main(given: argparse.Namespace) -> None:
 def figures_of(row: Row, runs: Runs, minutes: float) -> dict[str, Figure]:
     """Ours against the best peer, in its time and to its accuracy."""
     peers = {side: runs[side] for side in PEERS}
-    rungs = {side: runs[side] for side in recipes(row)}
+    rungs = sorted(recipes(row), key=lambda side: _mean(runs[side], "seconds"))
     best = max(peers, key=lambda side: _mean(peers[side], "top1"))
     time, aim = _mean(peers[best], "seconds"), _mean(peers[best], "top1")
-    soon = [side for side in rungs if _mean(rungs[side], "seconds") <= time]
-    chosen = soon[-1] if soon else next(iter(rungs))
-    good = [side for side in rungs if _mean(rungs[side], "top1") >= aim]
-    first = min(good or rungs, key=lambda side: _mean(rungs[side], "seconds"))
+    soon = [side for side in rungs if _mean(runs[side], "seconds") <= time]
+    chosen = soon[-1] if soon else rungs[0]
+    good = [side for side in rungs if _mean(runs[side], "top1") >= aim]
+    first = good[0] if good else rungs[-1]
     facts: dict[str, Any] = {"best_peer": best, "minutes": minutes}
     facts |= {"rung": chosen, "in_time": bool(soon)}
     facts["sides"] = {
         side: {"top1": _each(found, "top1"), "seconds": _each(found, "seconds")}
         for side, found in runs.items()
     }
-    facts["features"] = paired(rungs[chosen], peers["logistic"])
+    facts["features"] = paired(runs[chosen], peers["logistic"])
     time_figure = figure(
-        _each(rungs[first], "seconds"),
+        _each(runs[first], "seconds"),
         _each(peers[best], "seconds"),
         "s",
         best_peer=best,
@@ -189,7 +189,7 @@ def figures_of(row: Row, runs: Runs, minutes: float) -> dict[str, Figure]:
     )
     if not good:
         time_figure["ratio"] = 0.0
-    tops = _each(rungs[chosen], "top1"), _each(peers[best], "top1")
+    tops = _each(runs[chosen], "top1"), _each(peers[best], "top1")
     return {row.name: accuracy(*tops, **facts), f"{row.name}-time": time_figure}
 
 
@@ -233,6 +233,7 @@ def picture(path: Path) -> None:
         for number, side in enumerate(side for side in PEERS if side in sides):
             _mark(panel, [sides[side]], label=side, color=f"C{number + 1}", marker="o")
         rungs = [sides[side] for side in sides if side not in PEERS]
+        rungs.sort(key=lambda side: mean(side["seconds"]))
         _mark(panel, rungs, label="ours", color="black", marker=".", linestyle="-")
         panel.set(title=name, xscale="log", xlabel="minutes", ylabel="top-1 on test")
         panel.grid(alpha=0.3, which="both")
