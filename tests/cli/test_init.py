@@ -417,6 +417,55 @@ def test_an_archive_is_looked_into_and_nothing_of_it_stays(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def labelled(folder: Path, *tables: str) -> Path:
+    """Pictures in a folder that is no class, and tables that name them."""
+    paint(folder, classes="p")
+    rows = "".join(f"p/{number}.png,{'ab'[number % 2]}\n" for number in range(12))
+    for table in tables:
+        (folder / table).write_text(f"path,label\n{rows}")
+    return folder
+
+
+def test_a_damaged_archive_is_told_even_where_its_table_is_whole(tmp_path: Path) -> None:
+    folder, path = labelled(tmp_path / "pets", "labels.csv"), tmp_path / "pets.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*.*"), key=lambda file: file.suffix):
+            archive.write(file, file.relative_to(folder))
+    found = origin.find(str(path), Path("x"))
+    with origin.opened(found) as (known, pictures):
+        assert known.table == "labels.csv" and pictures is not None and len(pictures) == 12
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"^{path} cannot be unpacked"), origin.opened(found):
+        pass
+
+
+def test_what_an_address_brought_is_seen_by_its_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    labelled(Path("data/raw/pets/files"), "labels.csv")
+    with origin.opened(origin.find("https://example.org/pets.zip", Path("x"))) as (found, pictures):
+        assert pictures is not None and pictures.classes == ("a", "b")
+        assert (found.source, found.table) == ("https://example.org/pets.zip", "labels.csv")
+
+
+def test_hidden_files_are_no_tables_and_hide_none(tmp_path: Path) -> None:
+    labelled(tmp_path / "wrapped" / "pets", "labels.csv", "._labels.csv")
+    (tmp_path / "wrapped" / ".DS_Store").touch()
+    with origin.opened(origin.find(str(tmp_path / "wrapped"), Path("x"))) as (found, _):
+        assert found.table == "pets/labels.csv"
+
+
+def test_of_several_tables_one_is_to_be_named(tmp_path: Path) -> None:
+    folder = labelled(tmp_path / "pets", "a.csv", "b.csv")
+    with pytest.raises(UserError) as caught, origin.opened(origin.find(str(folder), Path("x"))):
+        pass
+    remedy = f"name the one that is meant: `imagetrail init {folder}/a.csv`"
+    assert f"{folder}: a.csv, b.csv are tables of pictures; {remedy}" == str(caught.value)
+
+
 def test_a_table_is_named_within_its_folder(tmp_path: Path) -> None:
     folder = paint(tmp_path / "noise")
     (folder / "labels.csv").write_text("path,label\na/0.png,x\nb/0.png,y\n")

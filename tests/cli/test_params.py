@@ -55,6 +55,11 @@ def test_a_misspelt_section_is_unknown_and_not_missing_as_well(tmp_path: Path) -
     assert line.startswith("unknown section 'gates'; did you mean 'gate'? choose from audit, ")
 
 
+def test_a_share_of_the_training_for_the_head_alone_is_a_choice_now(tmp_path: Path) -> None:
+    (line,) = faults(write(tmp_path, recipe={"probe": 0.5}))
+    assert line == "recipe.probe: is called fine_tune now"
+
+
 def test_a_section_left_out_is_missing(tmp_path: Path) -> None:
     assert faults(write(tmp_path, gate=None)) == ["gate is missing"]
 

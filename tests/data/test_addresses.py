@@ -135,6 +135,15 @@ def test_a_folder_anywhere_is_taken_with_its_table(tmp_path: Path, scheme: str) 
     system.rm(top, recursive=True)
 
 
+def test_of_an_archive_without_class_folders_the_table_is_named(web: tuple[str, Path]) -> None:
+    address, root = web
+    (animals(root / "pets") / "labels.csv").write_text("path,label\n")
+    (root / "pets" / "dogs").rename(root / "pets" / "cats" / "more")
+    as_zip(root / "pets")
+    assert "only one class, 'cats'" in (said := refusal(data(f"{address}/pets.zip")))
+    assert said.endswith("; or set data.table: pets/labels.csv, if that has the labels")
+
+
 # ---- the same bytes as before ----
 
 
@@ -222,6 +231,7 @@ def test_a_server_that_falls_silent_is_one_line(monkeypatch: pytest.MonkeyPatch)
     ("source", "words"),
     [
         ("s4://bucket/pets", "no address begins so; known are https, "),
+        ("https://[x", "https://[x is no address (Invalid IPv6 URL)"),
         ("https://me:secret@host/pets.zip", "params.yaml is no place for a password"),
         ("s3://bucket/pets", "needs the package s3fs; pip install 'imagetrail[remote]'"),
         ("gs://bucket/pets", "needs the package gcsfs"),

@@ -164,11 +164,44 @@ def test_a_damaged_archive_is_one_line(
     assert "cannot be unpacked" in said or "is no archive that can be read" in said
 
 
+@pytest.mark.parametrize("pack", [as_gzip, as_bzip, as_xz, as_zstandard])
+def test_an_archive_cut_anywhere_is_one_line(tmp_path: Path, pack: Pack) -> None:
+    whole = pack(animals(tmp_path / "pets")).read_bytes()
+    for size in np.linspace(0, len(whole) - 1, 60, dtype=int):
+        (tmp_path / "cut.tar.gz").write_bytes(whole[:size])
+        said = refusal(tmp_path / "cut.tar.gz", tmp_path / f"raw{size}")
+        assert "cannot be unpacked" in said or "is no archive that can be read" in said
+
+
+@pytest.mark.parametrize("pack", PACKERS)
+def test_an_archive_with_any_bytes_changed_is_unpacked_or_one_line(
+    tmp_path: Path, pack: Pack
+) -> None:
+    path, rng = pack(animals(tmp_path / "pets")), np.random.default_rng(0)
+    whole = np.frombuffer(path.read_bytes(), np.uint8)
+    for number in range(100):
+        changed = whole.copy()
+        changed[rng.integers(0, len(whole), 3)] = rng.integers(0, 256, 3)
+        path.write_bytes(changed.tobytes())
+        said = ""
+        try:
+            archives.unpack(path, tmp_path / f"raw{number}", "pets.zip")
+        except UserError as error:
+            said = str(error)
+        assert said.isprintable()
+
+
 @pytest.mark.parametrize("content", [b"", b"text", b"Rar!\x1a\x07\x01\x00", b"7z\xbc\xaf\x27\x1c"])
 def test_what_is_no_archive_is_told_the_kinds_there_are(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(content)
     said = refusal(tmp_path / "a.zip", tmp_path / "raw")
     assert "is no archive that can be read; it must be zip, tar, tar.gz" in said
+
+
+def test_a_zip_whose_name_is_not_the_utf8_that_it_says_is_one_line(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", **{"é.png": b"1"})
+    path.write_bytes(path.read_bytes().replace("é".encode(), b"\xe9\xe9"))
+    assert "cannot be unpacked ('utf-8' codec can't decode" in refusal(path, tmp_path / "raw")
 
 
 def test_a_name_that_is_not_utf8_is_refused_escaped(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -141,6 +142,15 @@ def test_pictures_that_share_a_value_of_any_group_column_are_one_group(tmp_path:
     assert "pictures of one 'patient' or 'Subject' stay on one side of the split" in found.notes
 
 
+def test_spaces_around_a_group_make_no_other_group(tmp_path: Path) -> None:
+    rows = ["cats.png,cat,p1 ", "more/dog 1.png,dog, p1", "cats.png,cat,p1"]
+    found = read(table(tmp_path, lines(*rows, header="path,label,group")))
+    assert found.groups == ("p1", "p1")
+    assert read(
+        table(tmp_path, lines(*rows[:1], "more/dog 1.png,dog, ", header="path,label,group"))
+    ).groups == ("p1", "")
+
+
 def test_a_group_may_reach_over_tables(tmp_path: Path) -> None:
     table(tmp_path, lines("cats.png,cat,1,s", header="path,label,patient,subject"), "a.csv")
     table(tmp_path, lines("more/dog 1.png,dog,s", header="path,label,SUBJECT"), "b.csv")
@@ -193,6 +203,33 @@ def test_a_table_that_cannot_be_understood_is_refused_by_its_line(
 ) -> None:
     said = refusal(table(tmp_path, text))
     assert all(word in said for word in words), said
+
+
+def bytes_as_text(*contents: bytes) -> pa.Array:
+    """A column of strings, whatever their bytes."""
+    plain = pa.array(contents, pa.binary())
+    return pa.Array.from_buffers(pa.string(), len(plain), plain.buffers())
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        bytes_as_text(b"K\xe4tzchen", b"dog"),
+        pa.array([b"\xff\xfe", b"\xfd\xfc"], pa.binary(2)),
+        pa.array([bytes(15) + b"\xe4"] * 2, pa.uuid()),
+    ],
+)
+def test_a_column_of_bytes_that_are_no_text_is_named(tmp_path: Path, column: pa.Array) -> None:
+    pq.write_table(pa.table({"path": PETS, "label": column}), photos(tmp_path, PETS) / "l.parquet")
+    assert "l.parquet: the column 'label' holds bytes that are no UTF-8" in refusal(
+        tmp_path, "l.parquet"
+    )
+
+
+def test_columns_of_one_name_are_refused_in_parquet_too(tmp_path: Path) -> None:
+    twice = pa.Table.from_arrays([pa.array(PETS)] * 3, ["path", "label", "label"])
+    pq.write_table(twice, tmp_path / "l.parquet")
+    assert "l.parquet has several columns called 'label'" in refusal(tmp_path, "l.parquet")
 
 
 @pytest.mark.parametrize(
@@ -371,3 +408,36 @@ def test_past_a_damaged_page_every_row_is_unreadable_and_those_before_are_not(
             assert isinstance(one, Unreadable) == (row >= 20), row
             if isinstance(one, Unreadable):
                 assert str(one).startswith("damaged (") and "\n" not in str(one)
+
+
+def test_a_parquet_file_with_fewer_rows_than_it_says_is_no_whole_one(tmp_path: Path) -> None:
+    path = hub(tmp_path / "a.parquet", range(77), [0] * 77, rows=77)
+    raw = bytearray(path.read_bytes())
+    end = len(raw) - 8 - int.from_bytes(raw[-8:-4], "little")  # where it says what the rest is
+    said = b"\x9a\x01"  # 77, as it stands there: of the file first, of its one group last
+    for at in (raw.index(said, end), raw.rindex(said)):
+        raw[at] += 2
+        path.write_bytes(raw)
+        assert "a.parquet is no whole Parquet file (rows: 78, in groups 7" in refusal(
+            tmp_path, "a.parquet"
+        )
+    inside = parquet.Pictures([(path, "image")])
+    assert inside.content(76) == png(76)
+    with pytest.raises(Unreadable, match="the file ends before this row"):
+        inside.content(77)
+
+
+def test_a_parquet_file_with_any_bytes_changed_is_read_or_refused_in_a_line(tmp_path: Path) -> None:
+    path = hub(tmp_path / "a.parquet", range(8), [0, 1] * 4, rows=4)
+    whole, rng = np.frombuffer(path.read_bytes(), np.uint8), np.random.default_rng(0)
+    for start in (0, len(whole) // 2) * 150:  # its end says what the rest is
+        changed = whole.copy()
+        changed[rng.integers(start, len(whole), 3)] = rng.integers(0, 256, 3)
+        path.write_bytes(changed.tobytes())
+        try:
+            found = own.read(path, None, "a.parquet")
+            read_or_not = found.examined(range(len(found)), TARGET)
+            said = [str(one) for one in read_or_not if isinstance(one, Unreadable)]
+        except UserError as error:
+            said = [str(error)]
+        assert all(reason.isprintable() for reason in said), said

@@ -68,6 +68,50 @@ def test_images_that_belong_together_are_drawn_together() -> None:
     assert apart[1] - apart[0] < 0.6 * (alone[1] - alone[0])
 
 
+@pytest.mark.parametrize("patients", [3, 5, 10, 50])
+@pytest.mark.parametrize("alike", [0.05, 0.3])
+def test_the_interval_of_accuracy_holds_the_truth_for_few_patients_too(
+    patients: int, alike: float
+) -> None:
+    """20 images of each; alike: the intraclass correlation of a patient's images."""
+    rng, units = np.random.default_rng(0), np.repeat(np.arange(patients), 20)
+    a, b = (share * (1 / alike - 1) for share in (0.8, 0.2))
+    covered = 0
+    for _ in range(400):
+        right = rng.random(len(units)) < rng.beta(a, b, patients)[units]
+        low, high = intervals.accuracy(right, units)
+        covered += low <= 0.8 <= high
+    assert covered >= 0.88 * 400
+
+
+def test_the_interval_of_accuracy_is_wilsons_where_each_image_is_by_itself() -> None:
+    right = np.arange(40) < 33
+    ends = intervals.wilson(np.array(33), np.array(40))
+    assert intervals.accuracy(right, np.arange(40)) == pytest.approx([float(end) for end in ends])
+
+
+def test_without_a_fault_patients_count_as_images_of_which_each_has_one() -> None:
+    ends = intervals.wilson(np.array(4), np.array(4))
+    found = intervals.accuracy(np.ones(400, bool), np.arange(400) // 100)
+    assert found == pytest.approx([float(end) for end in ends])
+    low, high = intervals.accuracy(np.arange(100) < 86, np.zeros(100, np.int64))
+    assert high - low > 0.6, "one patient tells little"
+
+
+def test_the_mean_over_units_is_students_and_of_one_unit_nothing_is_known() -> None:
+    rng = np.random.default_rng(0)
+    means = rng.normal(0.5, 0.1, 8)
+    found = intervals.mean_over_units(np.repeat(means, 5), np.repeat(np.arange(8), 5), (0, 1))
+    assert found == pytest.approx(intervals.mean_interval(means))
+    assert intervals.mean_over_units(means, np.zeros(8, np.int64), (0, 1)) == (0, 1)
+
+
+def test_images_of_units_are_worth_the_units_if_these_are_equally_large() -> None:
+    assert intervals.independent(np.arange(7)) == 7
+    assert intervals.independent(np.arange(100) // 20) == 5
+    assert intervals.independent(np.array([0] * 98 + [1, 2])) < 1.1
+
+
 def test_means_of_resamples_spread_by_the_standard_error() -> None:
     parts = np.random.default_rng(0).random((10_000, 1))
     means = intervals.resampled(parts, generator(0), draws=1000)

@@ -237,7 +237,7 @@ def test_more_pictures_than_are_compared_are_drawn_from_alike(
             "it has features 50×8 and 10 classes, and the model gives 32 features",
         ),
         ("infinite", "infinite features"),
-        ("few", "3 pictures can be read; drift needs 20 or more"),
+        ("few", "1 picture can be read; drift needs 20 or more"),
         ("none", "few: no picture in this folder"),
         (
             "no model",
@@ -264,7 +264,7 @@ def test_what_cannot_be_compared_is_refused_in_a_line(
     if fault == "no model":
         (tmp_path / "champion/model/model.onnx").unlink()
         (tmp_path / "params.yaml").write_text("data: {name: digits}\n")
-    save(tmp_path / "few", np.zeros((3 if fault == "few" else 0, 8, 8, 1), np.uint8))
+    save(tmp_path / "few", np.zeros((1 if fault == "few" else 0, 8, 8, 1), np.uint8))
     code, out, err = run("drift", "few" if fault in ("few", "none") else "same")
     assert code == 1 and out == "" and message in err and not (tmp_path / "artifacts").exists()
     assert sum(line.startswith("error: ") for line in err.splitlines()) == 1

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from tiny_onnx import noise, write
 
+from imagetrail.base.errors import UserError
 from imagetrail.data import decoding, pictures
 from imagetrail.data.decoding import Target
 from imagetrail.serving import inputs, occlusion, onnx_model
@@ -233,6 +234,30 @@ def test_what_pillow_warns_of_stays_off_the_terminal(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("model: ")
+
+
+@pytest.mark.usefixtures("exported")
+def test_nothing_in_a_folder_is_passed_over_in_silence(run: Run, tmp_path: Path) -> None:
+    for name in ("in/deep/a.png", "in/.hidden/b.png", "there/c.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        save(tmp_path / name)
+    (tmp_path / "in" / "gone.png").symlink_to("nowhere.png")
+    code, out, err = run("predict", "in", "--format", "json")
+    assert code == 1 and "error: in/gone.png: no such file" in err
+    assert [json.loads(line)["file"] for line in out.splitlines()] == ["in/deep/a.png"]
+    (tmp_path / "in" / "deep" / "more").symlink_to(tmp_path / "there")
+    fault = "error: in/deep/more is a linked folder; put the folder itself there\n"
+    assert run("predict", "in") == (1, "", fault)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is locked for root")
+def test_a_locked_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "in" / "locked").mkdir(parents=True, mode=0)
+    try:
+        with pytest.raises(UserError, match=r"in/locked: cannot be listed \(permission denied\)"):
+            inputs.find([str(tmp_path / "in")])
+    finally:
+        (tmp_path / "in" / "locked").chmod(0o700)
 
 
 @pytest.mark.usefixtures("exported")

@@ -104,7 +104,7 @@ class Project:
         self.run("git", "commit", "--quiet", "--message", message)
 
     def _environment(self, more: dict[str, str]) -> dict[str, str]:
-        """This process's, without settings of MLflow, Git and make, which may have started the tests.
+        """This process's, without settings of MLflow, Git and the make that may run the tests.
 
         This interpreter's commands come first.
         """

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from imagetrail.base import samples
 from imagetrail.base.samples import Images, Samples
@@ -26,6 +28,15 @@ def write(
     )
     samples.write(root / name, [images], index, classes=classes, shape=images.shape[1:])
     return samples.read(root / name)
+
+
+def group(folder: Path, names: Sequence[str]) -> None:
+    """Says of each picture in a Samples folder with whom it belongs together."""
+    file = folder / "index.parquet"
+    index = pq.read_table(file)
+    if "group" in index.column_names:
+        index = index.drop_columns("group")
+    pq.write_table(index.append_column("group", pa.array(list(names), pa.string())), file)
 
 
 def write_toy(

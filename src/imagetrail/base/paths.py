@@ -22,6 +22,7 @@ BEST = ARTIFACTS / "tune" / "best.yaml"  # what the search found
 REMEDIES = ARTIFACTS / "compare" / "cures.yaml"  # what of it goes into the final training
 PRETRAINED = ARTIFACTS / "pretrain" / "weights.safetensors"
 INSPECTION = ARTIFACTS / "inspect" / "report.json"
+QUARANTINE = ARTIFACTS / "inspect" / "quarantine.csv"  # files left out, and why
 FINGERPRINTS = ARTIFACTS / "inspect" / "fingerprints.parquet"
 LABEL_ERRORS = ARTIFACTS / "audit" / "label_errors.csv"
 CHAMPION = Path("champion")

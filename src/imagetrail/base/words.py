@@ -1,4 +1,4 @@
-"""Numbers and names as a sentence has them."""
+"""How many of what, as a sentence has it."""
 
 
 def count_of(number: int, noun: str) -> str:

@@ -2,7 +2,6 @@
 
 import csv
 import sys
-import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +24,6 @@ def suggest(
     from imagetrail.cli.predict import print_any_name, read
     from imagetrail.serving import inputs, onnx_model, prediction, suggestion
 
-    warnings.filterwarnings("ignore", module="PIL")
     print_any_name()
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder of pictures")

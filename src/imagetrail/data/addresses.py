@@ -55,11 +55,15 @@ CLIENTS = {
 
 def check(address: str) -> None:
     """Raises UserError for an address that cannot be asked from here."""
-    scheme = urlsplit(address).scheme
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:
+        raise UserError(f"{address} is no address ({error})") from None
+    scheme = parts.scheme
     if scheme not in CLIENTS:
         known = ", ".join(name for name in CLIENTS if name != "memory")
         raise UserError(f"{address}: no address begins so; known are {known}")
-    if urlsplit(address).password is not None:
+    if parts.password is not None:
         raise UserError(f"{_public(address)}: params.yaml is no place for a password; remove it")
     try:
         importlib.import_module(CLIENTS[scheme].package)

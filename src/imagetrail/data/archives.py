@@ -1,6 +1,7 @@
 """Archives of the user's, unpacked: nothing outside the folder, no bomb, names as they were."""
 
 import bz2
+import errno
 import gzip
 import lzma
 import re
@@ -27,6 +28,7 @@ DAMAGED = (  # what the libraries raise for archives that are cut off, broken or
     EOFError,
     OSError,
     RuntimeError,
+    UnicodeDecodeError,
     lzma.LZMAError,
     pa.ArrowException,
     tarfile.TarError,
@@ -95,9 +97,10 @@ def unpack(origin: Path, folder: Path, shown: str) -> None:
                 _refuse_too_much(unpacked, most, free, shown)
                 _write(member, folder, path, shown)
     except DAMAGED as error:
-        if isinstance(error, OSError) and error.errno:  # the disk's, not the archive's
-            raise
-        raise UserError(f"{shown} cannot be unpacked ({error}); make it anew") from None
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # the disk's; EINVAL is the archive's, which says that a file begins before it
+        reason = escaped(str(error))
+        raise UserError(f"{shown} cannot be unpacked ({reason}); make it anew") from None
 
 
 def _kind(path: Path) -> str:
@@ -109,7 +112,10 @@ def _kind(path: Path) -> str:
             return "tar"
     if zipfile.is_zipfile(path):
         return "zip"
-    return "tar" if tarfile.is_tarfile(path) else ""
+    try:
+        return "tar" if tarfile.is_tarfile(path) else ""
+    except DAMAGED:  # in what it is compressed with: to unpack it will say how
+        return "tar"
 
 
 def _inside(name: str, shown: str) -> PurePosixPath:

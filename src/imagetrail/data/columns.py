@@ -9,6 +9,7 @@ from imagetrail.base import units
 from imagetrail.base.errors import UserError
 from imagetrail.base.samples import INDEX
 from imagetrail.data.labels import split_of
+from imagetrail.data.listing import escaped
 from imagetrail.data.tables import Column, Table
 
 ROLES = {  # what a column says, by its name in any case
@@ -46,7 +47,7 @@ def understand(table: Table, shown: str) -> Marked:
         del roles["path"]  # a name beside the picture is the user's own column
     for role in ("path", "label"):
         if roles.get(role) == "":
-            there = ", ".join(table.columns)
+            there = escaped(", ".join(table.columns))
             wanted = f"call one of {there} {ROLES[role][0]!r}" if there else "its header is empty"
             raise UserError(f"{shown}: {table.name} has no column for the {role}; {wanted}")
     values = {role: table.columns[name] for role, name in roles.items() if name}
@@ -61,7 +62,10 @@ def understand(table: Table, shown: str) -> Marked:
         values.get("path", ()),
         values["label"],
         _splits(table, values.get("split"), shown),
-        {_plain(name): table.columns[name] for name in grouping},
+        {
+            _plain(name): [value and value.strip() for value in table.columns[name]]
+            for name in grouping
+        },
         grouping,
         {_free(name): values for name, values in table.columns.items() if name not in used},
     )
@@ -92,7 +96,7 @@ def together(rows: Sequence[Row]) -> list[str]:
     for name in GROUPS:
         if any(name in m.groups for m in dict.fromkeys(m for m, _ in rows)):
             said = (m.groups[name][row] if name in m.groups else None for m, row in rows)
-            columns[name] = [value if value and value.strip() else None for value in said]
+            columns[name] = [value or None for value in said]
     numbers = units.connected(list(columns.values()), len(rows)).tolist()
     found: dict[int, str] = {}
     for name, column in columns.items():

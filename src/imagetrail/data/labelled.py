@@ -57,6 +57,15 @@ def read_file(place: Path, shown: str) -> Pictures:
     return _held(Folder(place.parent, {}, (place.name,)), [marked], shown)
 
 
+def tables_in(place: Path, shown: str) -> list[str]:
+    """The tables at the top, also where an archive has wrapped all into one folder."""
+    path, top = "", listing.scan(place, shown)
+    while not top.files and len(top.folders) == 1:
+        ((name, top),) = top.folders.items()
+        path += f"{name}/"
+    return [f"{path}{name}" for name in top.files if Path(name).suffix.lower() in READERS]
+
+
 def _matching(top: Folder, pattern: str) -> list[str]:
     return sorted(path for path in top.below() if path == pattern or fnmatchcase(path, pattern))
 

@@ -73,12 +73,12 @@ def check_counts(
     there = {split for split, _ in count}
     if there == {""}:
         return ()
-    if not there & {"train", ""}:
+    if "train" not in there:
         raise UserError(
             f"{shown}: no picture is in train, all are in {words(sorted(there))}; "
             "what is to be learned from goes into train"
         )
-    unlearned = [name for name in classes if not (count["train", name] or count["", name])]
+    unlearned = [name for name in classes if not count["train", name]]
     if unlearned:
         raise UserError(
             f"{shown}: class {words(unlearned)} has no picture in train, only in "

@@ -87,7 +87,7 @@ def _scan(folder: Path, shown: str, inside: str, depth: int) -> Folder:
         raise UserError(f"{shown}: {inside}: more than {DEEPEST} folders within one another")
     folders: dict[str, Folder] = {}
     files: list[str] = []
-    for entry in _entries(folder, shown, inside):
+    for entry in entries(folder, shown, inside):
         path = f"{inside}{entry.name}"
         if entry.name in STEERS_DVC:
             raise UserError(f"{shown}: {path} is DVC's, not a picture; take it out of the pictures")
@@ -102,7 +102,8 @@ def _scan(folder: Path, shown: str, inside: str, depth: int) -> Folder:
     return Folder(folder, folders, tuple(files))
 
 
-def _entries(folder: Path, shown: str, inside: str) -> list[os.DirEntry[str]]:
+def entries(folder: Path, shown: str, inside: str = "") -> list[os.DirEntry[str]]:
+    """What is in a folder, by name; raises UserError if it cannot be listed."""
     try:
         with os.scandir(folder) as found:
             return sorted(found, key=lambda entry: entry.name)

@@ -7,7 +7,6 @@ from imagetrail.data import archives, folders, labelled
 from imagetrail.data.pictures import Pictures
 
 PARQUET = ".parquet"
-TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
 
 
 def stays(place: Path) -> bool:
@@ -19,7 +18,7 @@ def check(place: Path, table: str | None) -> None:
     """Raises UserError for what can be said before anything is unpacked."""
     if stays(place):
         read(place, table, str(place))
-    elif place.suffix.lower() in TABLES:
+    elif place.suffix.lower() in labelled.READERS:
         wanted = f"write data.path: {place.parent} and data.table: {place.name}"
         raise UserError(f"{place} is a table without its pictures; {wanted}")
     elif not archives.is_archive(place):
@@ -34,6 +33,11 @@ def read(place: Path, table: str | None, shown: str) -> Pictures:
     """The pictures in a folder or Parquet file, which messages call `shown`; raises UserError."""
     if place.is_file():
         return labelled.read_file(place, shown)
-    if table is None:
+    if table is not None:
+        return labelled.read(place, table, shown)
+    try:
         return folders.read(place, shown)
-    return labelled.read(place, table, shown)
+    except UserError as fault:
+        for one in labelled.tables_in(place, shown):
+            raise UserError(f"{fault}; or set data.table: {one}, if that has the labels") from None
+        raise

@@ -14,11 +14,13 @@ import pyarrow.parquet as pq
 
 from imagetrail.base.errors import UserError
 from imagetrail.data.decoding import Unreadable
-from imagetrail.data.tables import Column, Table
+from imagetrail.data.listing import escaped
+from imagetrail.data.tables import Column, Table, refuse_twice
 
 PIECE = 2 << 20  # bytes of pictures that are read at once
 MANY = 256  # pictures that are read at once, at most
 KEPT = 64  # pieces: threads ask for pictures that are near one another
+DAMAGED = (OSError, UnicodeDecodeError, pa.ArrowException)  # what Arrow raises for such files
 
 
 def load(path: Path, name: str, shown: str) -> Table:
@@ -28,26 +30,46 @@ def load(path: Path, name: str, shown: str) -> Table:
     """
     try:
         with pq.ParquetFile(path) as file:
-            schema, rows = file.schema_arrow, file.metadata.num_rows
+            schema = file.schema_arrow
             pictures = [column.name for column in schema if _holds_pictures(column.type)]
             plain = [column.name for column in schema if not pa.types.is_nested(column.type)]
             read = file.read([column for column in plain if column not in pictures])
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{shown}: {name} is no whole Parquet file ({reason})") from None
+            rows = _count(file.metadata, read)
+    except DAMAGED as error:
+        raise UserError(f"{shown}: {name} is no whole Parquet file ({_said(error)})") from None
+    refuse_twice(schema.names, name, shown)
     if len(pictures) > 1:
         fault = f"has several columns of pictures: {', '.join(pictures)}"
         raise UserError(f"{shown}: {name} {fault}; leave one of them")
     named = {key: names for key, names in _class_names(schema).items() if key in plain}
-    columns = {key: _texts(read[key], named.get(key, ())) for key in read.column_names}
+    columns = {}
+    for key in read.column_names:
+        try:
+            columns[key] = _texts(read[key], named.get(key, ()))
+        except DAMAGED:
+            fault = f"{key!r} holds bytes that are no UTF-8; write it as text or leave it out"
+            raise UserError(f"{shown}: {name}: the column {fault}") from None
     label = next(iter(named)) if len(named) == 1 else ""
     return Table(name, columns, range(rows), "row", "".join(pictures), label)
 
 
+def _said(error: Exception) -> str:
+    return escaped(" ".join(str(error).split()))
+
+
+def _count(about: pq.FileMetaData, read: pa.Table) -> int:
+    """The rows; raises ArrowInvalid unless groups and columns have as many."""
+    groups = sum(about.row_group(i).num_rows for i in range(about.num_row_groups))
+    columns = len(read) if read.column_names else groups
+    if not about.num_rows == groups == columns:
+        raise pa.ArrowInvalid(f"rows: {about.num_rows}, in groups {groups}, in columns {columns}")
+    return columns
+
+
 def _holds_pictures(kind: pa.DataType) -> bool:
     """Bytes, or a struct with bytes in it, as datasets.Image."""
-    if pa.types.is_struct(kind):
-        return bool(kind.get_field_index("bytes") >= 0)
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        kind = kind.field("bytes").type
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
@@ -55,7 +77,7 @@ def _class_names(schema: pa.Schema) -> dict[str, Sequence[str]]:
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return {
-            column: feature["names"]
+            column: list(map(str, feature["names"]))
             for column, feature in features.items()
             if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
         }
@@ -99,12 +121,11 @@ class Pictures:
         self.groups: list[_Group] = []
         self.firsts = [0]  # row of each group
         self.columns = dict(files)
-        for path, column in files:
+        for path in self.columns:
             about = pq.read_metadata(path)
             for number in range(about.num_row_groups):
                 group = about.row_group(number)
-                sizes = _column_bytes(group, column)
-                piece = min(MANY, max(1, PIECE * group.num_rows // max(1, sizes)))
+                piece = min(MANY, max(1, PIECE * group.num_rows // max(1, group.total_byte_size)))
                 self.groups.append(_Group(path, number, piece))
                 self.firsts.append(self.firsts[-1] + group.num_rows)
         self._kept: OrderedDict[tuple[int, int], pa.Array] = OrderedDict()
@@ -118,7 +139,10 @@ class Pictures:
         number = bisect_right(self.firsts, row) - 1
         piece, place = divmod(row - self.firsts[number], self.groups[number].piece)
         with self._lock:
-            content: bytes | None = self._piece(number, piece)[place].as_py()
+            contents = self._piece(number, piece)
+        if place >= len(contents):
+            raise Unreadable("damaged (the file ends before this row)")
+        content: bytes | None = contents[place].as_py()
         if content is None:
             raise Unreadable("no picture in this row")
         return content
@@ -141,9 +165,9 @@ class Pictures:
         if wanted >= first:
             raise Unreadable(reason)
         try:
-            return next(self._pieces)
-        except (OSError, pa.ArrowException) as error:
-            reason = f"damaged ({str(error).splitlines()[0]})"
+            return next(self._pieces, pa.nulls(0))
+        except DAMAGED as error:
+            reason = f"damaged ({_said(error)})"
             if not getattr(error, "errno", None):  # the file is to blame, not the machine
                 self._damaged[self._group] = self._next, reason
             self._group = -1  # nothing follows an error
@@ -157,13 +181,3 @@ class Pictures:
             for batch in file.iter_batches(group.piece, row_groups=[group.number], columns=[leaf]):
                 values = batch.column(0)
                 yield pc.struct_field(values, "bytes") if is_struct else values
-
-
-def _column_bytes(group: pq.RowGroupMetaData, column: str) -> int:
-    """What a column and its fields take in a group of rows."""
-    chunks = (group.column(i) for i in range(group.num_columns))
-    return sum(
-        chunk.total_uncompressed_size
-        for chunk in chunks
-        if chunk.path_in_schema.split(".")[0] == column
-    )

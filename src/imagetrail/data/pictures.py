@@ -52,7 +52,7 @@ class Pictures:
 
     classes: tuple[str, ...]
     labels: NDArray[np.int64]  # positions in `classes`
-    splits: tuple[str, ...]  # train, valid or test as published, "" where nothing is
+    splits: tuple[str, ...]  # train, valid or test as published; "" of all where nothing is
     sources: tuple[str, ...]  # path from the top of the data set, with /, or file#row
     read: Callable[[int, Target], Examined]  # raises Unreadable
     ignored: tuple[tuple[str, str], ...] = ()  # (source, reason) of what is no picture
@@ -62,6 +62,9 @@ class Pictures:
     # what alone decides what `read` gives: a file or its bytes; None: pixels are at hand
     content: Callable[[int], Path | bytes] | None = None
     tidy: Callable[[], None] = nothing  # to be called when all have been read and are good
+
+    def __post_init__(self) -> None:
+        assert all(self.splits) or not any(self.splits), "published of all or of none"
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -84,10 +84,15 @@ def delimited(path: Path, name: str, shown: str) -> Table:
     if picture := next((one for one in names if PurePosixPath(one).suffix.lower() in suffixes), ""):
         wanted = "the first line must name the columns, such as path,label"
         raise UserError(f"{shown}: {name}, line 1 has the picture {picture}; {wanted}")
-    if twice := sorted({column for column in names if column and names.count(column) > 1}):
-        raise UserError(f"{shown}: {name} has several columns called {twice[0]!r}")
+    refuse_twice(names, name, shown)
     columns = zip(names, zip(*rows, strict=True) if rows else [()] * len(names), strict=True)
     return Table(name, {column: values for column, values in columns if column}, places, "line")
+
+
+def refuse_twice(names: Sequence[str], name: str, shown: str) -> None:
+    """Raises UserError for a table with several columns of one name."""
+    if twice := sorted({column for column in names if column and names.count(column) > 1}):
+        raise UserError(f"{shown}: {name} has several columns called {twice[0]!r}")
 
 
 def broken(error: csv.Error, begins: int, line: int) -> str:

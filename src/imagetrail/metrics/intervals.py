@@ -35,11 +35,54 @@ def bootstrap(
     return found
 
 
+def accuracy(right: NDArray[np.bool_], units: NDArray[np.int64]) -> tuple[float, float]:
+    """95 % interval of the share that is right: Wilson's, of as many images as these are worth.
+
+    units: a number for each image, equal for those that belong together, 0 upwards. What images
+    are worth follows from how units differ, and is less for few units (Korn and Graubard, Survey
+    Methodology 24, 1998); where all are alike, as without a fault, it is the least that it can be.
+    """
+    share, count = right.mean(), float(len(right))
+    error, spread = _error_over_units(right.astype(np.float64), units)
+    if units.max() + 1 < len(right):
+        worth = share * (1 - share) / error**2 * (Z / spread) ** 2 if error else independent(units)
+        count = min(count, max(worth, 1.0))
+    low, high = wilson(np.array(share * count), np.array(count))
+    return float(low), float(high)
+
+
+def independent(units: NDArray[np.int64]) -> float:
+    """So many independent images are worth what these are, if those of a unit are all alike.
+
+    The least that they can be worth (Kish, Survey Sampling, 1965); without images 0.
+    """
+    sizes = np.unique(units, return_counts=True)[1]
+    return float(sizes.sum() ** 2 / (sizes**2).sum()) if len(sizes) else 0.0
+
+
 def mean_over_units(
-    values: Floats, units: NDArray[np.int64], rng: np.random.Generator, *, draws: int
+    values: Floats, units: NDArray[np.int64], within: tuple[float, float]
 ) -> tuple[float, float]:
-    """95 % interval of the mean of N values by the cluster bootstrap, as `bootstrap` has it."""
-    return interval(_means(values[:, None], rng, draws, units)[:, 0])
+    """Student-t 95 % interval of the mean of N values that belong together by units.
+
+    The mean is a ratio of sums over units, and its error that of the linearised ratio (Cochran,
+    Sampling Techniques, 1977). Of one unit nothing is known, but that values are `within`.
+    """
+    error, spread = _error_over_units(values, units)
+    half = spread * error if units.max() else np.inf
+    mean = float(values.mean())
+    return max(within[0], mean - half), min(within[1], mean + half)
+
+
+def _error_over_units(values: Floats, units: NDArray[np.int64]) -> tuple[float, float]:
+    """The standard error of the mean, 0 for one unit, and how many of it are to either side."""
+    from scipy import stats
+
+    sizes = np.bincount(units)
+    off = np.bincount(units, values) - values.mean() * sizes
+    degrees = max(1, len(sizes) - 1)
+    error = np.sqrt(len(sizes) / degrees * (off**2).sum()) / len(values)
+    return float(error), float(stats.t.ppf(0.975, degrees))
 
 
 def _means(

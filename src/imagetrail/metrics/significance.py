@@ -47,15 +47,6 @@ def _binomial(count: int) -> Floats:
     return np.asarray(stats.binom.pmf(np.arange(count + 1), count, 0.5), np.float64)
 
 
-def independent(units: NDArray[np.int64]) -> float:
-    """So many independent images are worth what these are, if those of a unit are all alike.
-
-    The least that they can be worth (Kish, Survey Sampling, 1965); without images 0.
-    """
-    sizes = np.unique(units, return_counts=True)[1]
-    return float(sizes.sum() ** 2 / (sizes**2).sum()) if len(sizes) else 0.0
-
-
 def tango(only_ours: float, only_theirs: float, images: float, difference: float) -> float:
     """Tango's score statistic: how far a paired difference in accuracy is above `difference`.
 
@@ -99,9 +90,9 @@ def noninferiority(
 ) -> float:
     """One-sided p that ours is worse by `margin` or more in accuracy; 1 without images.
 
-    Tango's score test. worth: so many independent images (`independent`); null: as many as there
-    are. To flip signs would not do here: two models that agree on five images would be shown to be
-    within any margin.
+    Tango's score test. worth: so many independent images (`intervals.independent`); null: as many
+    as there are. To flip signs would not do here: two models that agree on five images would be
+    shown to be within any margin.
     """
     if len(ours) == 0:
         return 1.0

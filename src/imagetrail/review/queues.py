@@ -12,7 +12,6 @@ from imagetrail.base.files import read_csv
 from imagetrail.data.pictures import Pictures
 
 PREDICTIONS = paths.ARTIFACTS / "evaluate" / "predictions.parquet"
-QUARANTINE = paths.ARTIFACTS / "inspect" / "quarantine.csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ def read_queues(pictures: Pictures, splits: Mapping[str, str], name: str) -> lis
             "inspect",
         ),
         queue("mistakes", "Mistakes", PREDICTIONS, lambda: _mistakes(name), "evaluate"),
-        queue("unreadable", "Unreadable", QUARANTINE, _unreadable, "inspect"),
+        queue("unreadable", "Unreadable", paths.QUARANTINE, _unreadable, "inspect"),
     ]
 
 
@@ -132,6 +131,6 @@ def _mistakes(name: str) -> list[Item]:
 
 def _unreadable() -> list[Item]:
     try:
-        return [Item((row["source"],), row["reason"]) for row in read_csv(QUARANTINE)]
+        return [Item((row["source"],), row["reason"]) for row in read_csv(paths.QUARANTINE)]
     except KeyError as error:
-        raise damaged(QUARANTINE, f"no column {error}") from None
+        raise damaged(paths.QUARANTINE, f"no column {error}") from None

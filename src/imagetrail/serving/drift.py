@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from imagetrail.base.errors import UserError, damaged, missing
 from imagetrail.base.rng import generator
+from imagetrail.base.words import count_of
 from imagetrail.serving import inputs
 from imagetrail.serving.onnx_model import Model
 from imagetrail.serving.two_sample import (
@@ -99,7 +100,8 @@ def look(model: Model, reference: Reference, files: Sequence[str], *, seed: int 
         seen += batch.files
         faults += batch.faults
     if len(seen) < FEWEST:
-        raise UserError(f"{len(seen)} pictures can be read; drift needs {FEWEST} or more")
+        some = count_of(len(seen), "picture")
+        raise UserError(f"{some} can be read; drift needs {FEWEST} or more")
     return Seen(seen, np.concatenate(distances), counts, sample, faults)
 
 

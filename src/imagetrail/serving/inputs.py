@@ -11,10 +11,9 @@ import numpy as np
 from imagetrail.base.errors import UserError
 from imagetrail.base.params import check
 from imagetrail.base.samples import Images
-from imagetrail.data import decoding
+from imagetrail.data import decoding, listing
 from imagetrail.data.decoding import Target, Unreadable
 from imagetrail.data.limits import MAX_BYTES
-from imagetrail.data.listing import hidden, may_be_picture
 from imagetrail.data.pictures import ahead, on_all_cores
 from imagetrail.serving.onnx_model import Model
 
@@ -34,25 +33,35 @@ def find(names: Iterable[str]) -> list[str]:
     """The files meant: a folder stands for all in it and below that may be pictures by name.
 
     What is hidden, or in a hidden folder of it, is left out. Raises UserError for a folder without
-    any.
+    any, and for one that cannot be listed or is linked into it.
     """
     return [
         file
         for name in names
-        for file in (_below(Path(name)) if name != STDIN and Path(name).is_dir() else [name])
+        for file in (_in_folder(Path(name)) if name != STDIN and Path(name).is_dir() else [name])
     ]
 
 
-def _below(folder: Path) -> list[str]:
-    named = [
-        path
-        for path in folder.rglob("*")
-        if may_be_picture(path.name) and not any(map(hidden, path.relative_to(folder).parts))
-    ]
-    found = [path for path in named if path.is_file()]
+def _in_folder(folder: Path) -> list[str]:
+    found = sorted(map(str, _below(folder)))
     if not found:
         raise UserError(f"{folder}: no picture in this folder, by its name, nor in any below it")
-    return sorted(map(str, found))
+    return found
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for entry in listing.entries(folder, listing.escaped(str(folder))):
+        path = folder / entry.name
+        if listing.hidden(entry.name):
+            continue
+        if not entry.is_dir():
+            if listing.may_be_picture(entry.name):
+                yield path
+        elif entry.is_symlink():
+            shown = listing.escaped(str(path))
+            raise UserError(f"{shown} is a linked folder; put the folder itself there")
+        else:
+            yield from _below(path)
 
 
 def target_of(model: Model) -> Target:

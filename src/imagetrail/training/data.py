@@ -45,7 +45,7 @@ class Experiment:
         """
         if field in SHARES:
             return bool((getattr(self, field).labels < len(self.train.classes)).any())
-        return field != "pretrained" or bool(self.pretrained)
+        return field not in ("pretrained", "fine_tune") or bool(self.pretrained)
 
     def mixture(self, recipe: Recipe, *, images: int | None = None) -> Mixture:
         """The images of an epoch, by the shares in `recipe`; of `related`, those of our classes."""

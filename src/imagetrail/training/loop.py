@@ -21,6 +21,9 @@ from imagetrail.training.batches import Mixture, channel_statistics
 from imagetrail.training.recipe import Recipe
 from imagetrail.training.state import Training
 from imagetrail.training.transforms import Jitter
+from imagetrail.training.views import READ, Views
+
+FIRST_HEAD = 40 * READ  # pictures, at most, that the head is solved on before all layers learn
 
 
 @dataclass(frozen=True)
@@ -87,19 +90,54 @@ def walk(
     epoch, step) alone, so a training restored at any step goes on exactly. Raises Diverged if the
     loss becomes infinite or not a number.
     """
+    if training.epoch >= (until or training.recipe.epochs):
+        return iter(())
+    follow = _learn if training.recipe.fine_tune else _solve
+    return follow(training, images, valid, until or training.recipe.epochs)
+
+
+def _solve(
+    training: Training, images: Mixture, valid: Samples, until: int
+) -> Iterator[Step | Epoch]:
+    """The trunk stays; each epoch adds a view of every picture, and the head is solved anew."""
+    views = Views(training, images)
+    for number in range(1, until + 1):
+        training.step = 0  # an epoch is not gone on with: its features are known
+        for place, count in enumerate(views.add(number), 1):
+            yield Step(number, place, views.steps, count)
+        if number <= training.epoch:  # before a stop
+            continue
+        loss = views.solve()
+        if not math.isfinite(loss):
+            raise Diverged(f"the loss of the head became {loss} in epoch {number}")
+        yield _ended(training, number, loss, views.predict(valid), valid, lr=0.0)
+
+
+def _learn(
+    training: Training, images: Mixture, valid: Samples, until: int
+) -> Iterator[Step | Epoch]:
+    """All layers learn.
+
+    If pretrained, the head is solved first: one that has all to learn would meanwhile distort the
+    features (arXiv:2202.10054).
+    """
     network, recipe = distributed.synchronised(training.model), training.recipe
     rank, ranks, size = distributed.rank(), distributed.ranks(), recipe.batch_size
     steps, schedule = _steps(len(images), size), optimisers.SCHEDULES[recipe.schedule]
-    for number in range(training.epoch + 1, (until or recipe.epochs) + 1):
+    if training.pretrained and not training.epoch and not training.step:
+        views = Views(training, images)
+        for _ in views.add(1, most=FIRST_HEAD // READ):
+            yield Step(1, 0, steps, 0)
+        views.solve()
+        training.begin()
+    for number in range(training.epoch + 1, until + 1):
         batches = images.epoch(
             number, batch_size=size, seed=training.seed, skip=training.step, rank=rank, ranks=ranks
         )
         for batch, labels in batches:
-            progress = _progress(training, training.step, steps)
-            lr = training.set_lr(schedule(progress))
+            lr = training.set_lr(schedule(_progress(training, training.step, steps)))
             count = min(size, len(images) - training.step * size)  # over all processes
-            share, probing = len(labels) / count, progress < recipe.probe
-            loss = _step(training, network, batch, labels, share=share, probing=probing)
+            loss = _step(training, network, batch, labels, share=len(labels) / count)
             if not math.isfinite(loss):
                 where = f"epoch {number}, step {training.step + 1}, at learning rate {lr:.3g}"
                 raise Diverged(f"the loss became {loss} in {where}; try a lower lr")
@@ -108,7 +146,8 @@ def walk(
             training.images += count
             yield Step(number, training.step, steps, count)
         lr = training.set_lr(schedule(_progress(training, training.step - 1, steps)))
-        yield _epoch(training, valid, number, lr)
+        logits = predict(training.outcome, valid) if rank == 0 else torch.empty(0)
+        yield _ended(training, number, training.loss / training.images, logits, valid, lr=lr)
 
 
 def _steps(images: int, batch_size: int) -> int:
@@ -126,33 +165,32 @@ def _progress(training: Training, step: int, steps: int) -> float:
 
 
 def _step(
-    training: Training,
-    network: nn.Module,
-    batch: Tensor,
-    labels: Tensor,
-    *,
-    share: float,
-    probing: bool,
+    training: Training, network: nn.Module, batch: Tensor, labels: Tensor, *, share: float
 ) -> float:
-    """One optimiser step on this process's share of a batch; returns the loss of the whole batch.
-
-    probing: only the head learns, and the trunk goes on normalising as it has learned to.
-    """
+    """An optimiser step on this process's share of a batch; returns the loss of the whole batch."""
     draw = derive(training.seed, "step", training.epoch + 1, training.step, distributed.rank())
     training.machine.seed(draw)  # dropout draws from torch's global stream
     batch, targets = Jitter.of(training.recipe)(
         batch, labels, classes=len(training.model.spec.classes), seed=draw
     )
     network.train()
-    if probing:
-        training.model.trunk.eval()
+    if training.pretrained:
+        _keep_statistics(training.model)
     loss = _loss(training, network, batch.to(training.machine.device), targets)
-    _backward(training, loss * (share * distributed.ranks()), probing=probing)
+    training.model.zero_grad()
+    torch.autograd.backward(loss * (share * distributed.ranks()))
     for optimiser in training.optimisers:
         optimiser.step()
     if training.average:
         training.average.update_parameters(training.model)
     return distributed.total(loss.item() * share)
+
+
+def _keep_statistics(model: nn.Module) -> None:
+    """Normalisation goes on with the means and variances that it has learned."""
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            layer.eval()
 
 
 def _loss(training: Training, network: nn.Module, batch: Tensor, targets: Tensor) -> Tensor:
@@ -166,22 +204,12 @@ def _loss(training: Training, network: nn.Module, batch: Tensor, targets: Tensor
     )
 
 
-def _backward(training: Training, loss: Tensor, *, probing: bool) -> None:
-    """New gradients, averaged over the processes; optimisers pass over weights that have none."""
-    training.model.zero_grad()
-    alone = distributed.ranks() == 1  # several processes wait for every gradient
-    head = list(training.model.head.parameters()) if probing and alone else None
-    torch.autograd.backward(loss, inputs=head)
-    if probing:
-        training.model.trunk.zero_grad()
-
-
-def _epoch(training: Training, valid: Samples, number: int, lr: float) -> Epoch:
-    """Ends an epoch: judges the model on `valid`, in the first of several processes."""
-    train_loss = training.loss / training.images
+def _ended(
+    training: Training, number: int, train_loss: float, logits: Tensor, valid: Samples, *, lr: float
+) -> Epoch:
+    """Ends an epoch. logits: of `valid`, by the first of several processes."""
     judged = (0.0, 0.0)
     if distributed.rank() == 0:
-        logits = predict(training.outcome, valid)
         labels = torch.from_numpy(valid.labels.copy())
         judged = (
             nn.functional.cross_entropy(logits, labels).item(),

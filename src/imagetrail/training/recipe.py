@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -25,6 +25,7 @@ PREPARED_BY = {
     "synthetic": ("synthesise.per_class",),
     "related": ("pretrain.related",),
     "pretrained": ("pretrain.related", "pretrain.weights"),
+    "fine_tune": ("pretrain.related", "pretrain.weights"),
 }
 SHARES = ("augmented", "synthetic", "related")  # of the images of an epoch
 LEAST_SIDE = {"article": 10}  # model: pixels of the shorter side; the others take all sizes
@@ -32,6 +33,8 @@ LEAST_SIDE = {"article": 10}  # model: pixels of the shorter side; the others ta
 
 class Recipe(Section):
     """How a model is built and trained: every hyper-parameter, once."""
+
+    renamed: ClassVar = {"probe": "fine_tune"}
 
     model: Model = Field(description="the network")
     activation: Activation = Field(description="the activation function of its hidden layers")
@@ -113,11 +116,23 @@ class Recipe(Section):
         default=True,
         description="begin with the weights in artifacts/pretrain, where there are any",
     )
-    probe: float = Field(
-        default=0.0,
-        ge=0,
+    fine_tune: bool = Field(
+        default=True,
+        description="if pretrained, all layers learn; false: the network stays as it came, and the "
+        "head is solved on its features, of a further view of every picture each epoch",
+    )
+    penalty: float = Field(
+        default=0.1,
+        gt=0,
+        le=1000,
+        description="L2 on the weights of a head that is solved, beside the mean loss",
+    )
+    blend: float = Field(
+        default=1.0,
+        gt=0,
         le=1,
-        description="share of the training in which the last layer alone learns, if pretrained",
+        description="if pretrained, share of the way that weights go from where all layers began "
+        "to where they end; the model is there",
     )
     layer_decay: float = Field(
         default=1.0,

@@ -265,6 +265,17 @@ def test_each_remedy_is_alone_in_its_arm_and_all_are_in_the_last() -> None:
     }
 
 
+def test_fine_tuning_is_tried_beside_the_frozen_network() -> None:
+    arms = contests(**tried({"fine_tune": True, "augmented": 0.3}))["remedies"].arms
+    assert {arm: recipe.fine_tune for arm, recipe in arms.items()} == {
+        "real": False,
+        "+fine_tune": True,
+        "+augmented": False,
+        "all": True,
+    }
+    assert all(recipe.pretrained for recipe in arms.values())
+
+
 def test_the_search_says_how_much_of_a_remedy_is_tried() -> None:
     arms = contests({"augmented": 0.2})["remedies"].arms
     assert arms["+augmented"].augmented == arms["all"].augmented == 0.2
@@ -316,6 +327,10 @@ def test_with_nothing_to_try_no_remedy_is_judged_or_switched_off() -> None:
             "compare.remedies.tried.flip: a remedy is a number above 0 or true, not False",
         ),
         ({"lr": 0.1}, "compare.remedies.arms.real.lr: input should be greater than 0"),
+        (
+            {"pretrained": True, "fine_tune": True},
+            "compare.remedies.tried: fine_tune is judged beside a frozen network that is",
+        ),
     ],
 )
 def test_what_is_no_remedy_is_refused_in_one_line(values: dict[str, Any], said: str) -> None:

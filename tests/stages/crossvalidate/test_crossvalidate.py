@@ -65,6 +65,20 @@ def test_every_picture_is_judged_once_and_well(crossed: Crossed) -> None:
 
 
 @pytest.mark.slow
+def test_a_patient_is_in_one_fold(crossed: Crossed, tmp_path: Path) -> None:
+    project = crossed.copy(tmp_path / "patients")
+    valid = project.root / "data/split/valid"
+    ids = samples.read(valid).index["id"].to_pylist()
+    patients = [f"p{number // 50}" for number in range(len(ids))]
+    tiny_samples.group(valid, patients)
+    project.complete()
+    table = samples.read_table(project.root / "artifacts/crossvalidate/predictions.parquet")
+    folds = dict(zip(table["id"].to_pylist(), table["fold"].to_pylist(), strict=True))
+    lies = {(patient, folds[picture]) for patient, picture in zip(patients, ids, strict=True)}
+    assert len(lies) == len(set(patients)) > 5
+
+
+@pytest.mark.slow
 def test_a_stop_between_folds_gives_the_same_bytes(crossed: Crossed) -> None:
     before = crossed.outs()
     next((crossed.root / ".imagetrail/crossvalidate").glob("*/1.npy")).unlink()

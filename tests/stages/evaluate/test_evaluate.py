@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import tiny_samples
 from PIL import Image
 from project import Project
 
 from imagetrail.base import paths, samples
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import read_csv
+from imagetrail.base.units import units
 from imagetrail.metrics import scores
 from imagetrail.metrics.calibration import Calibration
 from imagetrail.models import weights
@@ -122,7 +124,8 @@ def test_everything_can_be_recomputed_from_the_predictions() -> None:
     )
     labels = table["label"].to_numpy()
     calibrated = Calibration(found["temperature"], found["bend"])(np.log(probabilities))
-    again = measure(probabilities, calibrated, labels, draws=200, seed=0)
+    together = units(samples.read(paths.TEST).index)
+    again = measure(probabilities, calibrated, labels, draws=200, seed=0, units=together)
     assert {name: round(value, 6) for name, value in again.items()} == {
         name: found[name] for name in again
     }
@@ -204,13 +207,28 @@ def test_a_column_that_the_index_lacks_is_refused_with_those_it_has() -> None:
         run()
 
 
+@pytest.mark.usefixtures("copy")
+def test_pictures_of_few_patients_make_every_interval_wider() -> None:
+    before = result()
+    count = len(samples.read(paths.TEST))
+    # two patients of 30 % each, of the first or second half; the others are by themselves
+    names = [f"{2 * i // count}" if i % 5 < 3 else f"p{i}" for i in range(count)]
+    tiny_samples.group(paths.TEST, names)
+    run()
+    for name in ("top1", "macro_f1", "log_loss", "mean_corruption_error"):
+        old, new = (found[f"{name}_high"] - found[f"{name}_low"] for found in (before, result()))
+        assert result()[name] == before[name] and new != pytest.approx(old, rel=0.01), name
+    assert result()["top1_high"] - result()["top1_low"] > before["top1_high"] - before["top1_low"]
+
+
 def test_a_model_without_mistakes_is_judged_too(
     make_samples: Callable[..., samples.Samples],
 ) -> None:
     labels = np.array([0, 1, 2] * 5)
     sure = np.eye(3)[labels] * 0.98 + 0.02 / 3
-    found = measure(sure, sure, labels, draws=100, seed=0)
-    assert found["top1"] == found["top1_low"] == found["macro_f1"] == 1 and found["aurc"] == 0
+    found = measure(sure, sure, labels, draws=100, seed=0, units=np.arange(len(labels)))
+    assert found["top1"] == found["macro_f1"] == 1 and found["aurc"] == 0
+    assert found["top1_low"] < 0.9 < found["top1_high"] == 1, "15 images do not show more"
     test = make_samples("sure", np.zeros((15, 4, 4, 1), np.uint8), labels, CLASSES)
     assert all(
         row["recall"] == 1 and row["recall_low"] < 0.8 for row in slices.by_class(sure, test)

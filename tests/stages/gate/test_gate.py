@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tiny_onnx
+import tiny_samples
 import torch
 import yaml
 from numpy.typing import NDArray
@@ -314,6 +315,36 @@ def test_of_5_patients_with_200_images_each_chance_promotes_no_one(margin: float
     assert verdicts["patients"].count("PROMOTE") <= (5 if margin is None else 0)
 
 
+def test_patients_of_whom_the_champion_knows_a_picture_are_left_out_whole() -> None:
+    """It is right on all pictures of patients it has learned from, on half of the others'."""
+    patients, number = np.arange(COUNT) // 10, np.arange(COUNT)
+    known = patients % 2 == 0
+    seen = known & (number % 2 == 0)
+    champion = replace(model(number[~known & (number % 3 == 0)]), sha256="old", seen=seen)
+    challenger = model(number[number % 5 == 0])
+    found = gate.decide(challenger, champion, LABELS, bounds(margin=None), data="d", units=patients)
+    assert found.figures["left_out"] == known.sum() and found.figures["units"] == COUNT // 20
+    assert found.decision == "PROMOTE"
+
+
+@pytest.mark.parametrize("size", [1, 10])
+def test_the_minimal_effect_by_units_is_found_four_times_in_five(size: int) -> None:
+    """40 units differ, by so many images each."""
+    units = np.arange(COUNT) // 10
+    differs = (units < 40) & (np.arange(COUNT) % 10 < size)
+    ours, theirs = differs & (units < 25), differs & (units >= 25)
+    wrong = [np.flatnonzero(~(np.ones(COUNT, bool) & ~other)) for other in (theirs, ours)]
+    sides = model(wrong[0]), replace(model(wrong[1]), sha256="old")
+    decision = gate.decide(*sides, LABELS, bounds(margin=None), data="d", units=units)
+    effect = decision.figures["minimal_effect"]
+    rng, found = np.random.default_rng(0), 0
+    for _ in range(1000):
+        better = rng.random(40) < (1 + effect * COUNT / 40 / size) / 2
+        for_ours = differs & np.r_[better, np.zeros(COUNT // 10 - 40, bool)][units]
+        found += significance.sign_flips(for_ours, differs & ~for_ours, units)[1] < 0.05
+    assert 0.76 < found / 1000 < 0.86
+
+
 def test_a_model_that_fails_a_whole_patient_is_not_sure_of_its_accuracy() -> None:
     patients = np.arange(COUNT) // 400
     found = gate.decide(
@@ -449,6 +480,13 @@ def judged(root: Path) -> dict[str, Any]:
     assert (root / "artifacts/gate/disagreements.png").read_bytes().startswith(b"\x89PNG")
     found: dict[str, Any] = json.loads((root / "artifacts/gate/decision.json").read_text())
     return found
+
+
+def test_the_stage_counts_a_patient_once(folder: Path) -> None:
+    assert judged(folder)["units"] == 60
+    tiny_samples.group(folder / "data/split/test", [f"patient {i // 6}" for i in range(60)])
+    found = judged(folder)
+    assert (found["units"], found["images"]) == (10, 60)
 
 
 def test_the_stage_judges_the_file_that_export_chose(folder: Path) -> None:

@@ -212,14 +212,6 @@ def test_every_planted_fault_is_found(
     assert not missed and {name for name, _ in PLANTED.values()} == FINDINGS.keys()
 
 
-def test_what_is_on_no_split_is_on_train_where_splits_are_published(tmp_path: Path) -> None:
-    """Groups of which every picture is learned from, one by name and the next without."""
-    splits = [split if i % 3 else split.replace("train", "") for i, split in enumerate(SPLITS)]
-    groups = tuple(f"{split}{i // 9}" for i, split in enumerate(SPLITS))
-    found = look(clean(splits=splits, groups=groups), tmp_path)
-    assert {finding.name for finding in found} == EVERYWHERE
-
-
 def test_a_class_that_is_not_in_test_stops_nothing(tmp_path: Path) -> None:
     found = {finding.name: finding for finding in look(clean(splits=DOGS_ALONE), tmp_path)}
     assert "few_pictures" not in found

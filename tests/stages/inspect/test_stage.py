@@ -73,7 +73,7 @@ def test_what_cannot_be_used_is_written_down_before_it_stops_the_pipeline(
     first = "error: broken: 6 of 46 pictures cannot be read (13.0%), the first is cat/broken0.png"
     assert f"error: {stopped.value}".startswith(first)
     assert "quarantine.csv" in str(stopped.value) and "inspect.fail_on" in str(stopped.value)
-    rows = read_csv(paths.ARTIFACTS / "inspect/quarantine.csv")
+    rows = read_csv(paths.QUARANTINE)
     assert len(rows) == 7 and rows[0].keys() == {"source", "reason"}
     assert rows[-1]["source"] == "cat/notes.txt"
     assert findings()["unreadable"]["number"] == 6
@@ -89,7 +89,7 @@ def test_where_nothing_can_be_read_one_line_says_so_and_a_table_why(folder: Path
     with pytest.raises(UserError, match=r"^broken: 40 of 40 .*, the first is cat/1\.png: .*") as no:
         stage.run()
     assert "\n" not in str(no.value)
-    assert len(read_csv(stage.QUARANTINE)) == 40
+    assert len(read_csv(paths.QUARANTINE)) == 40
 
 
 def test_what_stops_is_a_matter_of_fail_on(folder: Path) -> None:

@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +29,9 @@ from imagetrail.stages.pretrain import stage as pretrain
 from imagetrail.stages.pretrain import weights as pretrained
 from imagetrail.stages.pretrain.params import Pretrain
 from imagetrail.stages.split import stage as split
-from imagetrail.training import checkpoints
 from imagetrail.training.batches import Mixture
 from imagetrail.training.data import Experiment
-from imagetrail.training.loop import Epoch, start, walk
+from imagetrail.training.loop import start, walk
 from imagetrail.training.optimisers import OPTIMISERS
 from imagetrail.training.recipe import Recipe
 from imagetrail.training.state import Training
@@ -415,36 +413,13 @@ def test_each_layer_learns_slower_than_the_one_after_it(name: str) -> None:
         assert ratio == pytest.approx(0.5 ** (layers - layer))
 
 
-@pytest.mark.parametrize("optimiser", OPTIMISERS)
-def test_a_probe_moves_the_head_alone_and_then_all_weights(
-    make_samples: Make, tmp_path: Path, optimiser: str
-) -> None:
-    train, _ = few(make_samples, *digits(), 8)
-    weights = trunk_weights(start(recipe(), train, seed=2).model)
-    settings = recipe(optimiser=optimiser, probe=0.5, layer_decay=0.7, epochs=2, lr=0.02)
-    begun, other = (start(settings, train, seed=1, pretrained=weights) for _ in range(2))
-    before, head = parameters(begun), set(begun.model.head.parameters())
-    events = walk(begun, Mixture(train), train)
-    list(islice(events, 2))
-    checkpoints.save(tmp_path / "state", begun)
-    list(islice(events, 2))
-    for old, new in zip(before, begun.model.parameters(), strict=True):
-        assert torch.equal(old, new) == (new not in head)
-    last = list(events)[-1]
-    assert isinstance(last, Epoch) and last.number == 2
-    assert not any(map(torch.equal, before, parameters(begun)))
-    checkpoints.restore(tmp_path / "state", other)
-    list(walk(other, Mixture(train), train))
-    assert all(map(torch.equal, parameters(begun), parameters(other))), "resumed within the probe"
-
-
-def test_without_pretrained_weights_there_is_nothing_to_probe_and_nothing_to_spare(
+def test_without_pretrained_weights_nothing_is_frozen_and_nothing_is_spared(
     make_samples: Make,
 ) -> None:
     train, _ = few(make_samples, *digits(), 3)
     spared, plain = (
         fitted(recipe(epochs=1, **changes), train)
-        for changes in ({"probe": 0.9, "layer_decay": 0.5}, {})
+        for changes in ({"fine_tune": False, "layer_decay": 0.5}, {})
     )
     assert spared.recipe == plain.recipe
     assert all(map(torch.equal, parameters(spared), parameters(plain)))

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from imagetrail.base.words import count_of
 from imagetrail.cli.begin.expect import FRESH, Machine, Plan, seconds
 from imagetrail.cli.begin.look import LEAST, Look
 from imagetrail.cli.begin.speed import PRETRAINED, SMALL
@@ -118,7 +119,7 @@ def _counts(look: Look, chosen: Plan) -> Iterator[Choice]:
     yield Choice(values, f"{shares}; validation needs some hundred")
     alone = "each picture is judged once, as a test set alone would say little"
     tests = chosen.test(look)
-    enough = f"{_tests(tests)} say enough"
+    enough = f"{count_of(tests, 'test picture')} say enough"
     yield Choice({"split.folds": chosen.folds(look)}, alone if chosen.folds(look) else enough)
     least = max(LEAST, min(10, look.smallest))
     yield Choice({"inspect.min_per_class": least}, f"the smallest class has {look.smallest:,}")
@@ -126,7 +127,7 @@ def _counts(look: Look, chosen: Plan) -> Iterator[Choice]:
     margin = math.ceil(100 * max(0.03, SHOWN / math.sqrt(max(tested, 1)))) / 100
     yield Choice(
         {"gate.margin": margin if margin <= 0.15 else None},
-        f"about {_tests(round(tested))} in a class"
+        f"about {count_of(round(tested), 'test picture')} in a class"
         + ("" if margin <= 0.15 else ": too few to show which class loses"),
     )
     yield _calibration(tests)
@@ -138,13 +139,11 @@ def _calibration(tests: int) -> Choice:
     error = NOISE / math.sqrt(max(tests, 1))
     bound = math.ceil(100 * max(0.05, 0.03 + error)) / 100
     if bound > 0.3:
-        return Choice({"gate.max_ece": None}, f"{_tests(tests)}: too few to tell it")
-    seen = f"{_tests(tests)} tell a calibration error but for {error:.2f}"
+        return Choice(
+            {"gate.max_ece": None}, f"{count_of(tests, 'test picture')}: too few to tell it"
+        )
+    seen = f"{count_of(tests, 'test picture')} tell a calibration error but for {error:.2f}"
     return Choice({"gate.max_ece": bound}, seen)
-
-
-def _tests(count: int) -> str:
-    return f"{count:,} test picture" + ("" if count == 1 else "s")
 
 
 def _network(look: Look, chosen: Plan) -> Choice:
@@ -152,17 +151,21 @@ def _network(look: Look, chosen: Plan) -> Choice:
         "pretrain.weights": None,
         "recipe.model": chosen.model,
         "recipe.activation": "relu",
-        "recipe.probe": 0.0,
+        "recipe.fine_tune": True,
         "recipe.layer_decay": 1.0,
     }
     if chosen.model != PRETRAINED:
         absent = "ImageNet's weights are not installed" if _few(look) else "pictures are many"
         signs = "these are signs, which ImageNet does not have"
         return Choice(fresh, f"trained from nothing, as {signs if look.written else absent}")
-    known = {"pretrain.weights": "imagenet", "recipe.activation": "relu6", "recipe.probe": 1.0}
+    known = {
+        "pretrain.weights": "imagenet",
+        "recipe.activation": "relu6",
+        "recipe.fine_tune": False,
+    }
     return Choice(
         fresh | known,
-        "it knows ImageNet, and its last layer alone learns: best where pictures are few",
+        "it knows ImageNet, and its head alone is solved: best where pictures are few",
     )
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.rng import generator
+from imagetrail.base.words import count_of
 from imagetrail.data.decoding import Facts, Target, Unreadable
 from imagetrail.data.pictures import Pictures
 
@@ -49,7 +50,7 @@ def look(pictures: Pictures, where: str) -> Look:
         names = ", ".join(pictures.classes) or "none"
         raise UserError(f"{where}: a classifier needs pictures of two classes, here is {names}")
     if (smallest := int(counts.min())) < LEAST:
-        has = f"{smallest} picture" + ("" if smallest == 1 else "s")
+        has = count_of(smallest, "picture")
         name = pictures.classes[int(counts.argmin())]
         raise UserError(f"{where}: class {name} has {has}; at least {LEAST} are needed")
     order = generator(0, "init").permutation(len(pictures))[:SAMPLE]

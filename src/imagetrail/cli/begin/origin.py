@@ -12,12 +12,11 @@ from typing import Any
 from imagetrail.base import paths
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import names_in
-from imagetrail.data import addresses, arrival
+from imagetrail.data import addresses, archives, arrival, labelled, own
+from imagetrail.data.own import PARQUET
 from imagetrail.data.params import OWN, PUBLISHED, Data
 from imagetrail.data.pictures import Pictures
 
-PARQUET = ".parquet"  # a table that may have the pictures inside
-TABLES = {".csv", ".tsv", ".jsonl", ".ndjson", PARQUET}
 TOO_GENERAL = {"data", "dataset", "images", "own", "photos", "pictures"}  # to call a data set
 LARGEST = 500_000_000  # bytes of an archive that is unpacked only to be looked at
 
@@ -53,7 +52,7 @@ def find(where: str, default: Path) -> Origin:
         others = f"a published data set ({published}) or an address such as https://…"
         raise UserError(f"{where}: no such file or folder; name yours, {others}")
     table = None
-    if path.is_file() and path.suffix.lower() in TABLES - {PARQUET}:
+    if path.is_file() and path.suffix.lower() in labelled.READERS.keys() - {PARQUET}:
         path, table = path.parent, path.name
     return Origin(named(path), OWN, _kept(path), table)
 
@@ -97,8 +96,10 @@ def opened(origin: Origin) -> Iterator[tuple[Origin, Pictures | None]]:
     """
     brought = paths.RAW / origin.name / "files"
     known = brought.is_dir() and any(brought.iterdir())
-    if origin.source != OWN:
+    if origin.source in names_in(PUBLISHED):
         yield origin, arrival.originals(origin.data()) if known else None
+    elif origin.source != OWN:
+        yield _read(origin, brought) if known else (origin, None)
     elif origin.path.is_dir():
         yield _read(origin, origin.path)
     elif origin.path.suffix.lower() == PARQUET:
@@ -125,27 +126,16 @@ def _parquet(origin: Origin) -> tuple[Origin, Pictures]:
 
 
 def _unpacked(origin: Origin, folder: Path) -> tuple[Origin, Pictures]:
-    try:
-        arrival.fetch(origin.data(), folder)
-    except UserError:
-        if not folder.is_dir() or not _tables(folder):  # with a table it may be read all the same
-            raise
+    own.check(origin.path, None)
+    archives.unpack(origin.path, folder, str(origin.path))
     return _read(origin, folder)
-
-
-def _tables(folder: Path) -> list[str]:
-    """Those at the top, also where an archive has wrapped all into one folder."""
-    top = folder
-    while len(inside := sorted(top.iterdir())) == 1 and inside[0].is_dir():
-        top = inside[0]
-    found = [path for path in inside if path.suffix.lower() in TABLES and path.is_file()]
-    return [path.relative_to(folder).as_posix() for path in found]
 
 
 def _read(origin: Origin, folder: Path) -> tuple[Origin, Pictures]:
     """The pictures by the one table that names them, else by class sub-folders."""
-    tables = _tables(folder)
-    if origin.table or not tables:
+    shown = str(origin.path) if origin.source == OWN else origin.source
+    tables = [] if origin.table else labelled.tables_in(folder, shown)
+    if not tables:
         return origin, arrival.originals(origin.data(path=folder))
     found, faults = [], []
     for table in tables:
@@ -155,9 +145,10 @@ def _read(origin: Origin, folder: Path) -> tuple[Origin, Pictures]:
             faults.append(fault)
     if len(found) > 1:
         names = ", ".join(table for table, _ in found)
+        unpack, top = ("", folder) if folder == origin.path else ("unpack it, and ", Path("…"))
         raise UserError(
-            f"{origin.path}: {names} are tables of pictures; name the one that is meant: "
-            f"`imagetrail init {origin.path / tables[0]}`"
+            f"{shown}: {names} are tables of pictures; {unpack}name the one that is meant: "
+            f"`imagetrail init {top / found[0][0]}`"
         )
     if found:
         ((table, pictures),) = found

@@ -66,7 +66,6 @@ def measured(network: Network) -> float:
     import numpy as np
     import torch
 
-    from imagetrail.models.weights import trunk_weights
     from imagetrail.training import loop
     from imagetrail.training.batches import Mixture
     from imagetrail.training.recipe import Recipe
@@ -79,15 +78,12 @@ def measured(network: Network) -> float:
         batch_size=BATCH,
         lr=0.01,
         ema=0.9,
-        probe=float(network.model == PRETRAINED),
     )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         few = images.part(np.arange(BATCH))  # whose mean and deviation are computed
         begun = loop.start(recipe, few, seed=0)
-        if recipe.probe:  # any weights will do, as the time goes by their number
-            begun = loop.start(recipe, few, seed=0, pretrained=trunk_weights(begun.outcome))
         clock = []
         for _ in loop.walk(begun, Mixture(images), images):
             clock.append(time.process_time())  # of one thread

@@ -90,6 +90,11 @@ def resolve(
 
 def _remedies(remedies: Remedies, tried: dict[str, Any], base: Recipe, where: str) -> Set:
     checked = override(base, tried, where)
+    if {"pretrained", "fine_tune"} <= tried.keys():
+        raise UserError(
+            f"{where}: fine_tune is judged beside a frozen network that is pretrained, and "
+            "pretrained beside one that is not: try one of them"
+        )
     for remedy in tried:
         value = getattr(checked, remedy)
         if not value or isinstance(value, str):

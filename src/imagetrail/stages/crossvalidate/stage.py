@@ -4,10 +4,9 @@ Reads data/split and what made the final training what it is, writes artifacts/c
 
 All pictures are parted into `split.folds` folds, pictures that belong together into one; for each
 fold a model is trained as the final one was, but without synthetic images, which know pictures of
-all folds, on all others, and answers it. The figures are of the
-recipe, not of the one model that ships, which `evaluate` judges on test. They are a little on the
-bright side: the recipe was chosen on pictures that are judged here, though no model has seen the
-picture that it answers.
+all folds, on all others, and answers it. The figures are of the recipe, not of the one model that
+ships, which `evaluate` judges on test. They are a little on the bright side: the recipe was chosen
+on pictures that are judged here, though no model has seen the picture that it answers.
 """
 
 from collections.abc import Sequence
@@ -76,6 +75,7 @@ def _write(
             low, high = ends[name]
             found |= {name: metric(values, labels), f"{name}_low": low, f"{name}_high": high}
         right = probabilities.argmax(1) == labels
+        found["top1_low"], found["top1_high"] = intervals.accuracy(right, together)
         each = [float(right[fold == number].mean()) for number in range(int(fold.max()) + 1)]
         found["top1_sd"] = float(np.std(each, ddof=1))  # from fold to fold
     folder = paths.artifacts("crossvalidate")

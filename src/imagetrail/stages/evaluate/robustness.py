@@ -60,11 +60,13 @@ def by_corruption(found: Robustness) -> list[dict[str, Any]]:
     return rows
 
 
-def in_the_mean(found: Robustness, *, draws: int, seed: int) -> dict[str, float]:
-    """The mean corruption error with its bootstrap interval, and top-1 without corruption."""
-    wrong = 1 - found.right.mean(1, keepdims=True)
-    means = intervals.resampled(wrong, generator(seed, "bootstrap"), draws=draws)
-    low, high = intervals.interval(means)
+def in_the_mean(found: Robustness, units: NDArray[np.int64]) -> dict[str, float]:
+    """The mean corruption error with its interval, and top-1 without corruption.
+
+    units: a number for each image, equal for those that belong together.
+    """
+    wrong = 1 - found.right.mean(1)
+    low, high = intervals.mean_over_units(wrong, units, (0, 1))
     return {
         "top1_clean_subset": found.clean,
         "mean_corruption_error": float(wrong.mean()),

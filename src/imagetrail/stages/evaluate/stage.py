@@ -53,7 +53,7 @@ def run() -> dict[str, float]:
         mirrored = scores.softmax(_logits(model, test.images, mirrored=True))
         found["top1_mirrored"] = scores.top1(probabilities + mirrored, test.labels)
     folder = paths.artifacts("evaluate")
-    found |= _write_robustness(folder, answer, test, params, seed)
+    found |= _write_robustness(folder, answer, test, together, params.corrupted, seed)
     unknown = samples.read(paths.UNKNOWN)
     if len(unknown):
         names = ("unknown_auroc", "unknown_auroc_low", "unknown_auroc_high")
@@ -83,7 +83,7 @@ def measure(
     *,
     draws: int,
     seed: int,
-    units: NDArray[np.int64] | None = None,
+    units: NDArray[np.int64],
 ) -> dict[str, float]:
     """Every metric with its 95 % interval; those of confidence also after calibration.
 
@@ -104,21 +104,29 @@ def measure(
     for name, (metric, values) in judged.items():
         low, high = ends[name]
         found |= {name: metric(values, labels), f"{name}_low": low, f"{name}_high": high}
+    right = probabilities.argmax(1) == labels  # as the gate has it
+    found["top1_low"], found["top1_high"] = intervals.accuracy(right, units)
     return found | {"aurc": 1 - float(scores.coverage(calibrated, labels)[1].mean())}
 
 
 def _write_robustness(
-    folder: Path, answer: Answer, test: Samples, params: Evaluate, seed: int
+    folder: Path,
+    answer: Answer,
+    test: Samples,
+    units: NDArray[np.int64],
+    count: int | None,
+    seed: int,
 ) -> dict[str, float]:
-    """Tries every corruption on some of the test images; returns the figures of them all."""
-    chosen = np.sort(generator(seed, "corrupted").permutation(len(test))[: params.corrupted])
+    """Tries every corruption on `count` test images; returns the figures of them all."""
+    chosen = np.sort(generator(seed, "corrupted").permutation(len(test))[:count])
     found = robustness.judge(answer, test, chosen, seed)
     rows = robustness.by_corruption(found)
     write_csv(folder / "robustness.csv", rows)
     captions = [f"{row['corruption']} {row['strength']}: {row['top1']:.1%}" for row in rows]
     with replacing(folder / "robustness.png") as temporary:
         charts.gallery(found.examples, captions, temporary, columns=len(CORRUPTIONS))
-    return robustness.in_the_mean(found, draws=params.bootstrap, seed=seed)
+    _, some = np.unique(units[chosen], return_inverse=True)
+    return robustness.in_the_mean(found, some)
 
 
 def _write_predictions(path: Path, probabilities: Floats, test: Samples) -> None:

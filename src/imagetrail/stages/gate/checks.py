@@ -7,14 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagetrail.base.rng import generator
 from imagetrail.metrics import intervals, scores, significance
 from imagetrail.metrics.scores import Floats, Labels
 from imagetrail.stages.gate.params import Gate
 
-Units = NDArray[np.int64] | None  # of each image; null: each is one by itself
-
-DRAWS = 2000  # of the bootstrap over units
+Units = NDArray[np.int64]  # a number for each image, equal for those that belong together
 
 # checks that more images could turn; to fail another is a fault
 UNPROVEN = ("challenger_is_better", "no_class_loses", "classes_not_judged")
@@ -53,7 +50,7 @@ def alone(
     units: Units,
 ) -> Iterator[Check]:
     """What is asked of any model, with or without a champion."""
-    low, _ = accuracy_interval(probabilities.argmax(1) == labels, units)
+    low, _ = intervals.accuracy(probabilities.argmax(1) == labels, units)
     fault = "it is not accurate enough for any use"
     yield Check("top1_low", low >= params.min_top1, low, params.min_top1, fault)
     yield every_class_judged(model.classes, labels)
@@ -89,10 +86,10 @@ def against(
 ) -> Iterator[Check]:
     """What is asked of a challenger as a whole; `right` and `baseline`: where the two are right."""
     alpha = params.alpha
-    worse = p_better(baseline, right, units)
+    _, worse = significance.sign_flips(baseline, right, units)
     fault = "it is shown to be worse"
     yield Check("challenger_is_no_worse", worse >= alpha, worse, alpha, fault)
-    better = p_better(right, baseline, units)
+    _, better = significance.sign_flips(right, baseline, units)
     fault = "it is not shown to be better"
     yield Check("challenger_is_better", better < alpha, better, alpha, fault)
     loss, theirs = params.max_robustness_loss, champion.corruption_error
@@ -144,7 +141,7 @@ def by_class(
     for label, name in enumerate(names):
         mine = labels == label
         ours, theirs = right[mine], baseline[mine]
-        worth = len(ours) if units is None else significance.independent(units[mine])
+        worth = intervals.independent(units[mine])
         difference = float(ours.mean() - theirs.mean()) if len(ours) else 0.0
         p = 1.0 if margin is None else significance.noninferiority(ours, theirs, margin, worth)
         row = {"class": name, "images": len(ours), "worth": round(worth, 6)}
@@ -170,35 +167,3 @@ def skipped(challenger: Candidate, champion: Candidate | None, params: Gate) -> 
         why = "it was not measured for both: metrics.json has no mean_corruption_error"
         return found | {"corruption_error": why}
     return found
-
-
-def p_better(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], units: Units) -> float:
-    """The one-sided p that ours is no better, by McNemar's test or by units."""
-    if units is None:
-        return significance.mcnemar(ours, theirs)[2]
-    return significance.sign_flips(ours, theirs, units)[1]
-
-
-def accuracy_interval(right: NDArray[np.bool_], units: Units) -> tuple[float, float]:
-    """Wilson's 95 % interval of the share that is right; by units that of the cluster bootstrap.
-
-    The latter is no narrower than the former: the bootstrap of a model without faults is a point.
-    """
-    low, high = map(float, intervals.wilson(np.array(right.sum()), np.array(len(right))))
-    if units is None:
-        return low, high
-    rng = generator(0, "gate", "bootstrap")
-    found = intervals.mean_over_units(right.astype(np.float64), units, rng, draws=DRAWS)
-    return min(low, found[0]), max(high, found[1])
-
-
-def difference_interval(
-    right: NDArray[np.bool_], baseline: NDArray[np.bool_], units: Units
-) -> tuple[float, float, float]:
-    """The difference in accuracy and its 95 % interval, by units as `accuracy_interval`."""
-    difference, low, high = significance.paired_interval(right, baseline)
-    if units is None:
-        return difference, low, high
-    rng, ahead = generator(0, "gate", "difference"), right.astype(np.float64) - baseline
-    found = intervals.mean_over_units(ahead, units, rng, draws=DRAWS)
-    return difference, min(low, found[0]), max(high, found[1])

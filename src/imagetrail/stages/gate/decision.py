@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagetrail.metrics import scores, significance
+from imagetrail.metrics import intervals, scores, significance
 from imagetrail.metrics.scores import Floats, Labels
 from imagetrail.stages.gate import checks
 from imagetrail.stages.gate.checks import Candidate, Check, Units
@@ -38,29 +38,31 @@ def decide(
     params: Gate,
     *,
     data: str,
-    units: Units = None,
+    units: Units | None = None,
 ) -> Decision:
     """What is to be done with the challenger.
 
     labels: N int64, of today's test images. data: content hash of the training images, as the
-    pipeline knows it. units: N, equal for images that belong together, such as a patient's; they
-    count as one where chance is reckoned.
+    pipeline knows it. units: N, equal for images that belong together, such as a patient's, which
+    count as one where chance is reckoned; null: each by itself.
     """
     if champion and (fault := _other_task(challenger, champion)):
         return _held(fault)
+    units = np.arange(len(labels)) if units is None else units
     # A champion of old may have seen what is a test image today, when the data were parted anew.
-    # Such images flatter it, and are left out. A challenger that has seen test images is a fault
-    # of the pipeline, and rejected.
-    judged = np.flatnonzero(~champion.seen) if champion else np.arange(len(labels))
+    # Such images flatter it, as do others of the same patient, and are left out. A challenger that
+    # has seen test images is a fault of the pipeline, and rejected.
+    seen = np.isin(units, units[champion.seen]) if champion else np.zeros(len(labels), bool)
+    judged = np.flatnonzero(~seen)
     if not len(judged):
         return _held("the champion was trained on every one of today's test images")
-    labels, units = labels[judged], _several(units, judged)
+    labels, units = labels[judged], np.unique(units[judged], return_inverse=True)[1]
     ours = challenger.probabilities[judged]
     right = ours.argmax(1) == labels
     made = list(checks.alone(challenger, ours, labels, params, data, units))
     figures: dict[str, Any] = {
         "images": len(judged),
-        "units": len(judged) if units is None else int(units.max()) + 1,
+        "units": int(units.max()) + 1,
         "left_out": len(challenger.seen) - len(judged),
     }
     figures |= _figures("challenger", ours, labels, units)
@@ -95,14 +97,6 @@ def _against(
     return made, classes
 
 
-def _several(units: Units, judged: NDArray[np.int64]) -> Units:
-    """The units of these images, 0 upwards; null where each is one image."""
-    if units is None:
-        return None
-    different, found = np.unique(units[judged], return_inverse=True)
-    return found.astype(np.int64) if len(different) < len(judged) else None
-
-
 def _held(reason: str) -> Decision:
     """Where the two cannot be compared."""
     return Decision(HOLD, reason, (), {}, {}, np.empty(0, np.int64))
@@ -126,7 +120,7 @@ def _other_task(challenger: Candidate, champion: Candidate) -> str:
 
 def _figures(name: str, probabilities: Floats, labels: Labels, units: Units) -> dict[str, float]:
     right = probabilities.argmax(1) == labels
-    low, high = checks.accuracy_interval(right, units)
+    low, high = intervals.accuracy(right, units)
     figures = {
         "top1": float(right.mean()),
         "top1_low": low,
@@ -139,20 +133,32 @@ def _figures(name: str, probabilities: Floats, labels: Labels, units: Units) -> 
 def _difference(
     right: NDArray[np.bool_], baseline: NDArray[np.bool_], alpha: float, units: Units
 ) -> dict[str, float]:
-    only_new, only_old, p = significance.mcnemar(right, baseline)
-    differing, count = only_new + only_old, len(right)
-    if units is not None:
-        differing, p = significance.sign_flips(right, baseline, units)
-        count = int(units.max()) + 1
-    difference, low, high = checks.difference_interval(right, baseline, units)
+    only_new, only_old, _ = significance.mcnemar(right, baseline)
+    differing, p = significance.sign_flips(right, baseline, units)
+    ahead = np.bincount(units, right.astype(np.float64) - baseline)
+    each = float(np.abs(ahead[ahead != 0]).mean()) if differing else 1.0  # images
+    difference, low, high = _difference_interval(right, baseline, units)
+    effect = min(1.0, each * significance.minimal_effect(differing, len(right), alpha))
     figures = {
         "top1_difference": difference,
         "top1_difference_low": low,
         "top1_difference_high": high,
-        "minimal_effect": significance.minimal_effect(differing, count, alpha),
+        "minimal_effect": effect,
     }
     counts = {"only_challenger_right": only_new, "only_champion_right": only_old}
     return {name: round(value, 6) for name, value in figures.items()} | counts | {"mcnemar_p": p}
+
+
+def _difference_interval(
+    right: NDArray[np.bool_], baseline: NDArray[np.bool_], units: Units
+) -> tuple[float, float, float]:
+    """The difference in accuracy and its 95 % interval, by units no narrower than by images."""
+    difference, low, high = significance.paired_interval(right, baseline)
+    if units.max() + 1 < len(right):
+        ahead = right.astype(np.float64) - baseline
+        ends = intervals.mean_over_units(ahead, units, (-1, 1))
+        low, high = min(low, ends[0]), max(high, ends[1])
+    return difference, low, high
 
 
 def _conclude(

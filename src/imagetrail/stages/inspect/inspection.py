@@ -4,7 +4,7 @@ import sys
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +77,7 @@ class Inspection:
 
 
 def inspect(pictures: Pictures, target: Target, scratch: Path) -> Inspection:
-    """scratch: a folder with room for the thumbnails, 1 or 3 kB a picture, while they are used.
-
-    Of published splits, what is on none is on train, as split has it.
-    """
-    if any(pictures.splits):
-        pictures = replace(pictures, splits=tuple(split or "train" for split in pictures.splits))
+    """scratch: a folder with room for the thumbnails, 1 or 3 kB a picture, while they are used."""
     count, (height, width, channels) = len(pictures), target.shape
     side = min(SIDE, height, width)
     with tempfile.TemporaryFile(dir=scratch) as file:  # it goes when nobody uses it any more

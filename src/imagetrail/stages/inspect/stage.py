@@ -29,7 +29,6 @@ from imagetrail.stages.inspect.params import Inspect
 from imagetrail.stages.inspect.seen import Numbers, Seen
 
 SHOWN = 8  # findings on the terminal; the report has all
-QUARANTINE = paths.ARTIFACTS / "inspect/quarantine.csv"
 FINGERPRINTS = pa.schema(
     [("source", pa.string()), ("fingerprint", pa.string()), ("near", pa.int64())]
 )
@@ -41,7 +40,7 @@ def run() -> None:
     found = inspection.inspect(pictures, data.target, paths.artifacts("inspect"))
     _write_quarantine(found)
     if not found.readable.any():
-        where = f"{QUARANTINE} has the reason of each"
+        where = f"{paths.QUARANTINE} has the reason of each"
         raise UserError(f"broken: {classes.words_of_broken(found)}. Mend the files; {where}")
     near = near_duplicates.groups(found.thumbnails, found.fingerprints)
     seen = Seen(found, near, limits, data.shape, expected, schema.describe(found, data.name))
@@ -77,7 +76,7 @@ def _write_quarantine(found: Inspection) -> None:
     bad = [(fault["source"], fault["reason"]) for fault in found.unreadable]
     out = (*bad, *found.pictures.ignored)
     rows = [{"source": source, "reason": reason} for source, reason in out]
-    write_csv(QUARANTINE, rows, columns=("source", "reason"))
+    write_csv(paths.QUARANTINE, rows, columns=("source", "reason"))
 
 
 def _write_fingerprints(found: Inspection, near: Numbers) -> None:
@@ -135,6 +134,6 @@ def _refuse(wrong: Sequence[Finding], limits: Inspect) -> None:
     fatal = [finding for finding in wrong if finding.name in limits.fail_on]
     if fatal:
         lines = [f"{finding.name}: {finding.text}. {finding.cure}" for finding in fatal]
-        where = f"{paths.INSPECTION} and {QUARANTINE} say where"
+        where = f"{paths.INSPECTION} and {paths.QUARANTINE} say where"
         lines.append(f"  {where}; inspect.fail_on in params.yaml decides what stops")
         raise UserError("\n".join(lines))

@@ -82,7 +82,7 @@ def left_out(
         rows.append(
             {
                 "source": pictures.sources[i],
-                "split": pictures.splits[i] or "train",
+                "split": pictures.splits[i],
                 "reason": f"{how} {pictures.sources[other]} in {part}",
             }
         )

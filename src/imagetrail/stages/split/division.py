@@ -3,9 +3,9 @@
 A unit has a score between 0 and 1, and nothing else: the least hash, with the seed, of its names
 or, where the user gave none, of its fingerprints, scaled so that units of all sizes are spread
 evenly. Those below the share of test are test, the next are valid, the rest is train. So no picture
-that is added, removed or renamed moves another, but for a new member of a unit, which moves its
-score a little, or in one of many cases far. Ranks of scores decide only where test or valid would
-have less than half or more than twice its share of a class, or nothing.
+that is added, removed or renamed moves another, but for a new member of a unit, which changes its
+score: the first near duplicate by much, later ones less and less. Ranks of scores decide only where
+test or valid would have less than half or more than twice its share of a class, or nothing.
 """
 
 from dataclasses import dataclass

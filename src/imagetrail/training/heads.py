@@ -1,0 +1,112 @@
+"""Heads that are solved, not trained: multinomial logistic regression on a trunk's features."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from imagetrail.models.classifier import Classifier
+
+BLOCK = 4096  # rows that are float32 at a time
+LEAST = 0.01  # spread of a feature that is hardly ever seen: else it would weigh without bound
+TOLERANCE, MOST = 1e-5, 500  # of the gradient, and steps
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Features N×D float16 with their labels N int64, and the mean and spread of each feature."""
+
+    features: Tensor
+    labels: Tensor
+    mean: Tensor  # D float32
+    spread: Tensor
+
+    @classmethod
+    def of(cls, features: Tensor, labels: Tensor) -> "Rows":
+        total = torch.zeros(features.shape[1], dtype=torch.float64)
+        squares = total.clone()
+        for block in torch.split(features, BLOCK):
+            total += block.double().sum(0)
+            squares += block.double().square().sum(0)
+        mean = total / len(features)
+        spread = (squares / len(features) - mean.square()).clamp(min=0).sqrt() + LEAST
+        return cls(features, labels, mean.float(), spread.float())
+
+    def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Standardised features n×D float32, and labels."""
+        parts = (torch.split(rows, BLOCK) for rows in (self.features, self.labels))
+        for block, labels in zip(*parts, strict=True):
+            yield (block.float() - self.mean) / self.spread, labels
+
+
+def solve(model: Classifier, rows: Rows, *, penalty: float) -> float:
+    """Gives the model the linear head with the least loss on the rows; returns that mean loss.
+
+    The loss has `penalty` / 2 times the squares of the weights of standardised features added, as
+    scikit-learn's LogisticRegression has it with C = 1 / (penalty · N). Of features that are no
+    numbers there is no such head, and the loss is none.
+    It begins with a head of zeros: one that is nearly right saves no steps.
+    """
+    if not rows.spread.isfinite().all():
+        return math.nan
+    classes = len(model.spec.classes)
+    head = torch.zeros(classes, len(rows.mean) + 1, requires_grad=True)
+
+    def objective() -> float:
+        loss, head.grad = _cross_entropy(head.detach(), rows)
+        weight = head.detach()[:, :-1]
+        head.grad[:, :-1] += penalty * weight
+        return loss + penalty / 2 * float(weight.double().square().sum())
+
+    # scipy's would have threads of its own, which wait for those of other workers
+    torch.optim.LBFGS(
+        [head],
+        max_iter=MOST,
+        history_size=10,
+        tolerance_grad=TOLERANCE,
+        tolerance_change=1e-9,
+        line_search_fn="strong_wolfe",
+    ).step(objective)  # type: ignore[no-untyped-call]  # as torch has it
+    _give(model, rows, head.detach())
+    return _cross_entropy(head.detach(), rows)[0]
+
+
+def _cross_entropy(head: Tensor, rows: Rows) -> tuple[float, Tensor]:
+    """The mean loss and its gradient. head: K×(D + 1), the bias last."""
+    weight, bias = head[:, :-1], head[:, -1]
+    loss, gradient = 0.0, torch.zeros_like(head)
+    for features, labels in rows.blocks():
+        logits = torch.addmm(bias, features, weight.T)
+        loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
+        wrong = logits.softmax(1)
+        wrong[torch.arange(len(labels)), labels] -= 1
+        gradient[:, :-1].addmm_(wrong.T, features)
+        gradient[:, -1] += wrong.sum(0)
+    return loss / len(rows.labels), gradient / len(rows.labels)
+
+
+@torch.no_grad()
+def _give(model: Classifier, rows: Rows, head: Tensor) -> None:
+    """A normalisation before the last layer takes mean and spread; else that layer does."""
+    normalisation, last = _parts(model.head)
+    weight, bias = head[:, :-1], head[:, -1]
+    if normalisation is None:
+        weight = weight / rows.spread
+        bias = bias - weight @ rows.mean
+    else:
+        assert normalisation.running_mean is not None
+        assert normalisation.running_var is not None
+        normalisation.running_mean.copy_(rows.mean)
+        normalisation.running_var.copy_(rows.spread.square() - normalisation.eps)
+    last.weight.copy_(weight)
+    last.bias.copy_(bias)
+
+
+def _parts(head: nn.Module) -> tuple[nn.BatchNorm1d | None, nn.Linear]:
+    layers = list(head.modules())
+    normalisation = next((layer for layer in layers if isinstance(layer, nn.BatchNorm1d)), None)
+    last = layers[-1]
+    assert isinstance(last, nn.Linear), "a head ends with a linear layer"
+    return normalisation, last

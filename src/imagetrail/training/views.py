@@ -1,0 +1,65 @@
+"""What a head is solved on: epoch n adds the n-th view of every picture.
+
+The first view is the picture as it is, the others pass the recipe's random changes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from imagetrail.base.rng import derive
+from imagetrail.base.samples import Samples
+from imagetrail.training.batches import Mixture
+from imagetrail.training.features import Extractor
+from imagetrail.training.heads import Rows, solve
+from imagetrail.training.state import Training
+from imagetrail.training.transforms import Jitter
+
+READ = 256  # pictures changed at a time
+MEMORY = 1 << 30  # bytes of features: once there are so many, further views are left out
+
+
+class Views:
+    """The features of a training's pictures, and its head."""
+
+    def __init__(self, training: Training, images: Mixture) -> None:
+        self.training = training
+        self.images = replace(images, repeat_to=0)
+        self.size = READ + (len(self.images) % READ == 1)  # an epoch leaves out a batch of one
+        self.steps = -(-len(self.images) // self.size)
+        self.extract = Extractor(training.model)
+        # blends are no views of a picture
+        self.jitter = replace(Jitter.of(training.recipe), mixup=0.0, cutmix=0.0)
+        self.features: list[Tensor] = []
+        self.labels: list[Tensor] = []
+
+    def add(self, number: int, *, most: int | None = None) -> Iterator[int]:
+        """Adds view `number`, of at most so many batches; yields the size of each as it is done."""
+        if sum(batch.nbytes for batch in self.features) > MEMORY:
+            return
+        seed = self.training.seed
+        batches = self.images.epoch(number, batch_size=self.size, seed=seed)
+        for place, (batch, labels) in enumerate(islice(batches, most)):
+            view = batch
+            if number > 1:
+                draw = derive(seed, "view", number, place)
+                view, _ = self.jitter(batch, labels, classes=0, seed=draw)
+            self.features.append(self.extract(view))
+            self.labels.append(labels)
+            yield len(labels)
+
+    def solve(self) -> float:
+        """Solves the head of the training's model on all rows; returns their mean loss."""
+        rows = Rows.of(torch.cat(self.features), torch.cat(self.labels))
+        model, penalty = self.training.model, self.training.recipe.penalty
+        return solve(model, rows, penalty=penalty)
+
+    @torch.no_grad()
+    def predict(self, samples: Samples) -> Tensor:
+        """Logits N×K float32 on the CPU."""
+        head, device = self.training.model.head.eval(), self.training.machine.device
+        chunks = (torch.from_numpy(chunk.copy()) for chunk in samples.chunks(READ))
+        return torch.cat([head(self.extract(chunk).float().to(device)).cpu() for chunk in chunks])

@@ -1,0 +1,69 @@
+"""A solved head is the one with the least loss, as scikit-learn finds it."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from imagetrail.base.samples import Samples
+from imagetrail.models.classifier import Classifier
+from imagetrail.training import heads
+from imagetrail.training.heads import Rows, solve
+from imagetrail.training.loop import start
+from imagetrail.training.recipe import Recipe
+
+Toy = Callable[..., Samples]
+NETWORKS = ("mlp", "efficientnet_lite0")  # whose head has no normalisation, and one
+
+
+def model(train: Samples, name: str) -> Classifier:
+    recipe = Recipe(model=name, activation="relu", width=0.25, epochs=1, lr=0.1)
+    return start(recipe, train, seed=0).model.cpu().eval()
+
+
+def rows(model: Classifier, *, count: int = 300) -> Rows:
+    """Features of widths as unlike as those of a network; some are the same in all pictures."""
+    rng = np.random.default_rng(1)
+    weight = model.head[-1].weight
+    labels = rng.integers(0, 2, count)
+    values = rng.normal(size=(count, weight.shape[1])) * rng.gamma(1, 1, weight.shape[1])
+    values[:, :20] += 0.7 * labels[:, None]
+    values[:, 20:25] = 3
+    return Rows.of(torch.from_numpy(values).half(), torch.from_numpy(labels))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("penalty", [0.01, 1.0])
+def test_a_solved_head_is_the_logistic_regression_of_scikit_learn(
+    toy: Toy, name: str, penalty: float
+) -> None:
+    network = model(toy(), name)
+    seen = rows(network)
+    loss = solve(network, seen, penalty=penalty)
+    scaled = ((seen.features.float() - seen.mean) / seen.spread).numpy()
+    # two classes as scikit-learn has them differ by one weight, with half the penalty of two
+    theirs = LogisticRegression(C=2 / (penalty * len(scaled)), max_iter=2000, tol=1e-8)
+    expected = theirs.fit(scaled, seen.labels.numpy()).predict_proba(scaled)
+    with torch.no_grad():
+        found = network.head(seen.features.float()).softmax(1).numpy()
+    assert np.abs(found - expected).max() < 2e-3
+    right = expected[np.arange(len(scaled)), seen.labels.numpy()]
+    assert loss == pytest.approx(-np.log(right).mean(), abs=1e-3)
+
+
+def test_many_rows_are_taken_block_by_block(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = model(toy(), "mlp")
+    seen = rows(network)
+    whole = solve(network, seen, penalty=0.1)
+    monkeypatch.setattr(heads, "BLOCK", 7)
+    again = Rows.of(seen.features, seen.labels)
+    assert torch.allclose(again.mean, seen.mean) and torch.allclose(again.spread, seen.spread)
+    assert solve(network, again, penalty=0.1) == pytest.approx(whole, abs=1e-4)
+
+
+def test_a_feature_that_never_changed_has_no_weight(toy: Toy) -> None:
+    network = model(toy(), "efficientnet_lite0")
+    solve(network, rows(network), penalty=0.1)
+    assert torch.equal(network.head[-1].weight[:, 20:25], torch.zeros(2, 5))
