@@ -29,25 +29,44 @@ from imagetrail.training.data import Experiment
 from imagetrail.training.recipe import Recipe
 
 PRETRAINED = "efficientnet_lite0"
+FROZEN = {"fine_tune": False, "lr": 0.001}
+TUNED = {
+    "fine_tune": True,
+    "optimiser": "adamw",
+    "lr": 0.001,
+    "batch_size": 32,
+    "layer_decay": 0.8,
+    "label_smoothing": 0.1,
+    "blend": 0.5,
+}
+SCRATCH = {
+    "model": "resnet",
+    "activation": "relu",
+    "width": 2.0,
+    "batch_size": 256,
+    "optimiser": "muon",
+    "lr": 0.1,
+    "weight_decay": 0.05,
+    "ema": 0.99,
+    "label_smoothing": 0.1,
+}
 
 
 def recipes(row: Row) -> dict[str, dict[str, Any]]:
-    """The fields of each rung's recipe, the shortest first."""
-    frozen = {
-        "model": PRETRAINED,
-        "activation": "relu6",
-        "probe": 1.0,
-        "lr": 0.03,
-        "dropout": 0.3,
-        "batch_size": 32,
-        "ema": 0.9,
-        "label_smoothing": 0.1,
-        "weight_decay": 0.05,
-        "flip": True,
-        "shift": max(1, round(SETS[row.set].size / 28)),
-        "repeat_to": 1000,
-    }
-    return {f"frozen-{epochs}": frozen | {"epochs": epochs} for epochs in (1, 3, 9)}
+    """The fields of each rung's recipe.
+
+    `frozen-2`: the pretrained network as it is, a head solved on two views of every picture.
+    `tuned-5`: then all layers learn, for five epochs. `scratch-8`: a network that knows nothing,
+    where pictures are many.
+    """
+    views, epochs = ((1, 2), (1, 3)) if row.many else ((1, 2, 4, 8), (5, 15))
+    changes = {"flip": True, "shift": max(1, round(SETS[row.set].size / 28)), "zoom": 0.15}
+    known = {"model": PRETRAINED, "activation": "relu6"} | changes
+    rungs = {f"frozen-{count}": known | FROZEN | {"epochs": count} for count in views}
+    rungs |= {f"tuned-{count}": known | TUNED | {"epochs": count} for count in epochs}
+    if row.many:
+        rungs |= {f"scratch-{count}": SCRATCH | changes | {"epochs": count} for count in (8, 24)}
+    return rungs
 
 
 def size_of(row: Row, recipe: dict[str, Any]) -> int:

@@ -56,6 +56,7 @@ class Row:
     count: int | None = None
     minutes: float = 5  # that a training of a peer may take
     seeds: int = 3
+    many: bool = False  # pictures enough for a network that knows nothing
 
     @property
     def name(self) -> str:
@@ -227,10 +228,10 @@ ROWS = {
     for row in (
         Row("cifar10", 10, minutes=3),
         Row("cifar10", 100),
-        Row("cifar10", minutes=30),
+        Row("cifar10", minutes=30, many=True),
         Row("elpv", seeds=5),
         Row("emoji"),
         Row("fashion-mnist", 10, minutes=3),
-        Row("fashion-mnist", 1000),
+        Row("fashion-mnist", 1000, many=True),
     )
 }
