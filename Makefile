@@ -1,5 +1,5 @@
 include pipeline.mk
-.PHONY: setup test test-all check docs screenshots bench bench-inference bench-search bench-scarcity lock
+.PHONY: setup test test-all check docs screenshots bench bench-inference bench-photos bench-search bench-scarcity lock
 
 # The stamp's name holds the content of what it was made from, so that a second call costs one checksum.
 STAMP := .venv/.installed-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
@@ -34,6 +34,9 @@ bench: setup  ## measure, and write benchmarks/README.md: about two hours
 
 bench-inference: setup  ## measure the exported files alone, against Keras and PyTorch: about five minutes
 	$(BIN)/python benchmarks/inference.py
+
+bench-photos: setup  ## measure photos alone, against five peers, installed once (14 GB): about TIME
+	$(BIN)/python benchmarks/photos.py
 
 bench-search: setup  ## measure the search alone, against Optuna's random search and its default: about forty minutes
 	$(BIN)/python benchmarks/search.py

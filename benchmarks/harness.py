@@ -30,7 +30,8 @@ Figure = dict[str, Any]
 ABOUT = """# Benchmarks
 
 Each section is written by a script: `make bench` runs all but those of scarcity and transfer, which
-`make bench-scarcity` runs; `make bench-inference` and `make bench-search` run one each.
+`make bench-scarcity` runs, and photos, which `make bench-photos` runs; `make bench-inference` and
+`make bench-search` run one each.
 
 Both sides were measured in one run on the same machine, without a GPU: {}. *Ours* and *peer* are
 medians over the repetitions, of accuracies means; *range* is that of ours. *Ratio* is above 1 where
@@ -68,19 +69,26 @@ def arrays(name: str) -> Path:
 
 def keras(script: str, *arguments: str) -> dict[str, float]:
     """What a script prints that runs with TensorFlow: its JSON, and the seconds it took in all."""
-    python = CACHE / "tensorflow" / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", python.parents[1]], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *KERAS], check=True)
-    return printed_by([str(python), str(HERE / script), *arguments])
+    return printed_by([str(environment("tensorflow", KERAS)), str(HERE / script), *arguments])
 
 
-def printed_by(command: Sequence[str]) -> dict[str, float]:
+def environment(name: str, requirements: Sequence[str], folder: Path = CACHE) -> Path:
+    """The Python of a virtual environment in `folder` that has these, made if it is not there."""
+    home = folder / name
+    if not (home / "complete").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
+        pip = [home / "bin" / "python", "-m", "pip", "install", "--quiet"]
+        subprocess.run([*pip, *requirements], check=True)
+        (home / "complete").touch()
+    return home / "bin" / "python"
+
+
+def printed_by(command: Sequence[str]) -> dict[str, Any]:
     """What a process prints last, as JSON, and how many seconds it took from start to end."""
     before = time.perf_counter()
     quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(list(command), check=True, stdout=subprocess.PIPE, text=True, env=quiet)
-    printed: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return printed | {"process_seconds": time.perf_counter() - before}
 
 

