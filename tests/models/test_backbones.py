@@ -272,6 +272,7 @@ class FakeTimm(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 8, 3, stride=2)
+        self.pool = nn.AdaptiveAvgPool2d(1)
 
     def forward_features(self, pictures: torch.Tensor) -> torch.Tensor:
         maps: torch.Tensor = self.conv(pictures).relu()
@@ -279,7 +280,8 @@ class FakeTimm(nn.Module):
 
     def forward_head(self, maps: torch.Tensor, *, pre_logits: bool) -> torch.Tensor:
         assert pre_logits
-        return maps.mean((2, 3))
+        pooled: torch.Tensor = self.pool(maps)
+        return pooled.flatten(1)
 
 
 @pytest.fixture
@@ -315,6 +317,8 @@ def test_a_network_of_timm_is_built_filled_and_saved(timm: Path, tmp_path: Path)
         assert torch.allclose(model.features(pictures), maps.mean((2, 3)), atol=1e-5)
         weights.save(model, tmp_path)
         assert torch.equal(weights.load(tmp_path)(pictures), model(pictures))
+    onnx_export.to_onnx(model, tmp_path / "model.onnx")
+    onnx_model.load(tmp_path / "model.onnx")
     assert attribution.grad_cam(model, pictures, torch.tensor([0, 1])) is not None
 
 

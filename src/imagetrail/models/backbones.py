@@ -9,8 +9,8 @@ from torch import nn
 from imagetrail.base import hub
 from imagetrail.base.errors import UserError
 from imagetrail.base.hub import Architecture
-from imagetrail.models.backbone import Backbone, Sides
-from imagetrail.models.layers import Shift
+from imagetrail.models.backbone import Backbone, Sides, replace
+from imagetrail.models.layers import Mean, Shift
 from imagetrail.models.timm_backbone import Timm
 from imagetrail.models.transformers_backbone import Transformers
 
@@ -38,6 +38,7 @@ def build(
     hub.check(architecture.name)
     backbone = BACKBONES[architecture.name.partition("/")[0]](architecture, weights)
     backbone.activate(activation)
+    replace(backbone, _pools_all, Mean)
     for layer in backbone.modules():  # some have TensorFlow's share of the old, 1 − torch's
         if isinstance(layer, nn.BatchNorm2d) and layer.momentum and layer.momentum > 0.5:
             layer.momentum = round(1 - layer.momentum, 6)
@@ -53,6 +54,10 @@ def build(
         ],
     )
     return nn.Sequential(shift, backbone), features
+
+
+def _pools_all(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size in (1, (1, 1))
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from imagetrail.base.errors import UserError, damaged
 from imagetrail.base.hub import Architecture
-from imagetrail.models.backbone import Backbone, other
+from imagetrail.models.backbone import Backbone, Sides, other
 
 
 class Timm(Backbone):
@@ -32,8 +32,12 @@ class Timm(Backbone):
     def look(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         seen: Tensor = self.network.forward_features(pictures)
         features: Tensor = self.network.forward_head(seen, pre_logits=True)
-        channels_last = seen.ndim == 4 and seen.shape[1] != self.network.num_features
-        return seen.permute(0, 3, 1, 2) if channels_last else seen, features.flatten(1)
+        return seen, features.flatten(1)
+
+    def maps(self, seen: Tensor, sides: Sides) -> Tensor | None:
+        if seen.ndim == 4 and seen.shape[1] != self.network.num_features:  # N×h×w×C, as Swin's
+            return seen.permute(0, 3, 1, 2)
+        return super().maps(seen, sides)
 
     def activate(self, wanted: str | None) -> None:
         if wanted:

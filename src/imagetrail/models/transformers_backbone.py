@@ -38,7 +38,6 @@ class Transformers(Backbone):
         for part in self.network.modules():
             if getattr(part, "mask_token", None) is not None:
                 part.mask_token = None  # of another task as well
-        replace(self, _pools_all, Mean)
         if isinstance(getattr(self.network, "pooler", None), nn.AvgPool2d):
             self.network.pooler = Mean()  # a window larger than any picture's maps
         self.resizes = (
@@ -75,10 +74,6 @@ class Transformers(Backbone):
         size = getattr(self.network.config, "image_size", None)
         side = tuple(size) if isinstance(size, list | tuple) else (size, size)
         return self.resizes and side != tuple(pictures.shape[2:])
-
-
-def _pools_all(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size in (1, (1, 1))
 
 
 def _transformers(architecture: Architecture, weights: Path | None) -> Any:

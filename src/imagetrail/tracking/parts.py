@@ -26,7 +26,7 @@ def trial_part(
     params = {name: _as(value, row.get(name, "")) for name, value in recipe.items()}
     params["epochs"] = recipe["epochs"]  # asked for; the row has those reached
     ending = {"PRUNED": f" · pruned at {row['epochs']}", "FAIL": " · failed"}.get(row["state"], "")
-    name = f"trial {int(row['number']):03d} · {params['activation']}{ending}"
+    name = f"trial {int(row['number']):03d} · {params['activation'] or params['model']}{ending}"
     tags = {"trial": str(row["number"]), "state": str(row["state"]), "rung": str(row["epochs"])}
     return Part(str(row["number"]), name, params, history, tags, str(row["state"]))
 

@@ -246,10 +246,11 @@ def prepared_by(path: Path) -> Callable[[str], bool]:
     values = read_yaml(path)
 
     def prepared(field: str) -> bool:
-        if field == "pretrained" and hub.named(values["recipe"]["model"]):
-            return True  # a network of the hub comes with weights
-        keys = [key.split(".") for key in PREPARED_BY.get(field, ())]
-        return not keys or any(values[section].get(key) for section, key in keys)
+        keys = PREPARED_BY.get(field, ())
+        if "pretrain.weights" in keys and hub.named(values["recipe"]["model"]):
+            return True  # it comes with weights
+        parts = [key.split(".") for key in keys]
+        return not parts or any(values[section].get(key) for section, key in parts)
 
     return prepared
 

@@ -130,6 +130,12 @@ def test_params_are_checked_against_the_files_that_are_there() -> None:
         check_all()
 
 
+def test_a_network_of_one_width_has_no_slimmer_student(project: Project) -> None:
+    project.set(export={"student": {"width": 0.5, "epochs": 1}})
+    with pytest.raises(UserError, match="export.student: hub/small/resnet comes in one width"):
+        check_all()
+
+
 def test_imagenet_is_not_for_a_network_that_has_weights(project: Project) -> None:
     project.set(pretrain={"weights": "imagenet"})
     with pytest.raises(UserError, match="hub/small/resnet comes with its own weights: null, not"):

@@ -170,9 +170,8 @@ def test_no_related_data_set_leaves_an_empty_folder_and_no_weights(
     shutil.copytree(folder, tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")
     params = yaml.safe_load(Path("params.yaml").read_text())
-    Path("params.yaml").write_text(
-        yaml.safe_dump(params | {"pretrain": {"related": [], "epochs": 1}})
-    )
+    params["pretrain"] |= {"related": [], "epochs": 1}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
     for stage in (fetch, split, pretrain):
         stage.run()
     related = samples.read(paths.RELATED)

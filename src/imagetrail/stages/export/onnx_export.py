@@ -58,20 +58,27 @@ def to_onnx(
     calibration: Calibration = AS_TRAINED,
     facts: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes `model` in float32, for any batch size; `facts` join its metadata."""
+    """Writes `model` in float32, for any batch size; `facts` join its metadata.
+
+    Raises UserError for a network that ONNX has no words for.
+    """
     spec = model.spec
     example = torch.zeros(2, *spec.shape, dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     warnings.simplefilter("ignore", FutureWarning)  # of torch's own use of its own functions
-    program = torch.onnx.export(
-        Deployed(model, calibration).eval(),
-        (example,),
-        dynamo=True,
-        input_names=[INPUT],
-        output_names=list(OUTPUTS),
-        dynamic_shapes={"images": {0: torch.export.Dim("N")}},
-        verbose=False,
-    )
+    try:
+        program = torch.onnx.export(
+            Deployed(model, calibration).eval(),
+            (example,),
+            dynamo=True,
+            input_names=[INPUT],
+            output_names=list(OUTPUTS),
+            dynamic_shapes={"images": {0: torch.export.Dim("N")}},
+            verbose=False,
+        )
+    except torch.onnx.OnnxExporterError as error:  # some networks of the hub
+        reason = str(error.__cause__ or error).partition("\n")[0]
+        raise UserError(f"{spec.model} cannot be written as ONNX: {reason}") from None
     assert program is not None
     own = {"classes": json.dumps(spec.classes), "model": spec.model}
     own |= {name: str(value) for name, value in asdict(calibration).items()}

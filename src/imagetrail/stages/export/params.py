@@ -1,8 +1,12 @@
 """The section of params.yaml that is the export stage's."""
 
+from pathlib import Path
+
 from pydantic import Field
 
-from imagetrail.base.params import Epochs, Section
+from imagetrail.base import hub
+from imagetrail.base.errors import UserError
+from imagetrail.base.params import Epochs, Section, load
 
 
 class Student(Section):
@@ -34,3 +38,8 @@ class Export(Section):
     calibration: int = Field(ge=1, description="training images that set the ranges of int8")
     student: Student | None = Field(description="also ship a slimmer network; null: none")
     budget: Budget = Field(description="the smallest file within it is shipped")
+
+    def check(self, path: Path) -> None:
+        model = load(str, "recipe.model", path)
+        if self.student and hub.named(model):
+            raise UserError(f"{path}: export.student: {model} comes in one width; null: no student")

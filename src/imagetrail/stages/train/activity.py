@@ -53,7 +53,8 @@ def _measure(name: str, layer: nn.Module, into: Tensor, scale: float) -> Activit
     at = into.detach().requires_grad_()
     slope = torch.autograd.grad(layer(at).sum(), at)[0]
     flat = slope.abs() < FLAT
-    by_unit = flat.transpose(0, 1).flatten(1)  # units × all that they saw
+    units = 1 if flat.ndim != 3 else 2  # of tokens they come last
+    by_unit = flat.transpose(0, units).flatten(1)  # units × all that they saw
     return Activity(
         layer=name,
         units=len(by_unit),
