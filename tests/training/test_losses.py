@@ -93,6 +93,17 @@ def test_logit_adjustment_is_the_softmax_that_draws_classes_by_their_shares() ->
     )
 
 
+def test_adjusted_and_smoothed_the_best_answer_claims_all_other_classes_alike() -> None:
+    shares, smoothing = torch.tensor([0.9, 0.09, 0.01]), 0.1
+    settings = recipe(logit_adjustment=1.0, label_smoothing=smoothing)
+    for label in range(3):
+        best = torch.full((1, 3), math.log(smoothing))
+        best[0, label] = ((1 - smoothing) / shares[label] + smoothing).log()
+        best.requires_grad_()
+        mean_loss(settings, best, torch.tensor([label]), shares).backward()
+        assert best.grad is not None and torch.allclose(best.grad, torch.zeros(3), atol=1e-6)
+
+
 # ---- trained ----
 
 

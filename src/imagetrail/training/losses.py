@@ -53,16 +53,19 @@ def mean_loss(
 
     targets: n int64; or n×K, of which a row sums to the weight of its image. shares: K, of the
     classes in an epoch, for logit adjustment (arXiv:2007.07314): a model that learns with the
-    logarithm of them added answers, without it, as if all classes were equally frequent.
+    logarithm of them added answers, without it, as if all classes were equally frequent. Labels are
+    then smoothed by the shares as well, lest rare classes be claimed for the smoothing's sake.
     """
-    if shares is not None and recipe.logit_adjustment:
-        logits = logits + recipe.logit_adjustment * shares.log()
-    smoothing = recipe.label_smoothing
-    if recipe.loss == "cross_entropy" and not targets.is_floating_point():
+    smoothing, classes = recipe.label_smoothing, logits.shape[1]
+    even = logits.new_full((classes,), 1 / classes)
+    if shares is not None:
+        shift = recipe.logit_adjustment * shares.log()
+        logits, even = logits + shift, shift.softmax(0)
+    elif recipe.loss == "cross_entropy" and not targets.is_floating_point():
         return functional.cross_entropy(logits, targets, label_smoothing=smoothing)
     if not targets.is_floating_point():
-        targets = functional.one_hot(targets, logits.shape[1]).float()
+        targets = functional.one_hot(targets, classes).float()
     weights = targets.sum(1)
     targets = targets / weights.clamp(min=torch.finfo(targets.dtype).tiny)[:, None]
-    targets = (1 - smoothing) * targets + smoothing / logits.shape[1]
+    targets = (1 - smoothing) * targets + smoothing * even
     return (weights * LOSSES[recipe.loss](logits, targets)).mean()
