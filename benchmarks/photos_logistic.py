@@ -29,11 +29,19 @@ def main() -> None:
     channels = SETS[ROWS[task.folder.parent.name].set].channels
     shape = {"size": task.size, "channels": channels}
     train = part(pictures, "train", **shape)
-    head = make_pipeline(StandardScaler(), LogisticRegressionCV(Cs=CHOICES, cv=5, max_iter=200))
+    regression = LogisticRegressionCV(
+        Cs=CHOICES,
+        l1_ratios=(0.0,),
+        cv=5,
+        scoring="accuracy",
+        max_iter=200,
+        use_legacy_attributes=False,
+    )
+    head = make_pipeline(StandardScaler(), regression)
     head.fit(features(train, train), train.labels)
     seconds = time.perf_counter() - before
     answers = head.predict(features(train, part(pictures, "test", **shape)))
-    report(seconds, answers.tolist(), train.classes, c=float(head[-1].C_[0]))
+    report(seconds, answers.tolist(), train.classes, c=float(regression.C_))
 
 
 if __name__ == "__main__":
