@@ -35,7 +35,7 @@ bench: setup  ## measure, and write benchmarks/README.md: about two hours
 bench-inference: setup  ## measure the exported files alone, against Keras and PyTorch: about five minutes
 	$(BIN)/python benchmarks/inference.py
 
-bench-photos: setup  ## measure photos alone, against five peers, installed once (14 GB): about TIME
+bench-photos: setup  ## measure photos alone, against peers that are installed once (14 GB): about half a day
 	$(BIN)/python benchmarks/photos.py
 
 bench-search: setup  ## measure the search alone, against Optuna's random search and its default: about forty minutes
