@@ -85,9 +85,17 @@ def _kind(look: Look, chosen: Plan) -> Iterator[Choice]:
     changed = changes(chosen.kind, chosen.size, few=not chosen.pretrained and a_class <= FEW)
     values = {f"recipe.{name}": value for name, value in changed.items()}
     yield Choice({"augment.policy": chosen.kind.policy} | values, chosen.kind.why)
+    yield _synthesis(look, chosen)
+
+
+def _synthesis(look: Look, chosen: Plan) -> Choice:
+    if chosen.pretrained:
+        why = "blends of photos would be judged by networks from nothing, for longer than all else"
+        return Choice({"synthesise.per_class": 0}, why)
+    a_class = look.count / len(look.classes)
     size = chosen.size**2 * chosen.channels * len(look.classes)
     new = max(1, min(500, round(a_class), PER_STAGE // size))
-    yield Choice(
+    return Choice(
         {"synthesise.per_class": new},
         f"{a_class:.0f} pictures a class, {PER_STAGE // 10**6} MB at most",
     )
@@ -136,10 +144,9 @@ def _search(chosen: Plan, minutes: int) -> Choice:
 def _comparison(look: Look, chosen: Plan) -> Choice:
     effort, known = chosen.effort, chosen.pretrained
     epochs = effort.compared_epochs
-    tried: Params = {"augmented": 0.3, "synthetic": 0.1}
+    tried: Params = {"augmented": 0.3} | ({"fine_tune": True} if known else {"synthetic": 0.1})
     arms: Params = {"fast": {"model": "fast"}, "resnet": {"model": "resnet"}}
     if known:
-        tried |= {"fine_tune": True}
         arms = {"frozen": {"fine_tune": False}, "tuned": {"fine_tune": True}}
     contest = {"epochs": epochs, "images": effort.compared, "reference": next(iter(arms))}
     values = {
