@@ -143,6 +143,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_bits(toy: Toy, steps: i
     checkpoints.restore(Path("state"), resumed)
     assert before + list(fit(resumed, Mixture(train), train)) == history
     assert same(state(whole), state(resumed))
+    assert same(whole.outcome.state_dict(), resumed.outcome.state_dict())
     assert list(fit(whole, Mixture(train), train)) == []
 
 
@@ -210,7 +211,7 @@ def test_fine_tuning_moves_all_weights_and_no_statistics_of_normalisation(toy: T
 @pytest.mark.parametrize("steps", [1, 3, 6])
 def test_fine_tuning_that_was_stopped_goes_on_to_the_same_bits(toy: Toy, steps: int) -> None:
     train = toy()
-    settings = recipe(fine_tune=True, ema=0.9, layer_decay=0.7, dropout=0.1)
+    settings = recipe(fine_tune=True, ema=0.9, layer_decay=0.7, dropout=0.1, blend=0.5)
     whole, half, resumed = (begun(settings, train) for _ in range(3))
     history = list(fit(whole, Mixture(train), train))
     before = [
@@ -222,3 +223,20 @@ def test_fine_tuning_that_was_stopped_goes_on_to_the_same_bits(toy: Toy, steps: 
     checkpoints.restore(Path("state"), resumed)
     assert before + list(fit(resumed, Mixture(train), train)) == history
     assert same(state(whole), state(resumed))
+    assert same(whole.outcome.state_dict(), resumed.outcome.state_dict())
+
+
+def test_a_blend_is_between_where_all_layers_began_and_where_they_ended(toy: Toy) -> None:
+    train = toy()
+    frozen, whole, part = (
+        begun(recipe(epochs=1, **changes), train)
+        for changes in ({}, {"fine_tune": True}, {"fine_tune": True, "blend": 0.25})
+    )
+    for training in (frozen, whole, part):
+        list(fit(training, Mixture(train), train))
+    assert same(state(whole), state(part)), "both learn the same"
+    first, last, between = (training.outcome.state_dict() for training in (frozen, whole, part))
+    for name, value in between.items():
+        if value.is_floating_point():
+            expected = first[name] + 0.25 * (last[name] - first[name])
+            assert torch.allclose(value, expected, atol=1e-6)

@@ -83,6 +83,9 @@ def save(path: Path, training: Training) -> None:
     if training.average:
         averages = training.average.state_dict()
         tensors |= {f"average.{name}": tensor for name, tensor in averages.items()}
+    if training.origin:
+        origin = training.origin.state_dict()
+        tensors |= {f"origin.{name}": tensor for name, tensor in origin.items()}
     for i, optimiser in enumerate(training.optimisers):
         for number, state in optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{i}.{number}.{name}": value for name, value in state.items()}
@@ -106,6 +109,8 @@ def restore(path: Path, training: Training) -> None:
     training.model.load_state_dict(_below("model", tensors))
     if training.average:
         training.average.load_state_dict(_below("average", tensors))
+    if training.origin:
+        training.origin.load_state_dict(_below("origin", tensors))
     for i, optimiser in enumerate(training.optimisers):
         _restore_optimiser(optimiser, _below(f"optimiser.{i}", tensors))
 

@@ -23,7 +23,8 @@ from imagetrail.training.state import Training
 from imagetrail.training.transforms import Jitter
 from imagetrail.training.views import READ, Views
 
-FIRST_HEAD = 40 * READ  # pictures, at most, that the head is solved on before all layers learn
+# The head is solved on so many views, of so many pictures at most, before all layers learn.
+HEAD_VIEWS, HEAD_PICTURES = 3, 40 * READ
 
 
 @dataclass(frozen=True)
@@ -116,19 +117,12 @@ def _solve(
 def _learn(
     training: Training, images: Mixture, valid: Samples, until: int
 ) -> Iterator[Step | Epoch]:
-    """All layers learn.
-
-    If pretrained, the head is solved first: one that has all to learn would meanwhile distort the
-    features (arXiv:2202.10054).
-    """
+    """All layers learn."""
     network, recipe = distributed.synchronised(training.model), training.recipe
     rank, ranks, size = distributed.rank(), distributed.ranks(), recipe.batch_size
     steps, schedule = _steps(len(images), size), optimisers.SCHEDULES[recipe.schedule]
     if training.pretrained and not training.epoch and not training.step:
-        views = Views(training, images)
-        for _ in views.add(1, most=FIRST_HEAD // READ):
-            yield Step(1, 0, steps, 0)
-        views.solve()
+        yield from _head_first(training, images, steps)
     for number in range(training.epoch + 1, until + 1):
         batches = images.epoch(
             number, batch_size=size, seed=training.seed, skip=training.step, rank=rank, ranks=ranks
@@ -147,6 +141,19 @@ def _learn(
         lr = training.set_lr(schedule(_progress(training, training.step - 1, steps)))
         logits = predict(training.outcome, valid) if rank == 0 else torch.empty(0)
         yield _ended(training, number, training.loss / training.images, logits, valid, lr=lr)
+
+
+def _head_first(training: Training, images: Mixture, steps: int) -> Iterator[Step]:
+    """Solves the head of a pretrained network.
+
+    One that has all to learn would distort the features meanwhile (arXiv:2202.10054).
+    """
+    views = Views(training, images)
+    for number in range(1, min(HEAD_VIEWS, training.recipe.epochs) + 1):
+        for _ in views.add(number, most=HEAD_PICTURES // READ):
+            yield Step(1, 0, steps, 0)
+    views.solve()
+    training.begin()
 
 
 def _steps(images: int, batch_size: int) -> int:

@@ -154,6 +154,13 @@ class Recipe(Section):
         le=1000,
         description="L2 on the weights of a head that is solved, beside the mean loss",
     )
+    blend: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="if pretrained, share of the way that weights go from where all layers began "
+        "to where they end; the model is there",
+    )
     layer_decay: float = Field(
         default=1.0,
         gt=0,
