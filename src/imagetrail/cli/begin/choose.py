@@ -15,13 +15,9 @@ from imagetrail.cli.begin.speed import SMALL
 
 MINUTES = 20  # that `dvc repro` may be expected to take
 PER_STAGE = 200_000_000  # bytes of images that a stage may make
-LEARNING: Params = {
-    "optimiser": "muon",
-    "lr": 0.1,
-    "dropout": 0.0,
-    "layer_decay": 1.0,
-}  # from nothing
-TUNING: Params = {"optimiser": "adamw", "lr": 0.001, "dropout": 0.0, "layer_decay": 0.8}
+LEARNING: Params = {"optimiser": "muon", "lr": 0.1, "layer_decay": 1.0, "blend": 1.0}
+# CIFAR-10, 10 a class, at 96 pixels: a head 61.9 %, all layers 60.7 %, half of the way 63.3 %
+TUNING: Params = {"optimiser": "adamw", "lr": 0.001, "layer_decay": 0.8, "blend": 0.5}
 FRESH_SPACE: Params = {
     "activation": ["relu", "leaky_relu", "silu", "gelu"],
     "lr": {"low": 0.03, "high": 0.3, "log": True},
@@ -121,6 +117,7 @@ def _training(look: Look, chosen: Plan) -> Choice:
     train, effort = chosen.train(look), chosen.effort
     steps = TUNING if chosen.pretrained else LEARNING
     values = {
+        "recipe.dropout": 0.0,
         **{f"recipe.{name}": value for name, value in steps.items()},
         "recipe.batch_size": effort.batch_size,
         "recipe.ema": 0.99 if chosen.epoch(look) >= 5000 else 0.9,
