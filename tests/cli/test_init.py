@@ -161,7 +161,7 @@ def test_of_few_photos_a_head_is_solved_and_fine_tuning_has_to_prove_its_worth()
 
 
 def test_a_head_on_features_is_expected_to_take_less_time_than_a_network_from_nothing() -> None:
-    plan, rates = planned(PHOTOS), machine(200)
+    plan, rates = replace(planned(PHOTOS), size=224), machine(50)
     fresh = replace(plan, model="fast", effort=EFFORTS["fast"][0])
     known, nothing = (expect.seconds(some, PHOTOS, rates) for some in (plan, fresh))
     for name in ("audit", "synthesise", "tune"):

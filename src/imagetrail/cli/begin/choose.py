@@ -13,7 +13,7 @@ from imagetrail.cli.begin.look import Look
 from imagetrail.cli.begin.plans import REMEDIED, Plan, few, options, sizes
 from imagetrail.cli.begin.speed import SMALL
 
-MINUTES = 20  # that `dvc repro` may be expected to take
+MINUTES = 15  # that `dvc repro` may be expected to take
 PER_STAGE = 200_000_000  # bytes of images that a stage may make
 LEARNING: Params = {"optimiser": "muon", "lr": 0.1, "layer_decay": 1.0, "blend": 1.0}
 # CIFAR-10, 10 a class, at 96 pixels: a head 61.9 %, all layers 60.7 %, half of the way 63.3 %
