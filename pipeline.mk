@@ -11,7 +11,7 @@ export DVC_NO_ANALYTICS := 1
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*##/\1/' | awk '{ printf "  make %-15s", $$1; $$1 = ""; print }'
 
-init: setup  ## choose params for your pictures: make init DATA=photos MINUTES=20
+init: setup  ## choose params for your pictures: make init DATA=photos MINUTES=15
 	@$(BIN)/imagetrail init $(if $(FORCE),--force) $(if $(MINUTES),--minutes "$$MINUTES") $(if $(KIND),--kind "$$KIND") -- "$$DATA"
 
 repro: setup  ## run the pipeline, or what of it is out of date, and publish it to MLflow

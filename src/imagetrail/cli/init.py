@@ -36,7 +36,7 @@ def init(
     ] = False,
     minutes: Annotated[
         int | None,
-        typer.Option(min=1, help="What `dvc repro` may be expected to take here; 20 if not given."),
+        typer.Option(min=1, help="What `dvc repro` may be expected to take here; 15 if not given."),
     ] = None,
     kind: Annotated[
         str | None,

@@ -1,5 +1,6 @@
 """The expected time of `dvc repro`, by stage: from measured training steps, and what stages do."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ CORRUPTIONS, MAPS = 15, 240  # passes over a picture in `evaluate` and `explain`
 ANSWERS = 4  # passes over test and validation in `export`
 TIMED = 16_000  # answers in `export` beside: calibration, and what each file takes
 AUGMENTED = 40_000_000.0  # pixels a second and core
-SYNTHESISED = 4_000_000.0
+JUDGED = (0.9, 0.9, 0.45, 0.45)  # shares of train that the networks judging new images learn from
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def seconds(plan: Plan, look: Look, machine: Machine) -> dict[str, float]:
     def rate(model: str) -> float:
         return machine.speed(Network(model, plan.size, plan.channels, classes))
 
-    answers = rate(plan.model)
+    answers, quick = rate(plan.model), 2 * rate("fast")  # at half its width
     together = answers * cores**ALL_CORES  # of one process that has all cores
     costs = learning(plan, look, rate)
     test, valid, train = plan.test(look), plan.valid(look), plan.train(look)
@@ -47,10 +48,9 @@ def seconds(plan: Plan, look: Look, machine: Machine) -> dict[str, float]:
         "fetch": 0.0,
         "inspect": look.count * machine.decoding,
         "split": look.count * machine.decoding,
-        "audit": WORKERS
-        + _audited(plan, look, answers if plan.pretrained else 2 * rate("fast")) / cores,
+        "audit": WORKERS + _audited(plan, look, answers if plan.pretrained else quick) / cores,
         "augment": WORKERS / 2 + pixels / AUGMENTED / cores,
-        "synthesise": WORKERS / 2 + min(pixels, 2e8) / SYNTHESISED / cores,
+        "synthesise": 0.0 if plan.pretrained else STEP * _judged(train) / quick / cores**ALL_CORES,
         "pretrain": 0.0,
         "tune": WORKERS + costs.tune / cores,
         "compare": WORKERS + costs.compare / cores,
@@ -66,7 +66,7 @@ def seconds(plan: Plan, look: Look, machine: Machine) -> dict[str, float]:
 
 
 def _audited(plan: Plan, look: Look, answers: float) -> float:
-    """Seconds of one core. answers: of the network, half as wide as `fast` where all learns."""
+    """Seconds of one core. answers: of the network that audit has."""
     folds, epochs = AUDIT["folds"], AUDIT["epochs"]
     kept = round(plan.train(look) * (1 - 1 / folds))
     used = max(1, min(kept, AUDIT["images"]))
@@ -74,3 +74,9 @@ def _audited(plan: Plan, look: Look, answers: float) -> float:
         views = look.count + folds * (epochs - 1) * used
         return views / answers + folds * rows(epochs) * used * HEAD
     return STEP * folds * epochs * used * -(-max(used, AUDITED) // used) / answers
+
+
+def _judged(train: int) -> float:
+    """Images that the networks of `synthesise` are trained on."""
+    used = [max(1.0, min(share * train, 10_000)) for share in JUDGED]
+    return 3 * sum(some * math.ceil(5000 / some) for some in used)
