@@ -34,6 +34,7 @@ STAGES = {
     "audit": "Find labels that are wrong.",
     "augment": "Make more of the training images.",
     "synthesise": "Draw new images of every class.",
+    "weights": "Bring a network of the hub in, verified.",
     "pretrain": "Learn from related data sets first.",
     "tune": "Search for a good recipe.",
     "compare": "Compare alternatives over several seeds, and judge the remedies for scarce data.",

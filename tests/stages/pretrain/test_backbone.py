@@ -28,6 +28,7 @@ from imagetrail.stages.pretrain import backbone
 from imagetrail.stages.pretrain import stage as pretrain
 from imagetrail.stages.split import stage as split
 from imagetrail.stages.synthesise import stage as synthesise
+from imagetrail.stages.weights import stage as weights
 from imagetrail.training.data import open_experiment
 from imagetrail.training.recipe import Recipe, default_recipe, override
 
@@ -84,7 +85,7 @@ def test_stages_without_a_network_begin_a_training_with_the_weights_of_a_folder(
     tmp_path: Path,
 ) -> None:
     folder = put("resnet")
-    for stage in (fetch, inspect, split, augment, synthesise, pretrain):
+    for stage in (fetch, inspect, split, augment, synthesise, weights, pretrain):
         stage.run()
     architecture = load_architecture(paths.PRETRAINED)
     assert architecture == hub.read(folder, small.name("resnet"))

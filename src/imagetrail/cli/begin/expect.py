@@ -51,6 +51,7 @@ def seconds(plan: Plan, look: Look, machine: Machine) -> dict[str, float]:
         "audit": WORKERS + _audited(plan, look, answers if plan.pretrained else quick) / cores,
         "augment": WORKERS / 2 + pixels / AUGMENTED / cores,
         "synthesise": 0.0 if plan.pretrained else STEP * _judged(train) / quick / cores**ALL_CORES,
+        "weights": 0.0,
         "pretrain": 0.0,
         "tune": WORKERS + costs.tune / cores,
         "compare": WORKERS + costs.compare / cores,

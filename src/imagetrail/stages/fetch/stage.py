@@ -1,6 +1,6 @@
 """Bring the pictures in.
 
-Reads the mirrors or the user's folder, writes data/raw, data/related, data/unknown and data/hub.
+Reads the mirrors or the user's folder, writes data/raw, data/related and data/unknown.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,6 @@ from imagetrail.base.files import replacing, write_json
 from imagetrail.base.params import load
 from imagetrail.data import arrival, datasets
 from imagetrail.data.params import Data, check_others
-from imagetrail.stages.fetch import network
 
 NAME_OR_NULL: Any = str | None  # mypy takes no union where a type is wanted
 
@@ -23,10 +22,6 @@ def run() -> None:
     unknowns = [unknown] if unknown else []
     check_others(related, data.source, "params.yaml: pretrain.related")
     check_others(unknowns, data.source, "params.yaml: evaluate.unknown")
-    model, revision = load(str, "recipe.model"), load(str, "pretrain.revision")
-    digest = load(NAME_OR_NULL, "pretrain.sha256")
-    with replacing(paths.HUB) as folder:
-        network.fetch(model, revision, digest, folder)
     with replacing(paths.RAW / data.name / "files") as folder:
         source = arrival.fetch(data, folder)
     _tell(source)

@@ -15,7 +15,7 @@ from imagetrail.base import files, hub, paths
 from imagetrail.base.errors import UserError
 from imagetrail.base.hashing import sha256
 from imagetrail.data.checksums import CHECKSUMS
-from imagetrail.stages.fetch import network
+from imagetrail.stages.weights import stage
 
 MODEL = small.name("resnet")
 COMMIT = "a" * 40
@@ -48,14 +48,14 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, published: Path) -> 
     handler = partial(Quiet, directory=str(tmp_path / "hub"))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(network, "ADDRESS", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setattr(stage, "ADDRESS", f"http://127.0.0.1:{server.server_port}")
         yield folder
         server.shutdown()
 
 
 def fetch(model: str = MODEL, digest: str | None = None) -> dict[str, object]:
     with files.replacing(paths.HUB) as folder:
-        network.fetch(model, COMMIT, digest, folder)
+        stage.fetch(model, COMMIT, digest, folder)
     facts: dict[str, object] = json.loads((paths.HUB / "hub.json").read_text())
     return facts
 
@@ -97,7 +97,7 @@ def test_files_that_the_user_has_put_there_are_not_fetched(published: Path) -> N
 def test_a_mirror_of_the_users_is_asked_first(
     tmp_path: Path, published: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(network, "ADDRESS", "https://nowhere.invalid")
+    monkeypatch.setattr(stage, "ADDRESS", "https://nowhere.invalid")
     (tmp_path / "mirror/small").mkdir(parents=True)
     (tmp_path / "mirror/small/resnet").symlink_to(published)
     monkeypatch.setenv("IMAGETRAIL_MIRROR", str(tmp_path / "mirror"))
@@ -163,7 +163,7 @@ def test_a_network_that_is_not_there_is_one_line(served: Path) -> None:
 def test_no_network_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        monkeypatch.setattr(network, "ADDRESS", f"http://127.0.0.1:{free.getsockname()[1]}")
+        monkeypatch.setattr(stage, "ADDRESS", f"http://127.0.0.1:{free.getsockname()[1]}")
     said = refusal()
     assert "out of reach (" in said and "or put its files into data/weights/small/resnet" in said
 

@@ -1,19 +1,32 @@
-"""The files of a network of the Hugging Face hub: those and no others, with the bytes of before."""
+"""Bring in the network that recipe.model takes from the Hugging Face hub.
+
+Reads the hub, writes data/hub: those files and no others, with the bytes of before. Networks of our
+own leave it empty but for a note. A stage of its own, so that another network fetches no picture.
+"""
 
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-from imagetrail.base import hub
+from imagetrail.base import hub, paths
 from imagetrail.base.errors import UserError
-from imagetrail.base.files import write_json
+from imagetrail.base.files import replacing, write_json
 from imagetrail.base.hashing import sha256
+from imagetrail.base.params import load
 from imagetrail.data import addresses, checksums
 from imagetrail.data.sources import LOCAL
 
 ADDRESS = "https://huggingface.co"
 PINNED = "pretrain.sha256 in params.yaml"
+TEXT_OR_NULL: Any = str | None  # mypy takes no union where a type is wanted
+
+
+def run() -> None:
+    model, revision = load(str, "recipe.model"), load(str, "pretrain.revision")
+    digest = load(TEXT_OR_NULL, "pretrain.sha256")
+    with replacing(paths.HUB) as folder:
+        fetch(model, revision, digest, folder)
 
 
 def fetch(model: str, revision: str, digest: str | None, folder: Path) -> None:
