@@ -2,9 +2,9 @@
 
 All pictures are parted into folds; a quick model of the others answers each fold (a head on frozen
 features where the project has these, else a small network), and confident learning tells from these
-answers which labels are unlikely. It reads test, as it judges labels, not models: none of its models
-is kept, no later stage but the report reads what it writes, and the only way from here into a
-training is a person who corrects a label. So nothing leaks.
+answers which labels are unlikely. It reads test, as it judges labels, not models: none of its
+models is kept, no later stage but the report reads what it writes, and the only way from here into
+a training is a person who corrects a label. So nothing leaks.
 """
 
 from collections.abc import Sequence
