@@ -28,16 +28,16 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
+import photos_chart
 from harness import CACHE, HERE, KERAS, Figure, accuracy, environment, figure, printed_by, write
 from photos_ours import recipes
 from photos_sets import ROWS, SETS, Row, draw
@@ -159,7 +159,7 @@ def main(given: argparse.Namespace) -> None:
     elif figures:
         chart = "![Top-1 against minutes, a panel a row](results/photos.png)"
         write("photos", f"{(__doc__ or '').strip()}\n\n{chart}", figures)
-        picture(HERE / "results" / "photos.png")
+        photos_chart.picture(HERE / "results", ROWS, PEERS)
 
 
 def figures_of(row: Row, runs: Runs, minutes: float) -> dict[str, Figure]:
@@ -215,38 +215,6 @@ def paired(ours: Mapping[int, Run], theirs: Mapping[int, Run]) -> list[float]:
     sums = np.array(list(ahead.values()))
     around, middle = 1.96 * sums.std() * len(sums) ** 0.5 / answers, sums.sum() / answers
     return [middle, middle - around, middle + around]
-
-
-def picture(path: Path) -> None:
-    """Top-1 against minutes: ours a line through its rungs, the peers a point each."""
-    known = json.loads((HERE / "results" / "photos.json").read_text())["figures"]
-    rows = [name for name in ROWS if name in known]
-    wide = min(3, len(rows))
-    high = -(-len(rows) // wide)
-    sheet, panels = plt.subplots(
-        high, wide, figsize=(5 * wide, 4 * high), layout="constrained", squeeze=False
-    )
-    for panel in panels.flat[len(rows) :]:
-        panel.set_axis_off()
-    for panel, name in zip(panels.flat, rows, strict=False):
-        sides = known[name]["sides"]
-        for number, side in enumerate(side for side in PEERS if side in sides):
-            _mark(panel, [sides[side]], label=side, color=f"C{number + 1}", marker="o")
-        rungs = [sides[side] for side in sides if side not in PEERS]
-        rungs.sort(key=lambda side: mean(side["seconds"]))
-        _mark(panel, rungs, label="ours", color="black", marker=".", linestyle="-")
-        panel.set(title=name, xscale="log", xlabel="minutes", ylabel="top-1 on test")
-        panel.grid(alpha=0.3, which="both")
-    panels.flat[0].legend()
-    with files.replacing(path) as temporary:
-        sheet.savefig(temporary, dpi=100, format="png", metadata={"Software": None})
-
-
-def _mark(panel: plt.Axes, sides: Sequence[dict[str, list[float]]], **style: str) -> None:
-    minutes = [mean(side["seconds"]) / 60 for side in sides]
-    tops = [side["top1"] for side in sides]
-    spread = [stdev(top) if len(top) > 1 else 0.0 for top in tops]
-    panel.errorbar(minutes, [mean(top) for top in tops], spread, capsize=2, **style)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,45 @@
+"""The picture of photos.py, of the figures that are kept."""
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+
+import matplotlib.pyplot as plt
+
+from imagetrail.base import files
+
+
+def picture(folder: Path, every: Iterable[str], peers: Collection[str]) -> None:
+    """Top-1 against minutes, a panel a row: ours a line through its rungs, the peers a point each.
+
+    every: the names of all rows, in their order; those that photos.json has are drawn.
+    """
+    known = json.loads((folder / "photos.json").read_text())["figures"]
+    rows = [name for name in every if name in known]
+    wide = min(3, len(rows))
+    high = -(-len(rows) // wide)
+    sheet, panels = plt.subplots(
+        high, wide, figsize=(5 * wide, 4 * high), layout="constrained", squeeze=False
+    )
+    for panel in panels.flat[len(rows) :]:
+        panel.set_axis_off()
+    for panel, name in zip(panels.flat, rows, strict=False):
+        sides = known[name]["sides"]
+        for number, side in enumerate(side for side in peers if side in sides):
+            _mark(panel, [sides[side]], label=side, color=f"C{number + 1}", marker="o")
+        rungs = [sides[side] for side in sides if side not in peers]
+        rungs.sort(key=lambda side: mean(side["seconds"]))
+        _mark(panel, rungs, label="ours", color="black", marker=".", linestyle="-")
+        panel.set(title=name, xscale="log", xlabel="minutes", ylabel="top-1 on test")
+        panel.grid(alpha=0.3, which="both")
+    panels.flat[0].legend()
+    with files.replacing(folder / "photos.png") as temporary:
+        sheet.savefig(temporary, dpi=100, format="png", metadata={"Software": None})
+
+
+def _mark(panel: plt.Axes, sides: Sequence[dict[str, list[float]]], **style: str) -> None:
+    minutes = [mean(side["seconds"]) / 60 for side in sides]
+    tops = [side["top1"] for side in sides]
+    spread = [stdev(top) if len(top) > 1 else 0.0 for top in tops]
+    panel.errorbar(minutes, [mean(top) for top in tops], spread, capsize=2, **style)
