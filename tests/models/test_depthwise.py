@@ -12,10 +12,10 @@ def convolution(kernel: int, stride: int, padding: int, *, bias: bool = False) -
     return nn.Conv2d(24, 24, kernel, stride, padding, groups=24, bias=bias)
 
 
-def learned(layer: nn.Conv2d, kind: torch.dtype) -> list[Tensor]:
+def learned(layer: nn.Conv2d, kind: torch.dtype, sides: tuple[int, int] = (13, 18)) -> list[Tensor]:
     """Its answer to a picture that is not square, and the gradients of picture and weights."""
     layer = layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    images = torch.randn(4, 24, 13, 18, generator=torch.Generator().manual_seed(1))
+    images = torch.randn(4, 24, *sides, generator=torch.Generator().manual_seed(1))
     images = images.contiguous(memory_format=torch.channels_last).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16, enabled=kind == torch.bfloat16):
         answer = layer(images)
@@ -35,6 +35,14 @@ def test_a_quick_layer_answers_and_learns_as_torchs_own_in_float32_does_but_for_
     assert type(layer) is Depthwise
     for found, right in zip(learned(layer, kind), exact, strict=True):
         assert (found - right).norm() < rounding * right.norm()
+
+
+def test_a_picture_may_be_smaller_than_the_kernel() -> None:
+    layer = convolution(7, 1, 3)
+    exact = learned(layer, torch.float32, (2, 2))
+    quicken(layer)
+    for found, right in zip(learned(layer, torch.float32, (2, 2)), exact, strict=True):
+        assert (found - right).norm() < 1e-6 * right.norm()
 
 
 def test_a_layer_of_another_kind_stays_as_it_is() -> None:

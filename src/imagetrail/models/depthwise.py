@@ -88,8 +88,11 @@ def _of_images(
 def _of_weight(
     gradient: Tensor, images: Tensor, weight: Tensor, stride: Pair, padding: Pair
 ) -> Tensor:
-    """WIDE columns of the kernel at a time: of each, what it saw is cut out or padded."""
-    if weight.shape[3] <= WIDE:
+    """WIDE columns of the kernel at a time: of each, what it saw is cut out or padded.
+
+    Some columns of a kernel that is wider than the pictures may have seen nothing; such are quick.
+    """
+    if not WIDE < weight.shape[3] <= images.shape[3]:
         return _backward(gradient, images, weight, stride, padding, of_images=False)
     parts = []
     for left in range(0, weight.shape[3], WIDE):

@@ -1,7 +1,7 @@
 """Features of pictures by a trunk that stays as it is: each is computed once, and kept by content.
 
-The engine is torch with the machine's own precision: with bfloat16, EfficientNet-Lite0 makes a tenth
-more features a second than ONNX Runtime, which has float32 only.
+The engine is torch with the machine's own precision: in bfloat16, EfficientNet-Lite0 makes a tenth
+more features a second than in ONNX Runtime, which has float32 only.
 """
 
 import hashlib

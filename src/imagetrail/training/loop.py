@@ -220,8 +220,9 @@ def _loss(training: Training, network: nn.Module, batch: Tensor, targets: Tensor
         if training.teacher is not None:  # it sees the very same pictures (arXiv:2106.05237)
             with torch.no_grad():
                 answers = training.teacher.eval()(batch).float().softmax(1)
-            weights = targets.sum(1, keepdim=True).to(batch.device)
-            targets = answers * weights if targets.is_floating_point() else answers
+            weighed = targets.is_floating_point()
+            weights = targets.sum(1, keepdim=True).to(batch.device) if weighed else 1.0
+            targets = answers * weights
     return losses.mean_loss(training.recipe, logits, targets.to(batch.device), training.shares)
 
 

@@ -325,9 +325,10 @@ def test_all_layers_learn_in_the_final_training_only_if_that_is_shown_to_help(
         for arm in found[0].arms
         for noise in (0.0, 0.01, 0.02)
     ]
-    ranking = judged(rows, found, images=1000)
+    labels = np.arange(1000) % 10
+    ranking = judged(rows, found, by=Criterion.TOP1, labels=labels)
     assert ranking["proven"] == {"fine_tune": taken}
-    assert ranking["verdict"].startswith("Against the frozen network +fine_tune ")
+    assert ranking["verdict"].startswith("By top-1, against the frozen network +fine_tune ")
 
 
 def test_the_search_says_how_much_of_a_remedy_is_tried() -> None:
