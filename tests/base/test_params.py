@@ -18,7 +18,7 @@ SOURCES = Path(params.__file__).parents[1]
 TABLES = sorted(
     table
     for path in SOURCES.rglob("*.py")
-    for table in re.findall(r'one_of\(\s*"([\w.]+:\w+)"', path.read_text())
+    for table in re.findall(r'"(imagetrail\.[\w.]+:[A-Z]+)"', path.read_text())
 )
 
 GOOD = {"model": "fast", "activation": "relu", "epochs": "3", "lr": "1e-3"}

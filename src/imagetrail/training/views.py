@@ -27,7 +27,7 @@ class Views:
 
     def __init__(self, training: Training, images: Mixture) -> None:
         self.training = training
-        self.images = replace(images, repeat_to=0)
+        self.images = replace(images, repeat_to=0, repeats=0)
         self.size = READ + (len(self.images) % READ == 1)  # an epoch leaves out a batch of one
         self.steps = -(-len(self.images) // self.size)
         self.extract = Extractor(training.model)
