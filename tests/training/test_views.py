@@ -1,5 +1,6 @@
 """Pretrained networks: a head is solved on frozen features, or all layers learn from there."""
 
+import shutil
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -9,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from imagetrail.base import paths, samples
 from imagetrail.base.samples import Samples
 from imagetrail.models.inference import predict
-from imagetrail.models.weights import trunk_weights
-from imagetrail.training import checkpoints, views
+from imagetrail.models.weights import save_weights, trunk_weights
+from imagetrail.training import checkpoints, jobs, views
 from imagetrail.training.batches import Mixture
+from imagetrail.training.data import FOLDERS
 from imagetrail.training.features import Extractor
 from imagetrail.training.loop import Diverged, Epoch, Step, fit, start, walk
 from imagetrail.training.recipe import Recipe
@@ -145,6 +148,24 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_bits(toy: Toy, steps: i
     assert same(state(whole), state(resumed))
     assert same(whole.outcome.state_dict(), resumed.outcome.state_dict())
     assert list(fit(whole, Mixture(train), train)) == []
+
+
+def test_rungs_of_a_search_are_views_and_in_parts_they_are_those_at_once(toy: Toy) -> None:
+    for folder in FOLDERS:
+        toy(folder.as_posix())
+    train = samples.read(FOLDERS[0])
+    save_weights(trunk_weights(start(recipe(), train, seed=7).model), paths.PRETRAINED)
+    inputs = {"where": str(Path.cwd())}
+
+    def rows(until: int, facts: str) -> list[dict[str, float]] | None:
+        job = jobs.Job(inputs, recipe(), 40, 0, until, checkpoints.folder("tune", facts))
+        return jobs.train(job)
+
+    whole = rows(3, "at once")
+    shutil.rmtree(".imagetrail/trainings")
+    assert whole and [rows(until, "in parts") for until in (1, 2, 3)] == [
+        whole[:until] for until in (1, 2, 3)
+    ]
 
 
 def test_without_the_store_a_training_comes_to_the_same_bits(toy: Toy) -> None:

@@ -21,7 +21,7 @@ from imagetrail.models.activations import ACTIVATIONS
 from imagetrail.stages.augment import stage as augment
 from imagetrail.stages.compare.arms import Contest, resolve
 from imagetrail.stages.compare.params import Compare
-from imagetrail.stages.compare.stage import run
+from imagetrail.stages.compare.stage import judged, run
 from imagetrail.stages.fetch import stage as fetch
 from imagetrail.stages.inspect import stage as inspect
 from imagetrail.stages.split import stage as split
@@ -265,15 +265,34 @@ def test_each_remedy_is_alone_in_its_arm_and_all_are_in_the_last() -> None:
     }
 
 
-def test_fine_tuning_is_tried_beside_the_frozen_network() -> None:
-    arms = contests(**tried({"fine_tune": True, "augmented": 0.3}))["remedies"].arms
-    assert {arm: recipe.fine_tune for arm, recipe in arms.items()} == {
+def test_fine_tuning_is_judged_beside_the_frozen_network_whatever_else_is_tried() -> None:
+    both = {"fine_tune": True, "pretrained": True}
+    found = contests({"pretrained": False}, **tried(both))
+    assert list(found)[:2] == ["remedies", "fine_tuning"]
+    assert {arm: recipe.pretrained for arm, recipe in found["remedies"].arms.items()} == {
         "real": False,
-        "+fine_tune": True,
-        "+augmented": False,
-        "all": True,
+        "+pretrained": True,
     }
-    assert all(recipe.pretrained for recipe in arms.values())
+    assert found["fine_tuning"].reference == "frozen"
+    assert {
+        arm: (recipe.pretrained, recipe.fine_tune)
+        for arm, recipe in found["fine_tuning"].arms.items()
+    } == {"frozen": (True, False), "+fine_tune": (True, True)}
+
+
+@pytest.mark.parametrize(("gain", "taken"), [(0.1, True), (0.0, False), (-0.1, False)])
+def test_all_layers_learn_in_the_final_training_only_if_that_is_shown_to_help(
+    gain: float, taken: bool
+) -> None:
+    found = [contests(**tried({"fine_tune": True}))["fine_tuning"]]
+    rows = [
+        {"set": "fine_tuning", "arm": arm, "valid_top1": 0.5 + noise + (gain if "+" in arm else 0)}
+        for arm in found[0].arms
+        for noise in (0.0, 0.01, 0.02)
+    ]
+    ranking = judged(rows, found, images=1000)
+    assert ranking["proven"] == {"fine_tune": taken}
+    assert ranking["verdict"].startswith("Against the frozen network +fine_tune ")
 
 
 def test_the_search_says_how_much_of_a_remedy_is_tried() -> None:
@@ -327,10 +346,6 @@ def test_with_nothing_to_try_no_remedy_is_judged_or_switched_off() -> None:
             "compare.remedies.tried.flip: a remedy is a number above 0 or true, not False",
         ),
         ({"lr": 0.1}, "compare.remedies.arms.real.lr: input should be greater than 0"),
-        (
-            {"pretrained": True, "fine_tune": True},
-            "compare.remedies.tried: fine_tune is judged beside a frozen network that is",
-        ),
     ],
 )
 def test_what_is_no_remedy_is_refused_in_one_line(values: dict[str, Any], said: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
@@ -10,8 +11,11 @@ from imagetrail.base.errors import UserError
 from imagetrail.base.params import Epochs, Section
 from imagetrail.training.recipe import Recipe, override
 
-# The set that judges remedies, and its arms beside one for each: +<remedy>.
+# The sets that judge remedies, with an arm +<remedy> for each. They begin with real images alone;
+# learning in all layers begins with the frozen network.
 REMEDIES, REAL, ALL = "remedies", "real", "all"
+TUNING, FROZEN, FINE_TUNE = "fine_tuning", "frozen", "fine_tune"
+JUDGES = (REMEDIES, TUNING)
 
 
 def _named(name: str) -> str:
@@ -83,18 +87,28 @@ def resolve(
     """
     named = {f"sets.{name}": arms for name, arms in sets.items()}
     tried = {remedy: value for remedy, value in remedies.tried.items() if prepared(remedy)}
+    place = f"{where}.{REMEDIES}.tried"
+    if tuned := {remedy: tried.pop(remedy) for remedy in (FINE_TUNE,) if remedy in tried}:
+        arms = _remedies(
+            remedies, tuned, base, place, reference=FROZEN, always={"pretrained": True}
+        )
+        named = {TUNING: arms} | named
     if tried:
-        named = {REMEDIES: _remedies(remedies, tried, base, f"{where}.{REMEDIES}.tried")} | named
+        named = {REMEDIES: _remedies(remedies, tried, base, place, reference=REAL)} | named
     return [_contest(key, arms, base, where) for key, arms in named.items()]
 
 
-def _remedies(remedies: Remedies, tried: dict[str, Any], base: Recipe, where: str) -> Set:
+def _remedies(
+    remedies: Remedies,
+    tried: dict[str, Any],
+    base: Recipe,
+    where: str,
+    *,
+    reference: str,
+    always: Mapping[str, Any] = MappingProxyType({}),
+) -> Set:
+    """always: fields that all of its arms have."""
     checked = override(base, tried, where)
-    if {"pretrained", "fine_tune"} <= tried.keys():
-        raise UserError(
-            f"{where}: fine_tune is judged beside a frozen network that is pretrained, and "
-            "pretrained beside one that is not: try one of them"
-        )
     for remedy in tried:
         value = getattr(checked, remedy)
         if not value or isinstance(value, str):
@@ -102,10 +116,10 @@ def _remedies(remedies: Remedies, tried: dict[str, Any], base: Recipe, where: st
                 f"{where}.{remedy}: a remedy is a number above 0 or true, not {value!r}"
             )
     on = {remedy: getattr(base, remedy) or getattr(checked, remedy) for remedy in tried}
-    arms = {REAL: {remedy: type(value)(0) for remedy, value in on.items()}}
+    arms = {reference: {remedy: type(value)(0) for remedy, value in on.items()} | dict(always)}
     arms |= {f"+{remedy}": {remedy: value} for remedy, value in on.items()}
     arms |= {ALL: on} if len(on) > 1 else {}
-    return Set(epochs=remedies.epochs, images=remedies.images, reference=REAL, arms=arms)
+    return Set(epochs=remedies.epochs, images=remedies.images, reference=reference, arms=arms)
 
 
 def _contest(key: str, arms: Set, base: Recipe, where: str) -> Contest:

@@ -6,7 +6,7 @@ from typing import ClassVar
 from pydantic import Field, model_validator
 
 from imagetrail.base.params import Section
-from imagetrail.stages.compare.arms import REMEDIES, Name, Remedies, Set, resolve
+from imagetrail.stages.compare.arms import JUDGES, REMEDIES, Name, Remedies, Set, resolve
 from imagetrail.training.recipe import check_shares, check_size, default_recipe, prepared_by
 
 
@@ -23,10 +23,9 @@ class Compare(Section):
 
     @model_validator(mode="after")
     def _sets_have_names_of_their_own(self) -> "Compare":
-        if REMEDIES in self.sets:
+        for name in self.sets.keys() & JUDGES:
             raise ValueError(
-                f"sets: {REMEDIES!r} is the set that compare.{REMEDIES} makes; "
-                "got another of that name"
+                f"sets: {name!r} is the set that compare.{REMEDIES} makes; got another of that name"
             )
         return self
 

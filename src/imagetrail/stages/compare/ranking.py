@@ -19,6 +19,7 @@ ALPHA, POWER = 0.05, 0.8
 OUTCOMES = ("win", "tie", "loss")
 EFFECTS = ("helps", "no effect", "harms")  # the same of a remedy
 HELPS = EFFECTS[0]
+BESIDE = {"real": "real images alone", "frozen": "the frozen network"}  # reference of remedies
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ def remedies_sentence(
         ends.append(f"takes {', '.join(used)}")
     if dropped:
         ends.append(f"goes without {', '.join(dropped)}")
-    found = f"Against {_reference(standings)} images alone {', '.join(effects)}"
+    found = f"Against {BESIDE[_reference(standings)]} {', '.join(effects)}"
     final = f"so the final training {' and '.join(ends)}"
     return f"{found}, {final}; {_shown(standings, seeds)}."
 

@@ -10,6 +10,9 @@ that is off, with the one in `compare.remedies.tried`. cures.yaml has every reme
 its value if it helps, else 0 or false. `train` follows best.yaml, and over it cures.yaml. A remedy
 that is not listed, or that no stage has prepared, is not tried and stays as it is.
 
+Whether all layers of a pretrained network shall learn is judged in a set of its own, beside the
+frozen network with a head that is solved.
+
 A training on a part of the images gets the augmented versions of just these. Synthetic images were
 drawn by a model of all images, which favours them there; with `images: null`, or a set no larger
 than `images`, nothing is favoured.
@@ -29,7 +32,7 @@ from imagetrail.base.files import replacing, write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.compute import parallel
 from imagetrail.metrics.scores import Floats
-from imagetrail.stages.compare.arms import ALL, REAL, REMEDIES, Contest, resolve
+from imagetrail.stages.compare.arms import JUDGES, Contest, resolve
 from imagetrail.stages.compare.params import Compare
 from imagetrail.stages.compare.ranking import (
     EFFECTS,
@@ -122,19 +125,20 @@ def judged(rows: Rows, contests: Sequence[Contest], *, images: int) -> dict[str,
     for contest in contests:
         scores = {arm: _scores(rows, contest.name, arm) for arm in contest.arms}
         seeds = len(scores[contest.reference])
-        words = EFFECTS if contest.name == REMEDIES else OUTCOMES
+        words = EFFECTS if contest.name in JUDGES else OUTCOMES
         standings = rank(scores, contest.reference, resolution=1 / images, words=words)
         verdict = sentence(standings, seeds)
-        if contest.name == REMEDIES:
-            proven = _proven(contest, standings)
-            verdict = remedies_sentence(standings, proven, seeds)
+        if contest.name in JUDGES:
+            found = _proven(contest, standings)
+            verdict = remedies_sentence(standings, found, seeds)
+            proven |= found
         facts = {"set": contest.name, "reference": contest.reference, "verdict": verdict}
         length = {"seeds": seeds, "epochs": contest.epochs, "images": contest.images}
         sets.append(facts | length)
         arms += [{"set": contest.name} | asdict(standing) for standing in standings]
     verdict = " ".join(row["verdict"] for row in sets)
-    found = {"metric": "valid_top1", "verdict": verdict, "proven": proven}
-    return {**found, "sets": sets, "arms": arms}
+    whole = {"metric": "valid_top1", "verdict": verdict, "proven": proven}
+    return {**whole, "sets": sets, "arms": arms}
 
 
 def _scores(rows: Rows, name: str, arm: str) -> Floats:
@@ -144,11 +148,9 @@ def _scores(rows: Rows, name: str, arm: str) -> Floats:
 def _proven(contest: Contest, standings: Sequence[Standing]) -> dict[str, Any]:
     """Each remedy's value in the final training: the one tried if it helps, else off."""
     helping = [standing.arm for standing in standings if standing.verdict == HELPS]
-    remedies = [arm.removeprefix("+") for arm in contest.arms if arm not in (REAL, ALL)]
-    return {
-        remedy: getattr(contest.arms[f"+{remedy}" if f"+{remedy}" in helping else REAL], remedy)
-        for remedy in remedies
-    }
+    tried = [arm for arm in contest.arms if arm.startswith("+")]
+    ends = {arm: contest.arms[arm if arm in helping else contest.reference] for arm in tried}
+    return {arm[1:]: getattr(recipe, arm[1:]) for arm, recipe in ends.items()}
 
 
 def _write(rows: Rows, curves: Rows, contests: Sequence[Contest], ranking: dict[str, Any]) -> None:
