@@ -55,7 +55,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], part: str
 
 def test_what_a_frozen_training_gives_has_the_head_that_was_solved(toy: Toy) -> None:
     train = toy()
-    training = begun(recipe(ema=0.99), train)
+    training = begun(recipe(ema=0.99, blend=0.5), train)
     history = list(fit(training, Mixture(train), train))
     right = predict(training.outcome, train).argmax(1).numpy() == train.labels
     assert right.mean() == history[-1].valid_top1 == 1.0

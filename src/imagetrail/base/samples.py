@@ -34,6 +34,18 @@ INDEX = pa.schema(
 WEIGHT = "weight"  # column of an index that may be there: float64, null: as much as the mean
 
 
+KEPT = 4 << 20  # bytes of pictures at once where a network keeps all activations: 1,000×
+
+
+def at_once(images: Images, most: int) -> int:
+    """How many of them, N×H×W×C, go through a network at once where it keeps its activations.
+
+    They count as colour pictures: a network makes as much of grey ones.
+    """
+    height, width = images.shape[1:3]
+    return int(max(1, min(most, KEPT // (3 * height * width))))
+
+
 @dataclass(frozen=True)
 class Samples:
     """A Samples folder, read: images stay on disk (memory-mapped) until they are used."""

@@ -1,6 +1,5 @@
 """Logits and features of many images."""
 
-import math
 from collections.abc import Callable
 from contextlib import nullcontext
 
@@ -49,7 +48,8 @@ def _collect(
     machine = this_machine()
     model.to(machine.device).eval()
     answers = []
-    most = max(16, BATCH // math.prod(samples.images.shape[1:]))
+    height, width = samples.images.shape[1:3]  # of grey pictures it makes as much as of colour
+    most = max(16, BATCH // (3 * height * width))
     for chunk in samples.chunks(min(batch_size, most)):
         images = torch.from_numpy(chunk.copy())
         images = (images.flip(2) if mirrored else images).to(machine.device)

@@ -22,6 +22,8 @@ class Training:
     def __init__(
         self, recipe: Recipe, spec: Spec, *, seed: int, pretrained: dict[str, Tensor] | None = None
     ) -> None:
+        if pretrained and not recipe.fine_tune:  # a head that is solved takes no steps
+            recipe = recipe.model_copy(update={"ema": 0.0, "blend": 1.0})
         if not pretrained:  # nothing is learned already that these would spare
             recipe = recipe.model_copy(update={"fine_tune": True, "layer_decay": 1.0, "blend": 1.0})
         self.recipe, self.seed, self.pretrained = recipe, seed, bool(pretrained)
@@ -39,7 +41,7 @@ class Training:
         self.teacher: Classifier | None = None  # its probabilities replace the labels
         self.shares: Tensor | None = None  # of classes, that logit adjustment takes account of
         self.average: AveragedModel | None = None
-        if recipe.ema and recipe.fine_tune:  # a head that is solved takes no steps
+        if recipe.ema:
             average = _average(recipe.ema)
             self.average = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
         # where all layers began, the head once it is solved

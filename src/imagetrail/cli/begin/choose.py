@@ -77,11 +77,14 @@ def _pictures(look: Look, chosen: Plan, minutes: int) -> Iterator[Choice]:
 
 
 def _kind(look: Look, chosen: Plan) -> Iterator[Choice]:
-    a_class = look.count / len(look.classes)
-    changed = changes(chosen.kind, chosen.size, few=not chosen.pretrained and a_class <= FEW)
-    values = {f"recipe.{name}": value for name, value in changed.items()}
+    values = {f"recipe.{name}": value for name, value in _changes(look, chosen).items()}
     yield Choice({"augment.policy": chosen.kind.policy} | values, chosen.kind.why)
     yield _synthesis(look, chosen)
+
+
+def _changes(look: Look, chosen: Plan) -> Params:
+    a_class = look.count / len(look.classes)
+    return changes(chosen.kind, chosen.size, few=not chosen.pretrained and a_class <= FEW)
 
 
 def _synthesis(look: Look, chosen: Plan) -> Choice:
@@ -142,9 +145,10 @@ def _comparison(look: Look, chosen: Plan) -> Choice:
     effort, known = chosen.effort, chosen.pretrained
     epochs = effort.compared_epochs
     tried: Params = {"augmented": 0.3} | ({"fine_tune": True} if known else {"synthetic": 0.1})
-    arms: Params = {"fast": {"model": "fast"}, "resnet": {"model": "resnet"}}
+    name, arms = "networks", {"fast": {"model": "fast"}, "resnet": {"model": "resnet"}}
     if known:
-        arms = {"frozen": {"fine_tune": False}, "tuned": {"fine_tune": True}}
+        plain = {field: type(value)(0) for field, value in _changes(look, chosen).items() if value}
+        name, arms = "views", {"changed": {}, "plain": plain}
     contest = {"epochs": epochs, "images": effort.compared, "reference": next(iter(arms))}
     values = {
         "compare.seeds": effort.seeds,
@@ -153,7 +157,7 @@ def _comparison(look: Look, chosen: Plan) -> Choice:
             "images": effort.compared,
             "tried": tried,
         },
-        "compare.sets": {"transfer" if known else "networks": contest | {"arms": arms}},
+        "compare.sets": {name: contest | {"arms": arms}},
     }
     few = "few" if chosen.train(look) < 10_000 else "many"
     other = "fine-tuning" if known else "another network"

@@ -42,7 +42,7 @@ EFFORTS = {  # by network, from the longest; the last is for where nothing else 
     PRETRAINED: (  # an epoch of a frozen network is a view of every picture
         Effort(32, (1, 2, 4), 24_000, 8, 12_000, 6, 12, 1000, 32),
         Effort(16, (1, 2, 4), 12_000, 5, 6000, 3, 8, 1000, 32),
-        Effort(8, (1, 2), 4000, 3, 2000, 2, 6, 1000, 32),
+        Effort(8, (1, 2), 4000, 5, 2000, 2, 6, 1000, 32),
         Effort(4, (1,), 2000, 3, 1000, 2, 4, 1000, 32),
     ),
 }

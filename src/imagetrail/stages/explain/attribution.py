@@ -4,6 +4,7 @@ import captum.attr
 import torch
 from torch import Tensor, nn
 
+from imagetrail.base.samples import at_once
 from imagetrail.models.backbone import Backbone
 from imagetrail.models.classifier import Classifier
 
@@ -59,7 +60,11 @@ def integrated_gradients(model: Classifier, images: Tensor, targets: Tensor) -> 
     """N×H×W, 0 … 1: gradients summed from the mean picture to the image (arXiv:1703.01365)."""
     baseline = model.mean.expand_as(images[:1])
     attribution = captum.attr.IntegratedGradients(model).attribute(
-        images.float(), baseline, targets, n_steps=32, internal_batch_size=256
+        images.float(),
+        baseline,
+        targets,
+        n_steps=32,
+        internal_batch_size=at_once(images.numpy(), 256),
     )
     return _scaled(attribution.detach().abs().sum(3))
 

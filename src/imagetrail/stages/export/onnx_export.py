@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import replacing
-from imagetrail.base.samples import Images, Samples
+from imagetrail.base.samples import Images, Samples, at_once
 from imagetrail.metrics.calibration import Calibration
 from imagetrail.models.classifier import Classifier
 from imagetrail.serving.onnx_model import INPUT, OUTPUTS, PRODUCER, Model
@@ -137,7 +137,7 @@ def _write(proto: onnx.ModelProto, metadata: dict[str, str], path: Path) -> None
 
 class _Calibration(quantization.CalibrationDataReader):  # type: ignore[misc]
     def __init__(self, samples: Samples) -> None:
-        self.chunks = samples.chunks(250)
+        self.chunks = samples.chunks(at_once(samples.images, 250))
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
         chunk = next(self.chunks, None)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
@@ -16,7 +17,7 @@ from rich.text import Text
 from imagetrail.base import paths, pipeline
 from imagetrail.base.files import write_csv, write_json
 from imagetrail.base.params import load
-from imagetrail.base.samples import Samples
+from imagetrail.base.samples import Samples, at_once
 from imagetrail.compute import distributed
 from imagetrail.models import classifier, weights
 from imagetrail.stages.train.activity import Activity, activity
@@ -34,7 +35,7 @@ from imagetrail.training.state import Training
 
 CHECKPOINT = "checkpoint.safetensors"
 JUDGED = ("valid_top1", "valid_macro_recall")  # that the last epoch is noted with
-WATCHED = 1000  # validation images that show what the activations do
+WATCHED = 1000  # validation images, at most, that show what the activations do
 
 
 def run() -> dict[str, float | str] | None:
@@ -111,10 +112,8 @@ def _write(training: Training, rows: list[dict[str, float]], valid: Samples) -> 
         folder / "metrics.json",
         {name: rows[-1][name] for name in JUDGED} | {"epochs": recipe.epochs, **card},
     )
-    images, labels = (
-        torch.from_numpy(valid.images[:WATCHED].copy()),
-        torch.from_numpy(valid.labels[:WATCHED].copy()),
-    )
+    some = valid.part(np.arange(min(len(valid), at_once(valid.images, WATCHED))))
+    images, labels = torch.from_numpy(some.images.copy()), torch.from_numpy(some.labels.copy())
     watched = activity(model.cpu(), images, labels)
     columns = [column.name for column in fields(Activity)]
     write_csv(folder / "activity.csv", [asdict(layer) for layer in watched], columns=columns)
