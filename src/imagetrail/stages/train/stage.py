@@ -82,7 +82,8 @@ def _train(
                 write_csv(state / "history.csv", rows)
                 keeper.save()
                 log.epoch(rows[-1])
-                bar.console.print(_line(event, training.recipe.epochs), highlight=False)
+                line = _line(event, training.recipe.epochs)
+                bar.console.print(line, highlight=False, soft_wrap=True)
     return rows, images
 
 
