@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from imagetrail.base.criteria import Criterion
 from imagetrail.metrics import intervals, scores, significance
 from imagetrail.metrics.scores import Floats, Labels
+from imagetrail.stages.gate.pair import Pair, Units
 from imagetrail.stages.gate.params import Gate
-
-Units = NDArray[np.int64]  # a number for each image, equal for those that belong together
 
 # checks that more images could turn; to fail another is a fault
 UNPROVEN = ("challenger_is_better", "no_class_loses", "classes_not_judged")
@@ -78,41 +77,19 @@ def every_class_judged(classes: tuple[str, ...], labels: Labels) -> Check:
 
 
 def against(
-    challenger: Candidate,
-    champion: Candidate,
-    right: NDArray[np.bool_],
-    baseline: NDArray[np.bool_],
-    labels: Labels,
-    params: Gate,
-    units: Units,
-    by: Criterion,
+    challenger: Candidate, champion: Candidate, pair: Pair, params: Gate
 ) -> Iterator[Check]:
-    """What is asked of a challenger as a whole; `right` and `baseline`: where the two are right."""
-    alpha, where = params.alpha, "" if by is Criterion.TOP1 else f" in {by.words}"
-    worse = p_better(baseline, right, labels, units, by)
+    """What is asked of a challenger as a whole."""
+    alpha, where = params.alpha, "" if pair.by is Criterion.TOP1 else f" in {pair.by.words}"
     fault = f"it is shown to be worse{where}"
-    yield Check("challenger_is_no_worse", worse >= alpha, worse, alpha, fault)
-    better = p_better(right, baseline, labels, units, by)
+    yield Check("challenger_is_no_worse", pair.p_worse >= alpha, pair.p_worse, alpha, fault)
     fault = f"it is not shown to be better{where}"
-    yield Check("challenger_is_better", better < alpha, better, alpha, fault)
+    yield Check("challenger_is_better", pair.p_better < alpha, pair.p_better, alpha, fault)
     loss, theirs = params.max_robustness_loss, champion.corruption_error
     if loss is not None and theirs is not None:
         fault = "it errs more on corrupted pictures"
         ours = challenger.corruption_error
         yield from _at_most("corruption_error", ours, theirs + loss, fault)
-
-
-def p_better(
-    ours: NDArray[np.bool_],
-    theirs: NDArray[np.bool_],
-    labels: Labels,
-    units: Units,
-    by: Criterion,
-) -> float:
-    """The one-sided p that ours is no better."""
-    if by is Criterion.TOP1:
-        return significance.sign_flips(ours, theirs, units)[1]
-    return significance.macro_sign_flips(ours, theirs, labels, units)[1]
 
 
 def _at_most(name: str, value: float | None, bound: float | None, fault: str) -> Iterator[Check]:
@@ -140,14 +117,7 @@ def _smallest_margin(images: float, alpha: float) -> float:
     return z2 / (images + z2)
 
 
-def by_class(
-    right: NDArray[np.bool_],
-    baseline: NDArray[np.bool_],
-    labels: Labels,
-    names: tuple[str, ...],
-    margin: float | None,
-    units: Units,
-) -> list[dict[str, Any]]:
+def by_class(pair: Pair, names: tuple[str, ...], margin: float | None) -> list[dict[str, Any]]:
     """The difference in accuracy in each class, and the p that it is a loss of the margin.
 
     `p` is of the class alone; `p_holm` is corrected for all of them. `worth`: so many independent
@@ -155,9 +125,9 @@ def by_class(
     """
     rows: list[dict[str, Any]] = []
     for label, name in enumerate(names):
-        mine = labels == label
-        ours, theirs = right[mine], baseline[mine]
-        worth = intervals.independent(units[mine])
+        mine = pair.labels == label
+        ours, theirs = pair.ours[mine], pair.theirs[mine]
+        worth = intervals.independent(pair.units[mine])
         difference = float(ours.mean() - theirs.mean()) if len(ours) else 0.0
         p = 1.0 if margin is None else significance.noninferiority(ours, theirs, margin, worth)
         row = {"class": name, "images": len(ours), "worth": round(worth, 6)}

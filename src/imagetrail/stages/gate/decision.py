@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagetrail.base.criteria import Criterion
-from imagetrail.metrics import intervals, scores, significance
+from imagetrail.metrics import intervals, scores
 from imagetrail.metrics.scores import Floats, Labels
 from imagetrail.stages.gate import checks
-from imagetrail.stages.gate.checks import Candidate, Check, Units
+from imagetrail.stages.gate.checks import Candidate, Check
+from imagetrail.stages.gate.pair import Pair, Units
 from imagetrail.stages.gate.params import Gate
 
 PROMOTE, HOLD, REJECT = "PROMOTE", "HOLD", "REJECT"
@@ -71,30 +72,22 @@ def decide(
     disagreements = np.empty(0, np.int64)
     if champion:
         theirs = champion.probabilities[judged]
-        baseline = theirs.argmax(1) == labels
-        figures |= _figures("champion", theirs, labels, units)
-        figures |= _difference(right, baseline, labels, units, params.alpha, by)
-        more, classes = _against(challenger, champion, right, baseline, labels, params, units, by)
+        pair = Pair(right, theirs.argmax(1) == labels, labels, units, by)
+        figures |= _figures("champion", theirs, labels, units) | pair.figures(params.alpha)
+        more, classes = _against(challenger, champion, pair, params)
         made, figures["by_class"] = made + more, classes
-        disagreements = judged[right != baseline]
+        disagreements = judged[pair.ours != pair.theirs]
     decision, reason = _conclude(made, challenger, champion, by)
     skipped = checks.skipped(challenger, champion, params)
     return Decision(decision, reason, tuple(made), skipped, figures, disagreements)
 
 
 def _against(
-    challenger: Candidate,
-    champion: Candidate,
-    right: NDArray[np.bool_],
-    baseline: NDArray[np.bool_],
-    labels: Labels,
-    params: Gate,
-    units: Units,
-    by: Criterion,
+    challenger: Candidate, champion: Candidate, pair: Pair, params: Gate
 ) -> tuple[list[Check], list[dict[str, Any]]]:
     """What is asked of a challenger beside the champion, and how each class fares."""
-    classes = checks.by_class(right, baseline, labels, challenger.classes, params.margin, units)
-    made = list(checks.against(challenger, champion, right, baseline, labels, params, units, by))
+    classes = checks.by_class(pair, challenger.classes, params.margin)
+    made = list(checks.against(challenger, champion, pair, params))
     if params.margin is not None:
         made.append(checks.no_class_loses(classes, params.margin, params.alpha))
     return made, classes
@@ -130,60 +123,6 @@ def _figures(name: str, probabilities: Floats, labels: Labels, units: Units) -> 
         "ece": scores.ece(probabilities, labels),
     }
     return {f"{name}_{key}": round(value, 6) for key, value in figures.items()}
-
-
-def _difference(
-    right: NDArray[np.bool_],
-    baseline: NDArray[np.bool_],
-    labels: Labels,
-    units: Units,
-    alpha: float,
-    by: Criterion,
-) -> dict[str, float]:
-    only_new, only_old, _ = significance.mcnemar(right, baseline)
-    difference, low, high = _difference_interval(right, baseline, units)
-    macro, macro_low, macro_high = significance.paired_macro_interval(
-        right, baseline, labels, units
-    )
-    effect = _minimal_effect(right, baseline, units, alpha)
-    if by is Criterion.MACRO_RECALL:
-        effect = significance.minimal_macro_effect(right, baseline, labels, units, alpha)
-    figures = {
-        "top1_difference": difference,
-        "top1_difference_low": low,
-        "top1_difference_high": high,
-        "macro_recall_difference": macro,
-        "macro_recall_difference_low": macro_low,
-        "macro_recall_difference_high": macro_high,
-        "minimal_effect": effect,
-    }
-    counts = {"only_challenger_right": only_new, "only_champion_right": only_old}
-    p = {
-        "mcnemar_p": significance.sign_flips(right, baseline, units)[1],
-        "p_better": checks.p_better(right, baseline, labels, units, by),
-    }
-    return {name: round(value, 6) for name, value in figures.items()} | counts | p
-
-
-def _minimal_effect(
-    right: NDArray[np.bool_], baseline: NDArray[np.bool_], units: Units, alpha: float
-) -> float:
-    ahead = np.bincount(units, right.astype(np.float64) - baseline)
-    ahead = np.abs(ahead[ahead != 0])
-    each = float(ahead.mean()) if len(ahead) else 1.0  # images
-    return min(1.0, each * significance.minimal_effect(len(ahead), len(right), alpha))
-
-
-def _difference_interval(
-    right: NDArray[np.bool_], baseline: NDArray[np.bool_], units: Units
-) -> tuple[float, float, float]:
-    """The difference in accuracy and its 95 % interval, by units no narrower than by images."""
-    difference, low, high = significance.paired_interval(right, baseline)
-    if units.max() + 1 < len(right):
-        ahead = right.astype(np.float64) - baseline
-        ends = intervals.mean_over_units(ahead, units, (-1, 1))
-        low, high = min(low, ends[0]), max(high, ends[1])
-    return difference, low, high
 
 
 def _conclude(
