@@ -132,10 +132,17 @@ def test_a_second_training_computes_no_features(toy: Toy, monkeypatch: pytest.Mo
     assert computed == [2, 2]
 
 
-@pytest.mark.parametrize("steps", [1, 2, 4])
-def test_a_training_that_was_stopped_goes_on_to_the_same_bits(toy: Toy, steps: int) -> None:
+TUNED = {"fine_tune": True, "ema": 0.9, "layer_decay": 0.7, "dropout": 0.1, "blend": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"), [*(({}, n) for n in (1, 2, 4)), *((TUNED, n) for n in (1, 3, 6))]
+)
+def test_a_training_that_was_stopped_goes_on_to_the_same_bits(
+    toy: Toy, settings: dict[str, Any], steps: int
+) -> None:
     train = toy()
-    whole, half, resumed = (begun(recipe(), train) for _ in range(3))
+    whole, half, resumed = (begun(recipe(**settings), train) for _ in range(3))
     history = list(fit(whole, Mixture(train), train))
     before = [
         event
@@ -227,24 +234,6 @@ def test_fine_tuning_moves_all_weights_and_no_statistics_of_normalisation(toy: T
     for name, value in state(training).items():
         kept = "running" in name or "tracked" in name or name in ("mean", "std")
         assert torch.equal(value, before[name]) == kept, name
-
-
-@pytest.mark.parametrize("steps", [1, 3, 6])
-def test_fine_tuning_that_was_stopped_goes_on_to_the_same_bits(toy: Toy, steps: int) -> None:
-    train = toy()
-    settings = recipe(fine_tune=True, ema=0.9, layer_decay=0.7, dropout=0.1, blend=0.5)
-    whole, half, resumed = (begun(settings, train) for _ in range(3))
-    history = list(fit(whole, Mixture(train), train))
-    before = [
-        event
-        for event in islice(walk(half, Mixture(train), train), steps)
-        if isinstance(event, Epoch)
-    ]
-    checkpoints.save(Path("state"), half)
-    checkpoints.restore(Path("state"), resumed)
-    assert before + list(fit(resumed, Mixture(train), train)) == history
-    assert same(state(whole), state(resumed))
-    assert same(whole.outcome.state_dict(), resumed.outcome.state_dict())
 
 
 def test_a_blend_is_between_where_all_layers_began_and_where_they_ended(toy: Toy) -> None:
