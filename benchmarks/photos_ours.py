@@ -40,15 +40,16 @@ TUNED = {
     "blend": 0.5,
 }
 SCRATCH = {
-    "model": "resnet",
-    "activation": "relu",
-    "width": 2.0,
-    "batch_size": 256,
+    "model": "airbench",
+    "activation": "gelu",
+    "batch_size": 512,
     "optimiser": "muon",
     "lr": 0.1,
+    "schedule": "cosine",
     "weight_decay": 0.05,
     "ema": 0.99,
-    "label_smoothing": 0.1,
+    "label_smoothing": 0.2,
+    "flip": True,
 }
 
 
@@ -59,13 +60,14 @@ def recipes(row: Row) -> dict[str, dict[str, Any]]:
     `tuned-5`: then all layers learn, for five epochs. `scratch-8`: a network that knows nothing,
     where pictures are many.
     """
-    views, epochs = ((1, 2), (1, 3)) if row.many else ((1, 2, 4, 8), (5, 15))
-    changes = {"flip": True, "shift": max(1, round(SETS[row.set].size / 28)), "zoom": 0.15}
+    views, epochs = ((1, 2), (1,)) if row.many else ((1, 4), (5, 15))
+    changes = {"flip": True, "shift": max(1, round(SETS[row.set].size / 16)), "zoom": 0.15}
     known = {"model": PRETRAINED, "activation": "relu6"} | changes
     rungs = {f"frozen-{count}": known | FROZEN | {"epochs": count} for count in views}
     rungs |= {f"tuned-{count}": known | TUNED | {"epochs": count} for count in epochs}
     if row.many:
-        rungs |= {f"scratch-{count}": SCRATCH | changes | {"epochs": count} for count in (8, 24)}
+        moved = {"shift": changes["shift"]}
+        rungs |= {f"scratch-{count}": SCRATCH | moved | {"epochs": count} for count in (2, 4, 9)}
     return rungs
 
 

@@ -228,7 +228,7 @@ ROWS = {
     for row in (
         Row("cifar10", 10, minutes=3),
         Row("cifar10", 100),
-        Row("cifar10", minutes=30, many=True),
+        Row("cifar10", minutes=10, many=True),
         Row("elpv", seeds=5),
         Row("emoji"),
         Row("fashion-mnist", 10, minutes=3),

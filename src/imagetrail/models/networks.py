@@ -11,6 +11,7 @@ from imagetrail.base.errors import UserError
 from imagetrail.base.hub import Architecture
 from imagetrail.base.lookup import choose
 from imagetrail.models import activations, backbones, efficientnet
+from imagetrail.models.airbench import Largest, Scale, Whitening
 from imagetrail.models.layers import Crop, Flatten, Residual, normalised_head, scaled
 
 
@@ -73,15 +74,15 @@ def resnet(spec: Spec) -> Network:
 
 
 def widths(spec: Spec) -> list[int]:
-    """The channels of each stage of `fast` and `resnet`.
-
-    There are as many stages as halve the longer side to 4 or less, as long as the shorter one can
-    be halved, and two at least.
-    """
-    *sides, _ = spec.shape
-    halvings = min(math.ceil(math.log2(max(sides) / 4)), math.floor(math.log2(min(sides))))
-    stages = max(2, halvings)
+    """The channels of each stage of `fast` and `resnet`."""
+    stages = halvings(*spec.shape[:2])
     return [scaled(min(32 * 2**stage, 256), spec.width) for stage in range(stages)]
+
+
+def halvings(height: int, width: int) -> int:
+    """So many that the longer side is 4 or less, while the shorter can be halved; 2 at least."""
+    sides = height, width
+    return max(2, min(math.ceil(math.log2(max(sides) / 4)), math.floor(math.log2(min(sides)))))
 
 
 def _flat(spec: Spec) -> int:
@@ -108,6 +109,21 @@ def _residual(channels: int, spec: Spec) -> Residual:
 
 def _head(features: int, spec: Spec) -> nn.Sequential:
     return nn.Sequential(nn.Dropout(spec.dropout), nn.Linear(features, len(spec.classes)))
+
+
+def airbench(spec: Spec) -> Network:
+    """The network of airbench94 (arXiv:2404.00498), with as many stages as the picture asks for.
+
+    Patches are whitened by filters that are not learned; of each map the largest value counts.
+    """
+    first = Whitening(spec.channels)
+    layers: list[nn.Module] = [first, activations.build(spec.nonlinearity)]
+    channels = len(first.bias)
+    for stage in range(halvings(*(side - 1 for side in spec.shape[:2]))):
+        wide = scaled(256 if stage else 64, spec.width)
+        layers += [*_halving(channels, wide, spec), *_block(wide, wide, spec)]
+        channels = wide
+    return nn.Sequential(*layers, Largest()), nn.Sequential(*_head(channels, spec), Scale(1 / 9))
 
 
 def article(spec: Spec) -> Network:
@@ -189,6 +205,7 @@ def from_hub(spec: Spec) -> Network:
 # Each builds a trunk, of normalised pictures N×C×H×W to features N×D, and a head, of these to
 # logits N×K. What regularises features (dropout, a normalisation of them) is in the head.
 MODELS: dict[str, Callable[[Spec], Network]] = {
+    "airbench": airbench,
     "article": article,
     "efficientnet_lite0": efficientnet_lite,
     "efficientnet_lite1": efficientnet_lite,

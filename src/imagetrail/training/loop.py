@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +17,8 @@ from imagetrail.base.hub import Architecture
 from imagetrail.base.rng import derive
 from imagetrail.base.samples import Samples
 from imagetrail.compute import distributed
+from imagetrail.models.airbench import Whitening
+from imagetrail.models.classifier import Classifier
 from imagetrail.models.inference import predict
 from imagetrail.models.networks import Spec
 from imagetrail.training import losses, optimisers
@@ -25,6 +28,7 @@ from imagetrail.training.state import Training
 from imagetrail.training.transforms import Jitter
 from imagetrail.training.views import READ, Views
 
+WHITENED = 5000  # pictures, at most, that a layer is solved for
 # The head is solved on so many views, of so many pictures at most, before all layers learn.
 HEAD_VIEWS, HEAD_PICTURES = 3, 40 * READ
 
@@ -82,7 +86,19 @@ def start(
         std=std,
         architecture=architecture if hub.named(recipe.model) else None,
     )
-    return Training(recipe, spec, seed=seed, pretrained=pretrained)
+    training = Training(recipe, spec, seed=seed, pretrained=pretrained)
+    _whiten(training.model, train)
+    return training
+
+
+def _whiten(model: Classifier, train: Samples) -> None:
+    """Solves the layers that are solved on pictures, not learned."""
+    layers = [layer for layer in model.modules() if isinstance(layer, Whitening)]
+    if layers:
+        numbers = np.arange(0, len(train), -(-len(train) // WHITENED))
+        pictures = torch.from_numpy(train.gather(numbers)).to(model.mean.device)
+        for layer in layers:
+            layer.fit(model.normal(pictures))
 
 
 def fit(

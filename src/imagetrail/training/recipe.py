@@ -40,7 +40,11 @@ PREPARED_BY = {
     "fine_tune": ("pretrain.related", "pretrain.weights"),
 }
 SHARES = ("augmented", "synthetic", "related")  # of the images of an epoch
-LEAST_SIDE = {"article": 10}  # model: pixels of the shorter side; the others take all sizes
+# model: pixels of the shorter side; the others take all sizes
+LEAST_SIDE = {"airbench": 5, "article": 10}
+    "airbench": 5,
+    "article": 10,
+}  # model: pixels of the shorter side; the others take all sizes
 
 
 class Recipe(Section):
