@@ -42,9 +42,6 @@ PREPARED_BY = {
 SHARES = ("augmented", "synthetic", "related")  # of the images of an epoch
 # model: pixels of the shorter side; the others take all sizes
 LEAST_SIDE = {"airbench": 5, "article": 10}
-    "airbench": 5,
-    "article": 10,
-}  # model: pixels of the shorter side; the others take all sizes
 
 
 class Recipe(Section):
