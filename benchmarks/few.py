@@ -245,5 +245,5 @@ def features(images: np.ndarray) -> np.ndarray:
 @cache
 def trunk() -> classifier.Classifier:
     lite0 = {"model": "efficientnet_lite0", "width": 1.0, "activation": "relu6"}
-    recipe, weights = Recipe(**(RECIPE | lite0)), read(IMAGENET)
+    recipe, weights = Recipe(**(RECIPE | lite0)), read(IMAGENET, "efficientnet_lite0")
     return loop.start(recipe, load("fashion-mnist")[0], seed=0, pretrained=weights).model.eval()

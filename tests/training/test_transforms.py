@@ -238,3 +238,14 @@ def test_a_mirrored_image_is_cut_no_elsewhere_than_another() -> None:
     assert torch.corrcoef(torch.stack([mirrored, above]).float())[0, 1].abs() < 0.15, (
         "streams are independent"
     )
+
+
+@pytest.mark.parametrize("targets", [torch.zeros(6, dtype=torch.int64), torch.zeros(6, 3)])
+def test_pixels_are_changed_on_the_device_that_they_are_on(targets: Tensor) -> None:
+    """A device that only knows shapes refuses what mixes it with the CPU, as a GPU would."""
+    images = torch.zeros(6, 16, 12, 3, dtype=torch.uint8, device="meta")
+    for mixing in ({"mixup": 0.0}, {"cutmix": 0.0}, {"mixup": 0.0, "cutmix": 0.0}):
+        jitter = Jitter(**EVERYTHING | mixing)
+        changed, labels = jitter(images, targets.to("meta"), classes=3, seed=0)
+        assert changed.device.type == labels.device.type == "meta"
+        assert changed.shape == images.shape

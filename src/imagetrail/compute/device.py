@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
+from torch import Tensor
 
 from imagetrail.base.errors import UserError
 
@@ -19,6 +20,12 @@ class Machine:
 
     def autocast(self) -> AbstractContextManager[None]:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def take(self, values: Tensor) -> Tensor:
+        """The values on the device; of CUDA, by a pinned copy that computing does not wait for."""
+        if self.device.type == "cuda":
+            values = values.pin_memory()
+        return values.to(self.device, non_blocking=True)
 
     def seed(self, seed: int) -> None:
         """Seeds torch's global stream.

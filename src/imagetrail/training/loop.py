@@ -208,12 +208,15 @@ def _step(
     draw = derive(training.seed, "step", training.epoch + 1, training.step, distributed.rank())
     training.machine.seed(draw)  # dropout draws from torch's global stream
     batch, targets = Jitter.of(training.recipe)(
-        batch, targets, classes=len(training.model.spec.classes), seed=draw
+        training.machine.take(batch),
+        training.machine.take(targets),
+        classes=len(training.model.spec.classes),
+        seed=draw,
     )
     network.train()
     if training.pretrained:
         _keep_statistics(training.model)
-    loss = _loss(training, network, batch.to(training.machine.device), targets)
+    loss = _loss(training, network, batch, targets)
     training.model.zero_grad()
     torch.autograd.backward(loss * (share * distributed.ranks()))
     for optimiser in training.optimisers:
@@ -237,9 +240,9 @@ def _loss(training: Training, network: nn.Module, batch: Tensor, targets: Tensor
             with torch.no_grad():
                 answers = training.teacher.eval()(batch).float().softmax(1)
             weighed = targets.is_floating_point()
-            weights = targets.sum(1, keepdim=True).to(batch.device) if weighed else 1.0
+            weights = targets.sum(1, keepdim=True) if weighed else 1.0
             targets = answers * weights
-    return losses.mean_loss(training.recipe, logits, targets.to(batch.device), training.shares)
+    return losses.mean_loss(training.recipe, logits, targets, training.shares)
 
 
 def _ended(

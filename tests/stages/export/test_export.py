@@ -337,6 +337,18 @@ def test_every_file_has_the_same_bytes_each_time_and_there_need_be_no_student(
     assert json.loads(before["history.json"]) == []
 
 
+def test_a_student_may_be_another_network_with_a_recipe_of_its_own(
+    tmp_path: Path, toy: Callable[..., Samples], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(tmp_path, toy)
+    monkeypatch.chdir(tmp_path)
+    other = {"model": "airbench", "activation": "gelu", "width": 0.25, "epochs": 1}
+    params(tmp_path, student=other)
+    stage.run()
+    opened = onnx_model.load(tmp_path / "artifacts/export/student/model.onnx")
+    assert opened.metadata["model"] == "airbench"
+
+
 def test_a_file_that_differs_from_the_trained_model_is_refused(
     tmp_path: Path, toy: Callable[..., Samples], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -135,6 +135,11 @@ def test_a_network_of_one_width_has_no_slimmer_student(project: Project) -> None
     project.set(export={"student": {"width": 0.5, "epochs": 1}})
     with pytest.raises(UserError, match="export.student: hub/small/resnet comes in one width"):
         check_all()
+    project.set(export={"student": {"model": "fast", "width": 0.5}})
+    with pytest.raises(UserError, match="export.student: its epochs are missing"):
+        check_all()
+    project.set(export={"student": {"model": "fast", "width": 0.5, "epochs": 1}})
+    check_all()
 
 
 def test_imagenet_is_not_for_a_network_that_has_weights(project: Project) -> None:
@@ -150,7 +155,9 @@ def test_a_name_that_leads_elsewhere_is_none(name: str) -> None:
 
 
 def test_a_misspelt_model_is_offered_ours_and_the_hub() -> None:
-    with pytest.raises(ValueError, match=r"did you mean 'fast'\? choose from article, .*hub/…"):
+    with pytest.raises(
+        ValueError, match=r"did you mean 'fast'\? choose from airbench, article, .*hub/…"
+    ):
         Recipe(model="fst", lr=0.1, epochs=1)
 
 

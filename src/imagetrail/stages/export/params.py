@@ -1,19 +1,23 @@
 """The section of params.yaml that is the export stage's."""
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
-from imagetrail.base import hub
 from imagetrail.base.errors import UserError
-from imagetrail.base.params import Epochs, Section, load
+from imagetrail.base.params import Section
+from imagetrail.training.recipe import Recipe, check_size, default_recipe, override
 
-
-class Student(Section):
-    """The same kind of network, narrower, taught by the model's answers."""
-
-    width: float = Field(gt=0, le=16, description="factor on the number of channels")
-    epochs: Epochs = Field(description="epochs of its training")
+# What a student takes of its teacher's recipe in no case: it learns answers, of train as it is.
+ALONE = {
+    "label_smoothing": 0.0,
+    "loss": "cross_entropy",
+    "pretrained": False,
+    "augmented": 0.0,
+    "synthetic": 0.0,
+    "related": 0.0,
+}
 
 
 class Budget(Section):
@@ -36,10 +40,21 @@ class Export(Section):
         gt=0, lt=1, description="largest difference in probability between ONNX and torch"
     )
     calibration: int = Field(ge=1, description="training images that set the ranges of int8")
-    student: Student | None = Field(description="also ship a slimmer network; null: none")
+    student: dict[str, Any] | None = Field(
+        description="also ship a smaller network, taught by the model's answers: its epochs, and "
+        "the fields of its recipe that differ from the model's; null: none"
+    )
     budget: Budget = Field(description="the smallest file within it is shipped")
 
     def check(self, path: Path) -> None:
-        model = load(str, "recipe.model", path)
-        if self.student and hub.named(model):
-            raise UserError(f"{path}: export.student: {model} comes in one width; null: no student")
+        if self.student is not None:
+            where = f"{path}: export.student"
+            if "epochs" not in self.student:
+                raise UserError(f"{where}: its epochs are missing")
+            student = taught(default_recipe(epochs=1, path=path), self.student, where)
+            check_size(student.model, where, path)
+
+
+def taught(teacher: Recipe, student: dict[str, Any], where: str) -> Recipe:
+    """The recipe of a student; raises UserError, beginning with `where`, for a wrong field."""
+    return override(teacher, ALONE | student, where)

@@ -25,7 +25,7 @@ from imagetrail.serving import onnx_model
 from imagetrail.serving.onnx_model import Model
 from imagetrail.stages.export import onnx_export
 from imagetrail.stages.export.onnx_export import File
-from imagetrail.stages.export.params import Budget, Export, Student
+from imagetrail.stages.export.params import Budget, Export, taught
 from imagetrail.training import loop
 from imagetrail.training.batches import Mixture
 from imagetrail.training.history import as_row
@@ -115,19 +115,11 @@ def _largest_difference(answers: Probabilities, model: Model, valid: Samples) ->
 
 
 def _distil(
-    teacher: Classifier, student: Student, train: Samples, valid: Samples, seed: int
+    teacher: Classifier, student: dict[str, Any], train: Samples, valid: Samples, seed: int
 ) -> tuple[Classifier, list[dict[str, float]]]:
-    """A narrower network that learns the teacher's probabilities, not labels (arXiv:1503.02531)."""
-    own = read_json(paths.ARTIFACTS / "train" / "recipe.json")
-    changes = {
-        "width": student.width,
-        "epochs": student.epochs,
-        "label_smoothing": 0.0,
-        "loss": "cross_entropy",
-        "augmented": 0.0,
-        "synthetic": 0.0,
-    }
-    recipe = check(Recipe, own | changes, "params.yaml: export.student")
+    """A network that learns the teacher's probabilities, not labels (arXiv:1503.02531)."""
+    own = check(Recipe, read_json(paths.ARTIFACTS / "train" / "recipe.json"), "artifacts/train")
+    recipe = taught(own, student, "params.yaml: export.student")
     architecture = teacher.spec.architecture
     begun = loop.start(recipe, train, seed=derive(seed, "student"), architecture=architecture)
     begun.teacher = teacher.to(begun.machine.device)
