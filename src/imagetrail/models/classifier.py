@@ -65,9 +65,21 @@ def glorot(model: Classifier) -> None:
             nn.init.xavier_uniform_(layer.weight)
 
 
+def identity(model: Classifier) -> None:
+    """By gain, save that a convolution's first channels pass on what came in (arXiv:2404.00498).
+
+    It is for plain stacks of convolutions, through which pictures are then seen from the start.
+    """
+    by_gain(model)
+    for layer in model.trunk.modules():
+        if isinstance(layer, nn.Conv2d) and layer.groups == 1:
+            nn.init.dirac_(layer.weight.data[: layer.in_channels])
+
+
 INITIALISATIONS: dict[str, Callable[[Classifier], None]] = {
     "gain": by_gain,
     "glorot": glorot,
+    "identity": identity,
 }
 
 
