@@ -148,10 +148,8 @@ def main(given: argparse.Namespace) -> None:
         for seed in seeds:
             for side in (*rungs, *peers(row, runs)):
                 work = Work(row, seed, side, minutes, given.rehearse)
-                if (
-                    not work.kept.exists()
-                    and ("ours" if side in rungs else side) not in given.sides
-                ):
+                asked = side in given.sides or (side in rungs and "ours" in given.sides)
+                if not asked and not work.kept.exists():
                     missing = True
                     continue
                 run = runs.setdefault(side, {})[seed] = work.done(given.venvs)
@@ -252,7 +250,9 @@ def paired(ours: Mapping[int, Run], theirs: Mapping[int, Run]) -> list[float]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=ROWS)
-    parser.add_argument("--sides", nargs="+", default=["ours", *PEERS], choices=["ours", *PEERS])
+    parser.add_argument(
+        "--sides", nargs="+", default=["ours", *PEERS], help="peers; ours, or some rungs of it"
+    )
     parser.add_argument("--seeds", type=int, help="otherwise 3, of elpv 5")
     parser.add_argument(
         "--minutes", type=float, help="of a training of a peer; otherwise 3 to 30, by row"

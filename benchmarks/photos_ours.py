@@ -42,6 +42,7 @@ TUNED = {
 SCRATCH = {
     "model": "airbench",
     "activation": "gelu",
+    "initialisation": "identity",
     "batch_size": 512,
     "optimiser": "muon",
     "lr": 0.1,
