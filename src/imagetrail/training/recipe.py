@@ -56,7 +56,8 @@ class Recipe(Section):
     )
     initialisation: Initialisation = Field(
         default="gain",
-        description="of the weights: gain, scaled to the activation; glorot, as Keras; identity, passing on what comes in",
+        description="of the weights: gain, scaled to the activation; glorot, as Keras has it; "
+        "identity, which passes on what comes in",
     )
     width: float = Field(default=1.0, gt=0, le=16, description="factor on the number of channels")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="share, before the last layer")
