@@ -27,7 +27,7 @@ from imagetrail.metrics import scores, significance
 from imagetrail.serving import onnx_model
 from imagetrail.stages.gate import decision as gate
 from imagetrail.stages.gate import stage
-from imagetrail.stages.gate.checks import Candidate
+from imagetrail.stages.gate.candidate import Candidate
 from imagetrail.stages.gate.decision import Decision
 from imagetrail.stages.gate.params import Gate
 

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-import numpy as np
-
 from imagetrail.metrics.intervals import mean_interval, standard_error
 from imagetrail.metrics.scores import Floats
 

@@ -60,7 +60,7 @@ def by_corruption(found: Robustness, units: NDArray[np.int64]) -> list[dict[str,
 
 
 def in_the_mean(found: Robustness, units: NDArray[np.int64]) -> dict[str, float]:
-    """The mean corruption error with its interval, and of how many images; top-1 on them as they are.
+    """The mean corruption error with its interval, of how many images, and top-1 on these as such.
 
     units: a number for each image, equal for those that belong together.
     """
