@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
@@ -164,9 +165,24 @@ def test_the_interval_of_a_mean_is_that_of_statsmodels(count: int) -> None:
     assert intervals.mean_interval(values) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("values", [[0.9], [0.9, 0.9, 0.9]])
-def test_the_interval_of_one_run_or_of_equal_ones_is_a_point(values: list[float]) -> None:
-    assert intervals.mean_interval(np.array(values)) == pytest.approx((0.9, 0.9))
+def test_a_mean_of_equal_runs_is_as_sure_as_rounding_allows() -> None:
+    low, high = intervals.mean_interval(np.full(4, 0.9), least=0.01**2 / 12)
+    half = stats.t.isf(0.025, 3) * 0.01 / np.sqrt(12 * 4)
+    assert (low, high) == pytest.approx((0.9 - half, 0.9 + half))
+
+
+def test_a_mean_of_units_that_are_all_alike_is_no_point() -> None:
+    """Where none of 40 errs it is Wilson's."""
+    found = intervals.mean_over_units(np.zeros(40), np.arange(40), (0, 1))
+    ends = intervals.wilson(np.array(0), np.array(40))
+    assert found == pytest.approx([float(end) for end in ends])
+    low, high = intervals.mean_over_units(np.zeros(40), np.arange(40), (-1, 1))
+    assert -low == high == pytest.approx(found[1])
+
+
+def test_two_sets_that_are_wholly_apart_have_an_auroc_of_1_and_no_certainty() -> None:
+    value, low, high = intervals.auroc(np.array([0.8, 0.9, 0.9]), np.array([0.1, 0.2]))
+    assert (value, high) == (1, 1) and 0.2 < low < 0.5, "of two pictures"
 
 
 @pytest.mark.parametrize("digits", [1, 8], ids=["ties", "none"])

@@ -121,9 +121,22 @@ def mean_over_units(
     Sampling Techniques, 1977). Of one unit nothing is known, but that values are `within`.
     """
     error, spread = _error_over_units(values, units)
-    half = spread * error if units.max() else np.inf
     mean = float(values.mean())
-    return max(within[0], mean - half), min(within[1], mean + half)
+    if not units.max():
+        return within
+    if error:
+        return max(within[0], mean - spread * error), min(within[1], mean + spread * error)
+    return alike(mean, independent(units), within)
+
+
+def alike(value: float, count: float, within: tuple[float, float]) -> tuple[float, float]:
+    """95 % interval of a mean where all that was seen is `value`: never a point.
+
+    As Wilson's interval has it for none or all of `count`: a share of z² / (count + z²) may be
+    otherwise, and as far off as can be.
+    """
+    unseen = Z**2 / (count + Z**2)
+    return value - unseen * (value - within[0]), value + unseen * (within[1] - value)
 
 
 def _error_over_units(values: Floats, units: NDArray[np.int64]) -> tuple[float, float]:
@@ -191,6 +204,8 @@ def auroc(known: Floats, unknown: Floats) -> tuple[float, float, float]:
     above, below = _beaten(known, unknown), _beaten(unknown, known)
     half = Z * np.sqrt(above.var() / len(known) + below.var() / len(unknown))
     value = float(above.mean())
+    if half == 0:  # the variance is at most that of so many trials (doi:10.1214/aoms/1177706800)
+        return value, *alike(value, min(len(known), len(unknown)), (0, 1))
     return value, max(0.0, value - half), min(1.0, value + half)
 
 
@@ -202,11 +217,19 @@ def _beaten(scores: Floats, others: Floats) -> Floats:
     return share
 
 
-def mean_interval(values: Floats) -> tuple[float, float]:
-    """Student-t 95 % interval of the mean of a few runs; a point if there is only one."""
-    if len(values) < 2 or np.ptp(values) == 0:
-        return float(values.mean()), float(values.mean())
+def mean_interval(
+    values: Floats, *, alpha: float = 0.05, least: float = 0.0
+) -> tuple[float, float]:
+    """Student-t interval, of confidence 1 − alpha, of the mean of two runs or more.
+
+    least: the variance is taken to be no smaller, as by the rounding of scores.
+    """
     from scipy import stats
 
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)
+    half = float(stats.t.isf(alpha / 2, len(values) - 1)) * standard_error(values, least)
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
+def standard_error(values: Floats, least: float = 0.0) -> float:
+    """Of the mean of two runs or more, whose variance is at least `least`."""
+    return float(np.sqrt(max(values.var(ddof=1), least) / len(values)))

@@ -4,11 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagetrail.metrics.intervals import combined, independent
+from imagetrail.metrics.noninferiority import tango
 from imagetrail.metrics.scores import Floats, Labels, Z, evenly
 
 STEPS = 1 << 16  # macro recall is counted in so many, all that is won and lost together
 EITHER = 2  # units of a class: the fewest with which no trade between classes passes too often
 TINY = 1e-12  # of macro recall: sums of fractions that are 0 but for rounding
+LEAST = 1e-300  # a p is never 0
 
 # scipy is imported where it is used: it takes half a second, and most stages need none of it
 
@@ -24,7 +26,7 @@ def mcnemar(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> tuple[int, in
     from scipy import stats
 
     p = stats.binomtest(only_ours, only_ours + only_theirs, 0.5, alternative="greater").pvalue
-    return only_ours, only_theirs, float(p)
+    return only_ours, only_theirs, max(LEAST, float(p))
 
 
 def sign_flips(
@@ -36,8 +38,15 @@ def sign_flips(
     test: without a difference, what ours has ahead in a unit is as likely behind. Where each unit
     is one image it is McNemar's.
     """
-    ahead = np.bincount(units, ours.astype(np.float64) - theirs).astype(np.int64)
+    ahead = ahead_by_unit(ours, theirs, units).astype(np.int64)
     return int(np.count_nonzero(ahead)), _reached(np.abs(ahead), int(ahead.sum()))
+
+
+def ahead_by_unit(
+    ours: NDArray[np.bool_], theirs: NDArray[np.bool_], units: NDArray[np.int64]
+) -> Floats:
+    """How many images more ours gets right in each unit."""
+    return np.asarray(np.bincount(units, ours.astype(np.float64) - theirs), np.float64)
 
 
 def macro_sign_flips(
@@ -55,7 +64,7 @@ def macro_sign_flips(
     Ours that wins in common classes what it loses in one of 5 images passes 60 times in 100 without
     these, at most 5 times with them.
     """
-    ahead, uncertain = _macro_ahead(ours, theirs, labels, units)
+    ahead, uncertain = macro_ahead(ours, theirs, labels, units)
     sizes = np.concatenate([np.abs(ahead), uncertain])
     if not ahead.any():
         return 0, 1.0
@@ -65,7 +74,7 @@ def macro_sign_flips(
     return int(np.count_nonzero(ahead)), _reached(sizes, int(whole.sum()))
 
 
-def _macro_ahead(
+def macro_ahead(
     ours: NDArray[np.bool_],
     theirs: NDArray[np.bool_],
     labels: Labels,
@@ -86,27 +95,13 @@ def _reached(sizes: NDArray[np.int64], found: int) -> float:
         for often, p in enumerate(_binomial(int(count))):
             more[often * size : often * size + len(chance)] += p * chance
         chance = more
-    return min(1.0, float(chance[-(-(found + int(sizes.sum())) // 2) :].sum()))
+    return min(1.0, max(LEAST, float(chance[-(-(found + int(sizes.sum())) // 2) :].sum())))
 
 
 def _binomial(count: int) -> Floats:
     from scipy import stats
 
     return np.asarray(stats.binom.pmf(np.arange(count + 1), count, 0.5), np.float64)
-
-
-def tango(only_ours: float, only_theirs: float, images: float, difference: float) -> float:
-    """Tango's score statistic: how far a paired difference in accuracy is above `difference`.
-
-    Standard normal if it is just that. Unlike a normal approximation it holds where the two hardly
-    ever disagree. Tango, Statistics in Medicine 17, 1998.
-    """
-    a, c = 2 * images, -only_theirs * difference * (1 - difference)
-    b = -only_ours - only_theirs + (2 * images - only_ours + only_theirs) * difference
-    # the likeliest share of images that only theirs gets right
-    share = (np.sqrt(max(b**2 - 4 * a * c, 0.0)) - b) / (2 * a)
-    variance = images * (2 * share + difference * (1 - difference))
-    return float((only_ours - only_theirs - images * difference) / np.sqrt(max(variance, 1e-12)))
 
 
 def paired_interval(
@@ -141,64 +136,6 @@ def paired_macro_interval(
     ends = np.array([paired_interval(ours[labels == k], theirs[labels == k]) for k in kinds])
     ahead = ours.astype(np.float64) - theirs
     return float(ends[:, 0].mean()), *combined(ends, ahead, labels, units, (-1, 1))
-
-
-def noninferiority(
-    ours: NDArray[np.bool_],
-    theirs: NDArray[np.bool_],
-    margin: float,
-    worth: float | None = None,
-) -> float:
-    """One-sided p that ours is worse by `margin` or more in accuracy; 1 without images.
-
-    Tango's score test. worth: so many independent images (`intervals.independent`); null: as many
-    as there are. To flip signs would not do here: two models that agree on five images would be
-    shown to be within any margin.
-    """
-    if len(ours) == 0:
-        return 1.0
-    from scipy import stats
-
-    only_ours, only_theirs, _ = mcnemar(ours, theirs)
-    images = len(ours) if worth is None else worth
-    part = images / len(ours)
-    return float(stats.norm.sf(tango(only_ours * part, only_theirs * part, images, -margin)))
-
-
-def minimal_effect(disagreements: int, images: int, alpha: float, power: float = 0.8) -> float:
-    """The smallest gain in accuracy that the exact McNemar test would have found with this power.
-
-    Given how many images the two models judge differently, or else as many as a finding takes if
-    all favour ours.
-    """
-    from scipy import stats
-
-    count = max(disagreements, int(np.ceil(-np.log2(alpha))))
-    needed = int(stats.binom.isf(alpha, count, 0.5)) + 1  # the fewest for ours that are significant
-    # the share for ours at which so many come up with this power
-    share = float(stats.beta.ppf(power, needed, count - needed + 1))
-    return min(1.0, (2 * share - 1) * count / images)
-
-
-def minimal_macro_effect(
-    ours: NDArray[np.bool_],
-    theirs: NDArray[np.bool_],
-    labels: Labels,
-    units: NDArray[np.int64],
-    alpha: float,
-    power: float = 0.8,
-) -> float:
-    """The smallest gain in macro recall that `macro_sign_flips` would have found with this power.
-
-    By the normal approximation, and of as many units as a finding takes at least.
-    """
-    from scipy import stats
-
-    ahead, uncertain = _macro_ahead(ours, theirs, labels, units)
-    least = np.ceil(-np.log2(alpha)) / len(ahead) ** 2
-    flips = max(float((ahead**2).sum()), least)
-    noise = np.sqrt(flips + (uncertain**2).sum())
-    return float(min(1.0, stats.norm.isf(alpha) * noise + stats.norm.ppf(power) * np.sqrt(flips)))
 
 
 def holm(p_values: list[float]) -> list[float]:

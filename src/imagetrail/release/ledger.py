@@ -29,6 +29,7 @@ class Entry(Section):
     decision: str  # sha256 of the gate's decision.json
     champion: dict[str, Any]  # the `outs` entry of champion/model.dvc
     reason: str | None  # why, where it was forced
+    reading: int | None = None  # of a promotion: it was the so many-th that its test images judged
     seal: str = ""  # sha256 of all this and of the seal before, so that an edit is noticed
 
 
@@ -64,7 +65,7 @@ def append(root: Path, **facts: Any) -> Entry:
     )
     sealed = entry.model_copy(update={"seal": _seal(entry, history[-1].seal if history else "")})
     with replacing(root / LEDGER) as temporary:
-        lines = [*_lines(root), json.dumps(sealed.model_dump()).encode()]
+        lines = [*_lines(root), json.dumps(sealed.model_dump(exclude_unset=True)).encode()]
         temporary.write_bytes(b"".join(line + b"\n" for line in lines))
     return sealed
 
@@ -88,7 +89,8 @@ def _lines(root: Path) -> list[bytes]:
 
 
 def _seal(entry: Entry, before: str) -> str:
-    facts = json.dumps(entry.model_dump(exclude={"seal"}))
+    """Over what the line says: one that was written before a field was there says nothing of it."""
+    facts = json.dumps(entry.model_dump(exclude={"seal"}, exclude_unset=True))
     return hashlib.sha256((before + facts).encode()).hexdigest()
 
 

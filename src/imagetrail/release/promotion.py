@@ -61,10 +61,12 @@ def promote(root: Path = Path(), *, reason: str | None = None) -> Entry | None:
         # A broken-off `dvc add` may have left half of it.
         (root / CHAMPION_POINTER).unlink(missing_ok=True)
         git_dvc.dvc(root, "add", "--quiet", str(CHAMPION_FOLDER))
+        decided = root / CHAMPION_FOLDER / decision.name
         facts = {
             "model": challenger.model,
             "data": challenger.data,
-            "decision": hashing.sha256(root / CHAMPION_FOLDER / decision.name),
+            "decision": hashing.sha256(decided),
+            "reading": read_json(decided).get("reading"),
         }
         return ledger.append(
             root, action="promote", champion=ledger.tracked(root), reason=reason, **facts

@@ -17,7 +17,7 @@ from imagetrail.base import paths, samples
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import read_csv
 from imagetrail.base.units import units
-from imagetrail.metrics import scores
+from imagetrail.metrics import intervals, scores
 from imagetrail.metrics.calibration import Calibration
 from imagetrail.models import weights
 from imagetrail.stages.evaluate import slices
@@ -134,7 +134,7 @@ def test_everything_can_be_recomputed_from_the_predictions() -> None:
     assert found["log_loss_calibrated"] == round(scores.log_loss(calibrated, labels), 6)
     test = samples.read(paths.TEST)
     assert table["id"].to_pylist() == test.column("id") and (labels == test.labels).all()
-    assert slices.by_class(probabilities, test) == result("classes.json")
+    assert slices.by_class(probabilities, test, together) == result("classes.json")
     confidence, accuracy = scores.coverage(calibrated, labels)
     for row in read_csv(paths.ARTIFACTS / "evaluate/coverage.csv"):
         last = round(float(row["coverage"]) * len(labels)) - 1
@@ -177,7 +177,8 @@ def test_corruptions_are_judged_one_by_one_and_in_the_mean() -> None:
         top1["noise", "3"] < found["top1_clean_subset"]
         and top1["occlusion", "3"] < top1["occlusion", "1"]
     )
-    assert abs(found["top1_clean_subset"] - found["top1"]) < 0.15  # 100 of the 180 test images
+    assert found["corrupted"] == 100 and found["n"] == 180
+    assert abs(found["top1_clean_subset"] - found["top1"]) < 0.15
 
 
 @pytest.mark.usefixtures("project")
@@ -231,7 +232,8 @@ def test_a_model_without_mistakes_is_judged_too(
     assert found["top1_low"] < 0.9 < found["top1_high"] == 1, "15 images do not show more"
     test = make_samples("sure", np.zeros((15, 4, 4, 1), np.uint8), labels, CLASSES)
     assert all(
-        row["recall"] == 1 and row["recall_low"] < 0.8 for row in slices.by_class(sure, test)
+        row["recall"] == 1 and row["recall_low"] < 0.8
+        for row in slices.by_class(sure, test, np.arange(15))
     )
 
 
@@ -239,11 +241,19 @@ def test_precision_is_of_what_was_predicted_and_recall_of_what_was_labelled(
     make_samples: Callable[..., samples.Samples],
 ) -> None:
     test = make_samples("four", np.zeros((4, 4, 4, 1), np.uint8), [0, 0, 1, 1])
-    rows = slices.by_class(np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.4, 0.6]]), test)
+    answers = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.4, 0.6]])
+    rows = slices.by_class(answers, test, np.arange(4))
     assert [(row["class"], row["images"], row["precision"], row["recall"]) for row in rows] == [
         ("left", 2, 1.0, 0.5),
         ("right", 2, 0.666667, 1.0),
     ]
+
+
+def test_a_slice_that_is_the_whole_test_set_has_the_interval_of_the_whole() -> None:
+    right, together = np.arange(200) < 180, np.arange(200) // 4
+    (row,) = slices.judge({"source": ["all"] * 200}, right, together)
+    low, high = intervals.accuracy(right, together)
+    assert (row["low"], row["high"]) == (round(low, 6), round(high, 6))
 
 
 @pytest.mark.parametrize(

@@ -9,17 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-import numpy as np
-
-from imagetrail.metrics.intervals import mean_interval
+from imagetrail.metrics.intervals import mean_interval, standard_error
 from imagetrail.metrics.scores import Floats
-from imagetrail.metrics.significance import holm
 
 ALPHA, POWER = 0.05, 0.8
 OUTCOMES = ("win", "tie", "loss")
 EFFECTS = ("helps", "no effect", "harms")  # the same of a remedy
 HELPS = EFFECTS[0]
 BESIDE = {"real": "real images alone", "frozen": "the frozen network"}  # reference of remedies
+RULE = (
+    "An arm is told apart from the reference where the interval of its difference leaves out 0; "
+    "the intervals of a set hold all together, with 95 % (Bonferroni), and so do its p."
+)
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,13 @@ class Standing:
     arm: str
     mean: float
     sd: float  # over seeds
-    low: float  # 95 % interval of the mean (Student's t)
+    low: float  # 95 % interval of the mean (Student's t), of this arm alone
     high: float
     difference: float  # mean over seeds of the arm's score less that of the reference
-    difference_low: float  # its 95 % interval
+    difference_low: float  # its interval, which holds with those of all arms of the set: RULE
     difference_high: float
     detectable: float  # difference that so many seeds, as noisy as these, show 4 times in 5
-    p: float  # paired t-test, two-sided, corrected within the set (Holm)
+    p: float  # paired t-test, two-sided, times the arms that are tested; below ALPHA by RULE
     verdict: str  # "reference" or one of three words
 
 
@@ -51,65 +52,58 @@ def rank(
     scores: of each arm, a score a seed, the seeds in the same order.
     resolution: the step in which scores come, 1 / images judged. Differences are never taken to be
     less noisy than rounding to it makes them: a few equal ones on few images are no proof.
+
+    The intervals of all differences hold at once (Dunn, JASA 56, 1961), so the verdicts can be read
+    from them, and which way an arm differs is as sure as that it does. Holm's steps reject a little
+    more, but the intervals that go with them say of an arm that wins no more than that it does
+    (Strassburger and Bretz, doi:10.1002/sim.3338).
     """
-    others = [arm for arm in scores if arm != reference]
-    differences = {arm: scores[arm] - scores[reference] for arm in others}
-    corrected = holm([paired_p(differences[arm], resolution) for arm in others])
-    verdicts = {reference: (1.0, "reference")}
-    for arm, p in zip(others, corrected, strict=True):
-        verdicts[arm] = p, _verdict(p, float(differences[arm].mean()), words)
+    rivals = max(1, len(scores) - 1)
     standings = [
-        _standing(
-            arm,
-            runs,
-            runs - scores[reference],
-            *verdicts[arm],
-            resolution=resolution,
-            rivals=len(others),
-        )
+        _reference_standing(arm, runs, resolution)
+        if arm == reference
+        else _standing(arm, runs, runs - scores[reference], resolution, rivals, words)
         for arm, runs in scores.items()
     ]
     return sorted(standings, key=lambda standing: -standing.mean)
 
 
-def _verdict(p: float, difference: float, words: Sequence[str]) -> str:
-    better, alike, worse = words
-    return alike if p >= ALPHA else better if difference > 0 else worse
+def _reference_standing(arm: str, runs: Floats, resolution: float) -> Standing:
+    return Standing(arm, *_mean(runs, resolution), 0.0, 0.0, 0.0, 0.0, 1.0, "reference")
 
 
 def _standing(
     arm: str,
     runs: Floats,
     difference: Floats,
-    p: float,
-    verdict: str,
-    *,
     resolution: float,
     rivals: int,
+    words: Sequence[str],
 ) -> Standing:
-    low, high = mean_interval(runs)
-    middle, half, detectable = float(difference.mean()), 0.0, 0.0
-    if verdict != "reference":
-        half = _critical(len(runs), ALPHA) * _error(difference, resolution)
-        detectable = _detectable(len(runs), ALPHA / rivals) * _error(difference, resolution)
+    alpha, least = ALPHA / rivals, _rounding(resolution, 2)
+    low, high = mean_interval(difference, alpha=alpha, least=least)
+    better, alike, worse = words
     return Standing(
         arm,
-        float(runs.mean()),
-        float(runs.std(ddof=1)),
+        *_mean(runs, resolution),
+        float(difference.mean()),
         low,
         high,
-        middle,
-        middle - half,
-        middle + half,
-        detectable,
-        p,
-        verdict,
+        _detectable(len(runs), alpha) * standard_error(difference, least),
+        min(1.0, rivals * paired_p(difference, resolution)),
+        better if low > 0 else worse if high < 0 else alike,
     )
 
 
-def _error(difference: Floats, resolution: float) -> float:
-    """Standard error of a mean difference; rounding two scores gives a variance resolution² / 6."""
-    return float(np.sqrt(max(difference.var(ddof=1), resolution**2 / 6) / len(difference)))
+def _mean(runs: Floats, resolution: float) -> tuple[float, float, float, float]:
+    """Mean and standard deviation over seeds, and the ends of the mean's own interval."""
+    ends = mean_interval(runs, alpha=ALPHA, least=_rounding(resolution, 1))
+    return float(runs.mean()), float(runs.std(ddof=1)), *ends
+
+
+def _rounding(resolution: float, scores: int) -> float:
+    """The variance that rounding gives a sum of so many scores."""
+    return scores * resolution**2 / 12
 
 
 def paired_p(difference: Floats, resolution: float = 0.0) -> float:
@@ -118,17 +112,10 @@ def paired_p(difference: Floats, resolution: float = 0.0) -> float:
         return 1.0
     from scipy import stats
 
-    error = _error(difference, resolution)
+    error = standard_error(difference, _rounding(resolution, 2))
     return (
         float(2 * stats.t.sf(abs(difference.mean()) / error, len(difference) - 1)) if error else 0.0
     )
-
-
-@cache
-def _critical(runs: int, alpha: float) -> float:
-    from scipy import stats
-
-    return float(stats.t.isf(alpha / 2, runs - 1))
 
 
 @cache
@@ -136,7 +123,7 @@ def _detectable(runs: int, alpha: float) -> float:
     """The true difference, in standard errors, that a paired t-test at `alpha` finds by POWER."""
     from scipy import optimize, stats
 
-    critical, freedom = _critical(runs, alpha), runs - 1
+    critical, freedom = float(stats.t.isf(alpha / 2, runs - 1)), runs - 1
     return float(
         optimize.brentq(
             lambda shift: stats.nct.sf(critical, freedom, shift) - POWER, 0.0, 10 * critical
@@ -190,7 +177,8 @@ def remedies_sentence(
 def points(standing: Standing) -> str:
     """A difference and its interval in percentage points."""
     low, high = 100 * standing.difference_low, 100 * standing.difference_high
-    return f"{100 * standing.difference:+.2f} points, {low:+.2f} to {high:+.2f}"
+    said = f"{100 * standing.difference:+.2f} points, {low:+.2f} to {high:+.2f}"
+    return said.replace("-", "−")
 
 
 def _reference(standings: Sequence[Standing]) -> str:

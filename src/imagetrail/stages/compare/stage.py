@@ -39,6 +39,7 @@ from imagetrail.stages.compare.ranking import (
     EFFECTS,
     HELPS,
     OUTCOMES,
+    RULE,
     Standing,
     rank,
     remedies_sentence,
@@ -141,7 +142,7 @@ def judged(
         sets.append(facts | length)
         arms += [{"set": contest.name} | asdict(standing) for standing in standings]
     verdict = " ".join(row["verdict"] for row in sets)
-    whole = {"metric": metric, "verdict": verdict, "proven": proven}
+    whole = {"metric": metric, "verdict": verdict, "rule": RULE, "proven": proven}
     return {**whole, "sets": sets, "arms": arms}
 
 

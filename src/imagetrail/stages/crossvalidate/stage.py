@@ -22,7 +22,7 @@ from imagetrail.base.files import replacing, write_json
 from imagetrail.base.params import load
 from imagetrail.base.rng import generator
 from imagetrail.base.units import units
-from imagetrail.metrics import intervals, scores
+from imagetrail.metrics import judgement, scores
 from imagetrail.metrics.scores import Floats
 from imagetrail.training import checkpoints, folds
 from imagetrail.training.out_of_fold import PARTS, out_of_fold
@@ -70,12 +70,8 @@ def _write(
     if len(pool):
         judged = {name: (scores.METRICS[name], probabilities) for name in SHOWN}
         rng, together = generator(seed, "bootstrap"), units(pool)
-        ends = intervals.bootstrap(judged, labels, rng, draws=DRAWS, units=together)
-        for name, (metric, values) in judged.items():
-            low, high = ends[name]
-            found |= {name: metric(values, labels), f"{name}_low": low, f"{name}_high": high}
+        found |= judgement.judge(judged, labels, rng, draws=DRAWS, units=together)
         right = probabilities.argmax(1) == labels
-        found |= intervals.of_answers(right, labels, together)
         each = [float(right[fold == number].mean()) for number in range(int(fold.max()) + 1)]
         found["top1_sd"] = float(np.std(each, ddof=1))  # from fold to fold
     folder = paths.artifacts("crossvalidate")

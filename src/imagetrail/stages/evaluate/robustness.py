@@ -47,12 +47,11 @@ def judge(answer: Answer, test: Samples, chosen: NDArray[np.int64], seed: int) -
     return Robustness(clean / len(chosen), right, examples)
 
 
-def by_corruption(found: Robustness) -> list[dict[str, Any]]:
-    """Top-1 under each of KINDS, with Wilson's 95 % interval."""
-    count, hits = len(found.right), found.right.sum(0)
-    ends = intervals.wilson(hits, np.full(len(KINDS), count))
+def by_corruption(found: Robustness, units: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """Top-1 under each of KINDS, with its 95 % interval; units: as `in_the_mean` has them."""
     rows: list[dict[str, Any]] = []
-    for (name, strength), *shares in zip(KINDS, hits / count, *ends, strict=True):
+    for (name, strength), right in zip(KINDS, found.right.T, strict=True):
+        shares = right.mean(), *intervals.accuracy(right, units)
         top1, low, high = (round(float(share), 6) for share in shares)
         rows.append(
             {"corruption": name, "strength": strength, "top1": top1, "low": low, "high": high}
@@ -61,13 +60,14 @@ def by_corruption(found: Robustness) -> list[dict[str, Any]]:
 
 
 def in_the_mean(found: Robustness, units: NDArray[np.int64]) -> dict[str, float]:
-    """The mean corruption error with its interval, and top-1 without corruption.
+    """The mean corruption error with its interval, of how many images, and top-1 on these as such.
 
     units: a number for each image, equal for those that belong together.
     """
     wrong = 1 - found.right.mean(1)
     low, high = intervals.mean_over_units(wrong, units, (0, 1))
     return {
+        "corrupted": len(wrong),
         "top1_clean_subset": found.clean,
         "mean_corruption_error": float(wrong.mean()),
         "mean_corruption_error_low": low,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import alternatives
 from imagetrail.base.samples import Samples
-from imagetrail.metrics import intervals, scores
+from imagetrail.metrics import intervals
 from imagetrail.metrics.scores import Floats
 
 
@@ -41,39 +41,45 @@ def _folder(source: str, kind: str) -> str:
     return "/".join(part for part in path.parent.parts if part != kind)
 
 
-def judge(groups: Mapping[str, Sequence[str]], right: NDArray[np.bool_]) -> list[dict[str, Any]]:
-    """How often the model is right in each slice, with Wilson's 95 % interval."""
+def judge(
+    groups: Mapping[str, Sequence[str]], right: NDArray[np.bool_], units: NDArray[np.int64]
+) -> list[dict[str, Any]]:
+    """How often the model is right in each slice, with its 95 % interval.
+
+    units: a number for each image, equal for those that belong together.
+    """
     rows: list[dict[str, Any]] = []
     for column, values in groups.items():
-        names, which, counts = np.unique(np.array(values), return_inverse=True, return_counts=True)
-        hits = np.bincount(which, right).astype(np.int64)
-        ends = intervals.wilson(hits, counts)
-        for name, count, *shares in zip(names, counts, hits / counts, *ends, strict=True):
-            top1, low, high = (round(float(share), 6) for share in shares)
-            rows.append(
-                {
-                    "column": column,
-                    "value": str(name),
-                    "images": int(count),
-                    "top1": top1,
-                    "low": low,
-                    "high": high,
-                }
-            )
+        names, which = np.unique(np.array(values), return_inverse=True)
+        for number, name in enumerate(names):
+            mine = which == number
+            top1, low, high = _share(right[mine], units[mine])
+            row = {"column": column, "value": str(name), "images": int(mine.sum())}
+            rows.append(row | {"top1": top1, "low": low, "high": high})
     return rows
 
 
-def by_class(probabilities: Floats, test: Samples) -> list[dict[str, Any]]:
-    """Precision and recall of each class, with Wilson's 95 % intervals."""
-    table = scores.confusion(probabilities, test.labels)
-    right, labelled, predicted = table.diagonal(), table.sum(1), table.sum(0)
-    rows: list[dict[str, Any]] = [
-        {"class": name, "images": int(count)}
-        for name, count in zip(test.classes, labelled, strict=True)
-    ]
-    for name, count in (("precision", predicted), ("recall", labelled)):
-        low, high = intervals.wilson(right, count)
-        for row, *values in zip(rows, right / np.maximum(count, 1), low, high, strict=True):
-            for end, value in zip(("", "_low", "_high"), values, strict=True):
-                row[f"{name}{end}"] = round(float(value), 6)
+def by_class(
+    probabilities: Floats, test: Samples, units: NDArray[np.int64]
+) -> list[dict[str, Any]]:
+    """Precision and recall of each class, with their 95 % intervals; units: as `judge` has them."""
+    predicted = probabilities.argmax(1)
+    right = predicted == test.labels
+    rows: list[dict[str, Any]] = []
+    for label, name in enumerate(test.classes):
+        labelled = test.labels == label
+        row: dict[str, Any] = {"class": name, "images": int(labelled.sum())}
+        for figure, mine in (("precision", predicted == label), ("recall", labelled)):
+            ends = _share(right[mine], units[mine])
+            row |= dict(zip((figure, f"{figure}_low", f"{figure}_high"), ends, strict=True))
+        rows.append(row)
     return rows
+
+
+def _share(right: NDArray[np.bool_], units: NDArray[np.int64]) -> tuple[float, float, float]:
+    """The share that is right and its 95 % interval, as accuracy has it; of no image anything."""
+    if not len(right):
+        return 0.0, 0.0, 1.0
+    _, which = np.unique(units, return_inverse=True)
+    low, high = intervals.accuracy(right, which)
+    return round(float(right.mean()), 6), round(low, 6), round(high, 6)

@@ -17,7 +17,7 @@ from imagetrail.base.params import load
 from imagetrail.base.rng import generator
 from imagetrail.base.samples import Images, Samples
 from imagetrail.base.units import units
-from imagetrail.metrics import calibration, intervals, scores
+from imagetrail.metrics import calibration, intervals, judgement, scores
 from imagetrail.metrics.scores import Floats
 from imagetrail.models import classifier, inference, weights
 from imagetrail.plots import charts
@@ -60,8 +60,9 @@ def run() -> dict[str, float]:
         ends = intervals.auroc(calibrated.max(1), answer(unknown.images).max(1))
         found |= dict(zip(names, ends, strict=True))
     write_json(folder / "metrics.json", {name: round(value, 6) for name, value in found.items()})
-    write_json(folder / "classes.json", slices.by_class(probabilities, test))
-    write_csv(folder / "slices.csv", slices.judge(groups, probabilities.argmax(1) == test.labels))
+    write_json(folder / "classes.json", slices.by_class(probabilities, test, together))
+    right = probabilities.argmax(1) == test.labels
+    write_csv(folder / "slices.csv", slices.judge(groups, right, together))
     _write_predictions(folder / "predictions.parquet", probabilities, test)
     _write_confusion(folder, probabilities, test)
     _write_curves(folder, probabilities, calibrated, test)
@@ -99,13 +100,8 @@ def measure(
         for name in ("log_loss", "brier", "ece")
     }
     rng = generator(seed, "bootstrap")
-    ends = intervals.bootstrap(judged, labels, rng, draws=draws, units=units)
     found: dict[str, float] = {"n": len(labels), "k": k}
-    for name, (metric, values) in judged.items():
-        low, high = ends[name]
-        found |= {name: metric(values, labels), f"{name}_low": low, f"{name}_high": high}
-    right = probabilities.argmax(1) == labels  # as the gate has it
-    found |= intervals.of_answers(right, labels, units)
+    found |= judgement.judge(judged, labels, rng, draws=draws, units=units)
     return found | {"aurc": 1 - float(scores.coverage(calibrated, labels)[1].mean())}
 
 
@@ -120,12 +116,12 @@ def _write_robustness(
     """Tries every corruption on `count` test images; returns the figures of them all."""
     chosen = np.sort(generator(seed, "corrupted").permutation(len(test))[:count])
     found = robustness.judge(answer, test, chosen, seed)
-    rows = robustness.by_corruption(found)
+    _, some = np.unique(units[chosen], return_inverse=True)
+    rows = robustness.by_corruption(found, some)
     write_csv(folder / "robustness.csv", rows)
     captions = [f"{row['corruption']} {row['strength']}: {row['top1']:.1%}" for row in rows]
     with replacing(folder / "robustness.png") as temporary:
         charts.gallery(found.examples, captions, temporary, columns=len(CORRUPTIONS))
-    _, some = np.unique(units[chosen], return_inverse=True)
     return robustness.in_the_mean(found, some)
 
 

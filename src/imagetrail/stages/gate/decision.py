@@ -2,8 +2,12 @@
 
 A pure function: no files, no torch. PROMOTE: everything asked for is shown. HOLD: it is not shown
 that the challenger is better, and more images might show it. REJECT: it is shown to be worse, or
-it breaks a bound. `alpha` is the chance of promoting a challenger that is no better, for each
-challenger that is tried.
+it breaks a bound. `alpha` is the chance of promoting any challenger that is no better, of all that
+these test images judge (`readings`).
+
+Where the two know different classes, they are compared on those that both know. A challenger that
+knows more cannot be asked to be better there as well: no such class may lose `margin`, and that is
+enough. Without a margin it must be better, as ever.
 """
 
 from dataclasses import dataclass
@@ -13,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagetrail.base.criteria import Criterion
-from imagetrail.metrics import intervals, scores
-from imagetrail.metrics.scores import Floats, Labels
-from imagetrail.stages.gate import checks
-from imagetrail.stages.gate.checks import Candidate, Check
-from imagetrail.stages.gate.pair import Pair, Units
+from imagetrail.metrics.scores import Labels
+from imagetrail.stages.gate import checks, readings
+from imagetrail.stages.gate.candidate import Candidate, compared, other_task
+from imagetrail.stages.gate.checks import Check
+from imagetrail.stages.gate.comparison import Comparison, Judged, compare, figures
+from imagetrail.stages.gate.pair import Units
 from imagetrail.stages.gate.params import Gate
 
 PROMOTE, HOLD, REJECT = "PROMOTE", "HOLD", "REJECT"
@@ -42,55 +47,50 @@ def decide(
     data: str,
     units: Units | None = None,
     by: Criterion = Criterion.TOP1,
+    reading: int = 1,
 ) -> Decision:
     """What is to be done with the challenger.
 
     labels: N int64, of today's test images. data: content hash of the training images, as the
     pipeline knows it. units: N, equal for images that belong together, such as a patient's, which
     count as one where chance is reckoned; null: each by itself. by: what better and worse mean.
+    reading: which challenger this is that the images judge, from 1.
     """
-    if champion and (fault := _other_task(challenger, champion)):
-        return _held(fault)
     units = np.arange(len(labels)) if units is None else units
-    # A champion of old may have seen what is a test image today, when the data were parted anew.
-    # Such images flatter it, as do others of the same patient, and are left out. A challenger that
-    # has seen test images is a fault of the pipeline, and rejected.
-    seen = np.isin(units, units[champion.seen]) if champion else np.zeros(len(labels), bool)
-    judged = np.flatnonzero(~seen)
-    if not len(judged):
+    if champion and (fault := other_task(challenger, champion)):
+        return _held(fault)
+    numbers = judged_images(champion, units)
+    if not len(numbers):
         return _held("the champion was trained on every one of today's test images")
-    labels, units = labels[judged], np.unique(units[judged], return_inverse=True)[1]
-    ours = challenger.probabilities[judged]
-    right = ours.argmax(1) == labels
-    made = list(checks.alone(challenger, ours, labels, params, data, units))
-    figures: dict[str, Any] = {
-        "images": len(judged),
-        "units": int(units.max()) + 1,
-        "left_out": len(challenger.seen) - len(judged),
-    }
-    figures |= _figures("challenger", ours, labels, units)
-    disagreements = np.empty(0, np.int64)
+    judged = Judged(numbers, labels[numbers], np.unique(units[numbers], return_inverse=True)[1])
+    ours = challenger.probabilities[numbers]
+    made = tuple(checks.alone(challenger, ours, judged.labels, params, data, judged.units))
+    found = _images(challenger, champion, judged)
+    found |= figures("challenger", ours, judged.labels, judged.units)
+    skipped, beside = checks.skipped(challenger, champion, params), Comparison()
     if champion:
-        theirs = champion.probabilities[judged]
-        pair = Pair(right, theirs.argmax(1) == labels, labels, units, by)
-        figures |= _figures("champion", theirs, labels, units) | pair.figures(params.alpha)
-        more, classes = _against(challenger, champion, pair, params)
-        made, figures["by_class"] = made + more, classes
-        disagreements = judged[pair.ours != pair.theirs]
-    decision, reason = _conclude(made, challenger, champion, by)
-    skipped = checks.skipped(challenger, champion, params)
-    return Decision(decision, reason, tuple(made), skipped, figures, disagreements)
+        spent = readings.spent(params.alpha, reading)
+        found |= {"reading": reading, "alpha_spent": spent, "fresh_due": reading > readings.DUE}
+        beside = compare(challenger, champion, judged, params, by=by, spent=spent)
+    made, found = made + beside.checks, found | beside.figures
+    decision, faults = _conclude(made)
+    said = [_how(challenger, champion, params, by), *faults, *_notes(found)]
+    if decision == HOLD and beside.settling:
+        said.append(beside.settling)
+    if champion and champion.sha256 == challenger.sha256:
+        decision, said = HOLD, ["the challenger is the champion"]
+    return Decision(decision, "; ".join(said), made, skipped, found, beside.disagreements)
 
 
-def _against(
-    challenger: Candidate, champion: Candidate, pair: Pair, params: Gate
-) -> tuple[list[Check], list[dict[str, Any]]]:
-    """What is asked of a challenger beside the champion, and how each class fares."""
-    classes = checks.by_class(pair, challenger.classes, params.margin)
-    made = list(checks.against(challenger, champion, pair, params))
-    if params.margin is not None:
-        made.append(checks.no_class_loses(classes, params.margin, params.alpha))
-    return made, classes
+def judged_images(champion: Candidate | None, units: Units) -> NDArray[np.int64]:
+    """The numbers of the images that are judged.
+
+    A champion of old may have seen what is a test image today, when the data were parted anew. Such
+    images flatter it, as do others of the same patient, and are left out. A challenger that has
+    seen test images is a fault of the pipeline, and rejected.
+    """
+    seen = units[champion.seen] if champion else units[:0]
+    return np.flatnonzero(~np.isin(units, seen))
 
 
 def _held(reason: str) -> Decision:
@@ -98,46 +98,55 @@ def _held(reason: str) -> Decision:
     return Decision(HOLD, reason, (), {}, {}, np.empty(0, np.int64))
 
 
-def _other_task(challenger: Candidate, champion: Candidate) -> str:
-    """Why the two cannot be compared; empty if they can."""
-    if champion.shape != challenger.shape:
-        theirs, ours = ("×".join(map(str, model.shape)) for model in (champion, challenger))
-        pictures = f"the champion takes pictures of {theirs}, the challenger of {ours}"
-        return f"{pictures}: they cannot be compared"
-    if champion.classes != challenger.classes:
-        lost = [name for name in champion.classes if name not in challenger.classes]
-        new = [name for name in challenger.classes if name not in champion.classes]
-        differences = [f"only the champion knows {', '.join(lost)}"] if lost else []
-        differences += [f"only the challenger {', '.join(new)}"] if new else []
-        which = "; ".join(differences) or "in another order"
-        return f"the two know different classes ({which}): they cannot be compared"
-    return ""
-
-
-def _figures(name: str, probabilities: Floats, labels: Labels, units: Units) -> dict[str, float]:
-    right = probabilities.argmax(1) == labels
-    figures = {
-        "top1": float(right.mean()),
-        "macro_recall": float(scores.evenly(labels) @ right),
-        **intervals.of_answers(right, labels, units),
-        "ece": scores.ece(probabilities, labels),
+def _images(challenger: Candidate, champion: Candidate | None, judged: Judged) -> dict[str, Any]:
+    """Which file is judged, and on how many images."""
+    count, all_of_test = len(judged.numbers), len(challenger.seen)
+    return {
+        "file": challenger.file,
+        "test_images": all_of_test,
+        "seen_by_champion": int(champion.seen.sum()) if champion else 0,
+        "left_out": all_of_test - count,
+        "images": count,
+        "units": int(judged.units.max()) + 1,
     }
-    return {f"{name}_{key}": round(value, 6) for key, value in figures.items()}
 
 
-def _conclude(
-    made: list[Check], challenger: Candidate, champion: Candidate | None, by: Criterion
-) -> tuple[str, str]:
-    if champion and champion.sha256 == challenger.sha256:
-        return HOLD, "the challenger is the champion"
+def _conclude(made: tuple[Check, ...]) -> tuple[str, list[str]]:
+    """The decision, and why it is no better."""
     failed = [check for check in made if not check.passed]
     faults = [check for check in failed if check.name not in checks.UNPROVEN]
-    reason = "there is no champion yet: absolute thresholds decide"
-    if champion:
-        reason = "compared with the champion, image by image"
-        if by is not Criterion.TOP1:
-            reason += f", by {by.words}"
-    for check in faults or failed:
-        bound = f"({check.name} is {check.value:.4g}, its bound {check.bound:.4g})"
-        reason += f"; {check.fault} {bound}"
-    return (REJECT if faults else HOLD if failed else PROMOTE), reason
+    decision = REJECT if faults else HOLD if failed else PROMOTE
+    return decision, [
+        f"{check.fault} ({check.name} is {check.value:.4g}, its bound {check.bound:.4g})"
+        for check in faults or failed
+    ]
+
+
+def _how(challenger: Candidate, champion: Candidate | None, params: Gate, by: Criterion) -> str:
+    """What it was that the challenger was measured by."""
+    if not champion:
+        return "there is no champion yet: absolute thresholds decide"
+    said = "compared with the champion, image by image"
+    if by is not Criterion.TOP1:
+        said += f", by {by.words}"
+    if differ := compared(challenger, champion).words:
+        said += f", on the classes that both know ({differ})"
+        said += "" if params.margin is None else f": no such class may lose {params.margin:.1%}"
+    return said
+
+
+def _notes(found: dict[str, Any]) -> list[str]:
+    """What a reader of the verdict should know of its images."""
+    notes = []
+    if found["left_out"]:
+        notes.append(
+            f"{found['left_out']:,} of {found['test_images']:,} test images are left out: the "
+            f"champion was trained on {found['seen_by_champion']:,} of them"
+        )
+    if found.get("fresh_due"):
+        before = found["reading"] - 1
+        notes.append(
+            f"these test images have judged {before} challengers before, and a gain must be 1.5 "
+            "times as large to be seen: new ones are due"
+        )
+    return notes

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagetrail.base.criteria import Criterion
-from imagetrail.metrics import intervals, significance
+from imagetrail.metrics import intervals, power, significance
 from imagetrail.metrics.scores import Labels
 
 Units = NDArray[np.int64]  # a number for each image, equal for those that belong together
@@ -23,6 +23,11 @@ class Pair:
     by: Criterion  # what better means
 
     @property
+    def alike(self) -> bool:
+        """Whether both are right on the same images."""
+        return bool((self.ours == self.theirs).all())
+
+    @property
     def p_better(self) -> float:
         """The one-sided p that ours is no better."""
         if self.by is Criterion.TOP1:
@@ -35,17 +40,19 @@ class Pair:
         return replace(self, ours=self.theirs, theirs=self.ours).p_better
 
     def figures(self, alpha: float) -> dict[str, float]:
-        """How far ours is ahead, with 95 % intervals, and what so many images could have shown."""
+        """How far ours is ahead, with 95 % intervals, and what so many images could have shown.
+
+        alpha: the chance of error that the test of being better may have.
+        """
         given = self.ours, self.theirs, self.labels, self.units
-        ends = ("", "_low", "_high")
-        top1 = zip(ends, self._top1(), strict=True)
-        macro = zip(ends, significance.paired_macro_interval(*given), strict=True)
-        figures = {f"top1_difference{end}": value for end, value in top1}
-        figures |= {f"macro_recall_difference{end}": value for end, value in macro}
+        macro = significance.paired_macro_interval(*given)
+        figures = {f"top1_{name}": value for name, value in ahead(*given[:2], self.units).items()}
+        names = ("difference", "difference_low", "difference_high")
+        figures |= {f"macro_recall_{name}": end for name, end in zip(names, macro, strict=True)}
         figures["minimal_effect"] = (
             self._minimal_effect(alpha)
             if self.by is Criterion.TOP1
-            else significance.minimal_macro_effect(*given, alpha)
+            else power.minimal_macro_effect(*given, alpha)
         )
         only_new, only_old, _ = significance.mcnemar(self.ours, self.theirs)
         counts = {"only_challenger_right": only_new, "only_champion_right": only_old}
@@ -55,17 +62,26 @@ class Pair:
         }
         return {name: round(value, 6) for name, value in figures.items()} | counts | p
 
-    def _top1(self) -> tuple[float, float, float]:
-        """The difference in accuracy, and its interval, by units no narrower than by images."""
-        difference, low, high = significance.paired_interval(self.ours, self.theirs)
-        if self.units.max() + 1 < len(self.ours):
-            ahead = self.ours.astype(np.float64) - self.theirs
-            ends = intervals.mean_over_units(ahead, self.units, (-1, 1))
-            low, high = min(low, ends[0]), max(high, ends[1])
-        return difference, low, high
-
     def _minimal_effect(self, alpha: float) -> float:
-        ahead = np.bincount(self.units, self.ours.astype(np.float64) - self.theirs)
-        ahead = np.abs(ahead[ahead != 0])
-        each = float(ahead.mean()) if len(ahead) else 1.0  # images
-        return min(1.0, each * significance.minimal_effect(len(ahead), len(self.ours), alpha))
+        each = significance.ahead_by_unit(self.ours, self.theirs, self.units)
+        each = np.abs(each[each != 0])
+        size = float(each.mean()) if len(each) else 1.0  # images
+        return min(1.0, size * power.minimal_effect(len(each), len(self.ours), alpha))
+
+
+def ahead(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], units: Units) -> dict[str, float]:
+    """The difference in accuracy, and its 95 % interval, by units no narrower than by images.
+
+    Never a point: two models that agree on all of N images may differ on others (Tango). Without
+    images it may be anything.
+    """
+    names = ("difference", "difference_low", "difference_high")
+    if not len(ours):
+        return dict(zip(names, (0.0, -1.0, 1.0), strict=True))
+    difference, low, high = significance.paired_interval(ours, theirs)
+    _, which = np.unique(units, return_inverse=True)
+    if which.max() + 1 < len(ours):
+        ends = intervals.mean_over_units(ours.astype(np.float64) - theirs, which, (-1, 1))
+        low, high = min(low, ends[0]), max(high, ends[1])
+    found = (round(value, 6) for value in (difference, low, high))
+    return dict(zip(names, found, strict=True))

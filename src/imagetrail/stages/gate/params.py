@@ -12,10 +12,16 @@ class Gate(Section):
         ge=0, le=1, description="top-1 that the lower end of any model's 95 % interval must reach"
     )
     alpha: float = Field(
-        gt=0, lt=0.5, description="chance of promoting a challenger that is no better"
+        gt=0,
+        lt=0.5,
+        description="chance of promoting any challenger that is no better, of all that the same "
+        "test images judge: the n-th may have alpha / (n · (n + 1)) of it",
     )
     margin: float | None = Field(
-        gt=0, lt=1, description="accuracy that no class may lose, shown class by class"
+        gt=0,
+        lt=1,
+        description="accuracy that no class may lose, shown class by class; a challenger of other "
+        "classes than the champion's need show no more than this on those that both know",
     )
     max_ece: float | None = Field(gt=0, le=1, description="expected calibration error")
     max_robustness_loss: float | None = Field(

@@ -23,8 +23,10 @@ from imagetrail.base.paths import CHAMPION_FOLDER, CHAMPION_MODEL, champion_pres
 from imagetrail.base.samples import Samples
 from imagetrail.base.units import units
 from imagetrail.serving import onnx_model
-from imagetrail.stages.gate.checks import Candidate
-from imagetrail.stages.gate.decision import Decision, decide
+from imagetrail.stages.gate import readings
+from imagetrail.stages.gate.candidate import Candidate, other_task
+from imagetrail.stages.gate.decision import Decision, decide, judged_images
+from imagetrail.stages.gate.pair import Units
 from imagetrail.stages.gate.params import Gate
 
 EXPORT = paths.ARTIFACTS / "export"
@@ -38,7 +40,8 @@ def run() -> None:
     by = load(Criterion, "decide_by")
     challenger, champion = _challenger(test, params), _champion(test)
     bounds = {"bounds": params.model_dump(), "decide_by": by}
-    terms = {"test": hashing.md5(paths.TEST), **bounds}
+    version = hashing.md5(paths.TEST)
+    terms = {"test": version, **bounds}
     folder = paths.artifacts("gate")
     if champion and champion.sha256 == challenger.sha256 and (kept := _kept(terms)):
         for name in FILES:
@@ -48,7 +51,17 @@ def run() -> None:
         print(f"the challenger is the champion, by this decision: {why}")
         return
     data, together = pipeline.data_version(), units(test.index)
-    decision = decide(challenger, champion, test.labels, params, data=data, units=together, by=by)
+    reading = _reading(challenger, champion, test, together, version)
+    decision = decide(
+        challenger,
+        champion,
+        test.labels,
+        params,
+        data=data,
+        units=together,
+        by=by,
+        reading=reading,
+    )
     _draw(folder / "disagreements.png", decision.disagreements, challenger, champion, test)
     write_json(folder / "decision.json", _as_json(decision, challenger, champion) | terms)
     print(f"{decision.decision}: {decision.reason}")
@@ -56,6 +69,25 @@ def run() -> None:
         print(f"not checked: {name}: {why}")
     if params.max_ms is not None:
         print("the verdict depends on a clock: gate.max_ms is set")
+
+
+def _reading(
+    challenger: Candidate, champion: Candidate | None, test: Samples, together: Units, version: str
+) -> int:
+    """Which challenger this is that the test images judge, noted before it is known how.
+
+    The same challenger beside the same champion again is the same reading.
+    """
+    found, judged = readings.read(), judged_images(champion, together)
+    readings.write(found)
+    if champion is None or champion.sha256 == challenger.sha256 or not len(judged):
+        return 1
+    if other_task(challenger, champion):
+        return 1
+    names = [test.column("fingerprint")[number] for number in judged]
+    new = readings.reading(challenger.sha256, champion.sha256, version, names)
+    readings.write(found if new in found else [*found, new])
+    return len(readings.counted(new, found, names))
 
 
 def _kept(terms: dict[str, Any]) -> dict[str, Any] | None:
@@ -86,12 +118,13 @@ def _candidate(
     file: Path, folder: Path, metrics: Path, test: Samples, *, ms: float | None = None
 ) -> Candidate:
     model = onnx_model.load(file)
-    fits = model.shape == test.images.shape[1:] and model.classes == test.classes
-    if not fits and folder == EXPORT:
+    fits = model.shape == test.images.shape[1:]
+    if folder == EXPORT and not (fits and model.classes == test.classes):
         fault = f"takes other pictures or knows other classes than {paths.TEST}"
         raise UserError(f"{file} {fault}; run `dvc repro`")
     return Candidate(
         sha256=model.sha256,
+        file=str(file),
         classes=model.classes,
         shape=model.shape,
         probabilities=model.predict(test.images) if fits else np.empty((0, len(model.classes))),
@@ -145,7 +178,7 @@ def _draw(
     captions = []
     for number in shown:
         models = [model for model in (challenger, champion) if model]
-        new, old = (test.classes[model.probabilities[number].argmax()] for model in models)
+        new, old = (model.classes[model.probabilities[number].argmax()] for model in models)
         sign = "+" if new == test.classes[test.labels[number]] else "–"
         captions.append(f"{sign} {new}\nnot {old}")
     with replacing(path) as temporary:

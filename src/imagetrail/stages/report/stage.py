@@ -50,6 +50,7 @@ def run() -> None:
         "thousands": _thousands,
         "short": _short,
         "points": _points,
+        "figure": _figure,
     }
     folder = paths.artifacts("report")
     for name, template in (("index.html", "report.html.j2"), ("report.md", "report.md.j2")):
@@ -136,6 +137,12 @@ def _percent(value: float) -> str:
 
 def _points(value: float) -> str:
     return f"{100 * value:+.2f}".replace("-", "−")
+
+
+def _figure(value: float, digits: int = 4) -> str:
+    """A p or any other figure, and never 0 for what is but small."""
+    least = 10.0**-digits
+    return f"< {least:.{digits}f}" if 0 < value < least else f"{value:.{digits}f}"
 
 
 def _thousands(value: int) -> str:
