@@ -7,6 +7,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from imagetrail.base.errors import UserError, missing
+from imagetrail.base.files import refuse_endless
 from imagetrail.base.lookup import alternatives, nearest
 
 T = TypeVar("T")
@@ -47,6 +48,7 @@ def load(kind: type[T], key: str, path: Path = Path("params.yaml")) -> T:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
+    refuse_endless(path)
     try:
         value = yaml.safe_load(path.read_text())
     except FileNotFoundError:
