@@ -6,7 +6,7 @@ from pydantic import Field
 
 from imagetrail.base import hub
 from imagetrail.base.errors import UserError
-from imagetrail.base.params import Epochs, Section, load
+from imagetrail.base.params import Count, Epochs, Megabytes, Milliseconds, Section, load
 
 
 class Student(Section):
@@ -19,11 +19,10 @@ class Student(Section):
 class Budget(Section):
     """What the shipped file may take; null is no bound."""
 
-    max_ms: float | None = Field(
-        gt=0,
+    max_ms: Milliseconds | None = Field(
         description="milliseconds a picture, the median on one thread; with it, a clock decides",
     )
-    max_mb: float | None = Field(gt=0, description="size in 10⁶ bytes")
+    max_mb: Megabytes | None = Field(description="size in 10⁶ bytes")
     max_loss: float | None = Field(
         ge=0, le=1, description="share of the valid images, net, that it may lose against float32"
     )
@@ -35,7 +34,7 @@ class Export(Section):
     tolerance: float = Field(
         gt=0, lt=1, description="largest difference in probability between ONNX and torch"
     )
-    calibration: int = Field(ge=1, description="training images that set the ranges of int8")
+    calibration: Count = Field(description="training images that set the ranges of int8")
     student: Student | None = Field(description="also ship a slimmer network; null: none")
     budget: Budget = Field(description="the smallest file within it is shipped")
 
