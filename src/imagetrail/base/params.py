@@ -21,7 +21,7 @@ def _none_or_several(folds: int) -> int:
 
 
 MARKUP = set("<>|\"'`\\")  # of HTML, Markdown, or what quotes a name in a query
-FORMULAS = ("=", "+", "-", "@")  # how a spreadsheet's begin
+FORMULAS = ("=", "@")  # how a spreadsheet's begin
 
 
 def _shown(name: str) -> str:
@@ -43,9 +43,22 @@ Milliseconds = Annotated[float, Field(gt=0, le=1_000_000)]
 Megabytes = Annotated[float, Field(gt=0, le=1_000_000)]
 Epochs = Annotated[int, Field(ge=1, le=100_000)]  # of a training
 Folds = Annotated[int, Field(ge=0, le=100), AfterValidator(_none_or_several)]
-SHORT = Repr()  # of values: an alias of YAML can stand for a billion
-SHORT.maxstring = SHORT.maxother = SHORT.maxlong = 100
+SHOWN = 20  # faults of a value, at most
 Place = tuple[str | int, ...]  # the keys that lead to a value
+
+
+class _Short(Repr):
+    """Values as messages show them: an alias of YAML can stand for a billion."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 100
+
+    def repr_int(self, x: int, _: int) -> str:
+        return repr(x) if abs(x) < 10**30 else "so large a number"
+
+
+SHORT = _Short()
 
 
 class Section(BaseModel):
@@ -95,7 +108,10 @@ def check(kind: type[T], value: Any, where: str) -> T:
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        raise UserError("\n".join(where + line for line in _lines(kind, error.errors()))) from None
+        lines = _lines(kind, error.errors())
+        if len(lines) > SHOWN:
+            lines[SHOWN:] = [f": {len(lines) - SHOWN} more faults like these"]
+        raise UserError("\n".join(where + line for line in lines)) from None
 
 
 def _lines(kind: type[Any], faults: list[Any]) -> list[str]:
