@@ -86,11 +86,18 @@ def _kind(field: FieldInfo) -> str:
     """Its type, or the names there are to choose from, and its bounds."""
     bounds = [
         f"{sign} {getattr(rule, name):,}"
-        for rule in field.metadata
+        for rule in (*field.metadata, *_rules_within(field.annotation))
         for name, sign in BOUNDS.items()
         if hasattr(rule, name)
     ]
     return ", ".join([_choices(field) or _type(field.annotation), *bounds])
+
+
+def _rules_within(annotation: Any) -> Iterator[Any]:
+    """Those of a part of a union or of the values in a list."""
+    for part in get_args(annotation):
+        for about in get_args(part) if get_origin(part) is Annotated else ():
+            yield from about.metadata if isinstance(about, FieldInfo) else ()
 
 
 def _choices(field: FieldInfo) -> str:

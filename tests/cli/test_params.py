@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import pytest
 import yaml
@@ -12,7 +14,7 @@ from photos import animals
 from project import ROOT, Project
 
 from imagetrail.base.errors import UserError
-from imagetrail.base.params import Section
+from imagetrail.base.params import Section, check
 from imagetrail.cli.params import SECTIONS, check_all
 
 
@@ -120,6 +122,165 @@ def test_a_wrong_param_is_one_line_for_each_and_no_traceback(tmp_path: Path) -> 
     assert said[1].startswith("error: params.yaml: gate.alpha: input should be less than")
 
 
+# ---- values that no run could mean ----
+
+
+Number = tuple[tuple[str, ...], Sequence[Any]]
+
+
+def numbers(kind: Any, place: tuple[str, ...], rules: Sequence[Any] = ()) -> Iterator[Number]:
+    """Every number that may be at a place of params.yaml, and the rules that bound it."""
+    parts = get_args(kind)
+    if get_origin(kind) is Annotated:
+        yield from numbers(parts[0], place, [*rules, *parts[1:]])
+    elif get_origin(kind) in (Union, UnionType):
+        for part in parts:
+            yield from numbers(part, place, rules)
+    elif get_origin(kind) in (list, dict, tuple):
+        for part in parts:
+            yield from numbers(part, (*place, "…"))
+    elif isinstance(kind, type) and issubclass(kind, Section):
+        for name, field in kind.model_fields.items():
+            yield from numbers(field.annotation, (*place, name), field.metadata)
+    elif kind in (int, float):
+        inner = [one for rule in rules for one in getattr(rule, "metadata", [rule])]
+        yield place, inner
+
+
+BOUNDED_ELSEWHERE = {  # by a rule of its own; as a field of the recipe
+    ("data", "image_size"),
+    ("data", "image_size", "…"),
+    ("compare", "remedies", "tried", "…"),
+    ("tune", "space", "…", "low"),
+    ("tune", "space", "…", "high"),
+}
+
+
+def test_every_number_has_a_least_and_a_largest_value() -> None:
+    found = [each for name, kind in SECTIONS.items() for each in numbers(kind, (name,))]
+    ends = (("ge", "gt"), ("le", "lt"))
+    open_ended = {
+        place
+        for place, rules in found
+        if not all(any(hasattr(rule, name) for rule in rules for name in end) for end in ends)
+    }
+    assert len(found) > 80 and open_ended == BOUNDED_ELSEWHERE
+
+
+ABSURD: list[Any] = [
+    10**12,
+    -1,
+    10**30,
+    10**5000,
+    1e300,
+    "$(reboot)",
+    "x" * 500,
+    ["../"] * 1000,
+    {"a": {"b": "c"}},
+    [[[[[[]]]]]],
+]
+
+
+OURS = yaml.safe_load((ROOT / "params.yaml").read_text())
+OURS["recipe"]["epochs"] = 1  # each stage has its own
+
+
+def changed(section: str, key: str, value: Any) -> Any:
+    """What a section holds, with another value in it."""
+    return OURS[section] | {key: value} if key else value
+
+
+def places() -> Iterator[tuple[str, str]]:
+    for name, kind in SECTIONS.items():
+        yield from ((name, key) for key in getattr(kind, "model_fields", {"": None}))
+
+
+@pytest.mark.parametrize(("section", "key"), places())
+def test_absurd_values_are_refused_in_few_short_lines(section: str, key: str) -> None:
+    """Most of them: a list or a name may be right in itself, and is checked beside the others."""
+    refused = 0
+    for value in ABSURD:
+        try:
+            check(SECTIONS[section], changed(section, key, value), section)
+        except UserError as error:
+            refused += 1
+            said = str(error).splitlines()
+            assert len(said) <= 21 and all(len(line) < 1000 for line in said)
+            assert all(line.startswith(section) for line in said)
+    assert refused >= 7
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"augment": {"policy": "x" * 500}},
+        {"augment": {"policy": [{"PadIfNeeded": {"min_height": 10**7, "min_width": 10**7}}]}},
+        {"augment": {"policy": [{"Blur": {"blur_limit": 10**9}}]}},
+        {"augment": {"policy": [{"$(reboot)": {}}]}},
+        {"tune": {"space": {"lr": [10**400]}}},
+        {"tune": {"space": {"lr": {"low": 1e-3, "high": 1e300}}}},
+        {"tune": {"space": {"width": {"by": "x" * 500}}}},
+        {"tune": {"known": [{"lr": "$(reboot)"}]}},
+        {"pretrain": {"weights": "x" * 200}},
+        {"data": {"source": "own", "path": "x" * 200}},
+        {"compare": {"remedies": {"epochs": 1, "images": None, "tried": {"<b>": 0.1}}}},
+    ],
+    ids=lambda changes: ".".join((name := next(iter(changes)), next(iter(changes[name])))),
+)
+def test_absurd_values_beside_others_are_refused_each_in_one_short_line(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    said = faults(write(tmp_path, **changes))
+    assert len(said) == 1 and len(said[0]) < 1000
+
+
+MARKED = ("<b>", "a|b", "a'b", "`x`", "\x1b[31m", "a\nb", "=1+1", "x" * 101)
+PLAIN = ("Größe [mm]", "3 × 3", "lr 0.1, adamw", "50 %", "a/b", "狗")
+
+
+def named(where: str, name: str) -> None:
+    """Raises UserError if nothing in params.yaml may be called so."""
+    length = {"epochs": 1, "images": None}
+    arms = {"a": {}, name if where == "arm" else "b": {}}
+    sets = {name if where == "set" else "x": length | {"reference": "a", "arms": arms}}
+    check(SECTIONS["compare"], changed("compare", "sets", sets), "")
+    slices = [name] if where == "slice" else []
+    check(SECTIONS["evaluate"], changed("evaluate", "slices", slices), "")
+
+
+@pytest.mark.parametrize("where", ["set", "arm", "slice"])
+def test_names_that_reports_tables_or_mlflow_would_take_for_more_are_refused(where: str) -> None:
+    for name in MARKED:
+        with pytest.raises(UserError, match="a name of at most 100 characters is wanted"):
+            named(where, name)
+    for name in PLAIN:
+        named(where, name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "seed: 2024-13-45",
+        "seed: " + "1" * 5000,
+        "seed: " + "[" * 5000,
+        "seed: !!python/object/apply:os.system [touch pwned]",
+        "{[1]: 2}",
+        "seed: \x1b[31m",
+        "seed: &a [*a]",
+        "seed: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n"
+        + "\n".join(f"l{i}: &l{i} [*{'c' if not i else f'l{i - 1}'}, *c]" for i in range(99)),
+        "\x00",
+        "- a",
+        "",
+    ],
+)
+def test_yaml_that_means_harm_or_nothing_is_one_line_each(tmp_path: Path, text: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    said = faults(tmp_path / "params.yaml")
+    assert all(len(line) < 1000 for line in said)
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
 REMEDIES = {"epochs": 1, "images": None}
 
 
@@ -156,7 +317,10 @@ def contest(reference: str, name: str = "x", **arms: dict[str, Any]) -> dict[str
             contest("a", a={}, b={"augmented": 0.6, "synthetic": 0.6}),
             ["set x, arm b", "is 1.2; at most 1"],
         ),
-        (contest("a", a={}, b={}, name=" "), ["compare.sets", "an arm needs a name, got ' '"]),
+        (contest("a", a={}, b={}, name=" "), ["compare.sets", "a name of at most", "got ' '"]),
+        ({"pretrain": {"weights": "../../x.safetensors"}}, ["pretrain.weights", "leads out of"]),
+        ({"pretrain": {"weights": "/etc/passwd"}}, ["pretrain.weights", "leads out of"]),
+        ({"data": {"path": "a\x1b[31m"}}, ["data.path: the path has a control character"]),
         (contest("a", a={}, b={}, name="remedies"), ["compare.remedies makes"]),
         (
             {"compare": {"remedies": REMEDIES | {"tried": {"augmentd": 0.1}}}},

@@ -1,4 +1,5 @@
 import json
+import os
 import socket
 import sys
 import threading
@@ -245,3 +246,18 @@ def test_an_address_that_cannot_be_asked_is_refused_with_the_params(
         addresses.check(source)
     assert words in str(caught.value) and "secret" not in str(caught.value)
     assert "memory" not in str(caught.value)  # it is for tests
+
+
+@pytest.mark.parametrize("name", ["cats/pipe.png", ".pipe"])
+def test_a_folder_of_this_machine_with_a_pipe_in_it_is_refused_by_its_name(
+    tmp_path: Path, name: str
+) -> None:
+    os.mkfifo(animals(tmp_path / "pets") / name)
+    with pytest.raises(UserError, match=f"{name} is neither file nor folder; remove it"):
+        addresses.fetch(f"file://{tmp_path}/pets", tmp_path / "files", sha256=None)
+
+
+def test_a_pipe_of_this_machine_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pets.zip")
+    with pytest.raises(UserError, match="pets.zip is a pipe, socket or device"):
+        addresses.download(f"file://{tmp_path}/pets.zip", tmp_path / "got")

@@ -180,6 +180,19 @@ def dangling(path: Path) -> None:
     path.symlink_to("nowhere.png")
 
 
+def circular(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def hiding(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch()
+
+
 def listening(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as end:
         end.bind(os.path.relpath(path))  # an absolute path may be too long for it
@@ -190,11 +203,21 @@ def listening(path: Path) -> None:
     [
         ("cats/loop", linked, "cats/loop is a linked folder, behind which DVC sees no change"),
         ("cats/3.png", dangling, "cats/3.png is a link that leads nowhere"),
+        ("birds", linked, "birds is a linked folder, behind which DVC sees no change"),
+        ("cats/3.png", circular, "cats/3.png is a link that leads nowhere"),
+        ("birds", circular, "birds is a link that leads nowhere"),
+        ("cats/zero.png", endless, "cats/zero.png is neither file nor folder"),
         ("cats/pipe", os.mkfifo, "cats/pipe is neither file nor folder"),
         ("cats/socket", listening, "cats/socket is neither file nor folder"),
         ("cats/dvc.yaml", Path.touch, "cats/dvc.yaml is DVC's, not a picture"),
         (".dvcignore", Path.touch, ".dvcignore is DVC's, not a picture"),
         (".dvc", Path.mkdir, ".dvc is DVC's, not a picture"),
+        ("dvc.lock", Path.touch, "dvc.lock is DVC's, not a picture"),
+        ("cats/birds.dvc", Path.touch, "cats/birds.dvc is DVC's, not a picture"),
+        (".hidden/dvc.yaml", hiding, ".hidden/dvc.yaml is DVC's, not a picture"),
+        (".pipe", os.mkfifo, ".pipe is neither file nor folder"),
+        (".#1.png", dangling, ".#1.png is a link that leads nowhere"),
+        (os.fsdecode(b".caf\xe9"), Path.touch, ".caf\\xe9: the name is not UTF-8"),
     ],
 )
 def test_what_would_keep_dvc_from_seeing_the_pictures_is_named(
@@ -204,6 +227,24 @@ def test_what_would_keep_dvc_from_seeing_the_pictures_is_named(
     assert callable(make)
     make(animals(tmp_path) / name)
     assert reason in refusal(tmp_path)
+
+
+def test_what_dvc_and_git_keep_beside_class_folders_is_no_fault(tmp_path: Path) -> None:
+    """As after `dvc add cats`, in a clone of its own."""
+    (animals(tmp_path) / "cats.dvc").touch()
+    (tmp_path / ".gitignore").write_text("/cats")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "dvc.yaml").touch()
+    assert folders.read(tmp_path, "pets").sources == ANIMALS
+
+
+LONGEST = "x" * 251 + ".png"  # 255 bytes, which is all that file systems take
+
+
+def test_pictures_may_have_any_name_that_can_be_written_down(tmp_path: Path) -> None:
+    names = {f"cats/{name}" for name in ("-rf.png", "a.PNG", "a.png", LONGEST, "caf\u00e9.png")}
+    found = folders.read(photos(animals(tmp_path), names), "pets")
+    assert set(found.sources) == {*ANIMALS, *names}
 
 
 def test_linked_pictures_and_a_linked_top_are_taken(tmp_path: Path) -> None:

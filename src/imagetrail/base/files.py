@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from imagetrail.base.errors import ANEW, damaged, missing
+from imagetrail.base.errors import ANEW, UserError, damaged, missing
 
 
 @contextmanager
@@ -40,8 +40,15 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def refuse_endless(path: Path) -> None:
+    """Raises UserError for a pipe, socket or device, which may never come to an end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError(f"{path} is a pipe, socket or device; a file is wanted")
+
+
 def read_json(path: Path, *, remedy: str = ANEW) -> Any:
     """The value in a JSON file; raises UserError if it is missing, or damaged: then `remedy`."""
+    refuse_endless(path)
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
@@ -67,6 +74,7 @@ def write_csv(
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file by its header; raises UserError if it is missing."""
+    refuse_endless(path)
     try:
         with path.open(newline="") as file:
             return list(csv.DictReader(file))

@@ -1,12 +1,14 @@
 """Typed access to `params.yaml`: a component gets its own section; a mistake is one clear line."""
 
 from pathlib import Path
+from reprlib import Repr
 from typing import Annotated, Any, ClassVar, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from imagetrail.base.errors import UserError, missing
+from imagetrail.base.files import refuse_endless
 from imagetrail.base.lookup import alternatives, nearest
 
 T = TypeVar("T")
@@ -18,9 +20,45 @@ def _none_or_several(folds: int) -> int:
     return folds
 
 
+MARKUP = set("<>|\"'`\\")  # of HTML, Markdown, or what quotes a name in a query
+FORMULAS = ("=", "@")  # how a spreadsheet's begin
+
+
+def _shown(name: str) -> str:
+    """A name goes into tables, reports and MLflow."""
+    plain = name.isprintable() and name == name.strip() and not MARKUP & set(name)
+    if not (0 < len(name) <= 100 and plain) or name.startswith(FORMULAS):
+        raise ValueError(
+            "a name of at most 100 characters is wanted, without spaces around it, control "
+            f"characters or {' '.join(sorted(MARKUP))}, and not begun as a formula, got {name!r}"
+        )
+    return name
+
+
+Name = Annotated[str, AfterValidator(_shown)]
+MOST = 1_000_000_000  # images: more than anybody has
+Count = Annotated[int, Field(ge=1, le=MOST)]
+Few = Annotated[int, Field(ge=2, le=MOST)]  # to learn from
+Milliseconds = Annotated[float, Field(gt=0, le=1_000_000)]
+Megabytes = Annotated[float, Field(gt=0, le=1_000_000)]
 Epochs = Annotated[int, Field(ge=1, le=100_000)]  # of a training
 Folds = Annotated[int, Field(ge=0, le=100), AfterValidator(_none_or_several)]
+SHOWN = 20  # faults of a value, at most
 Place = tuple[str | int, ...]  # the keys that lead to a value
+
+
+class _Short(Repr):
+    """Values as messages show them: an alias of YAML can stand for a billion."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 100
+
+    def repr_int(self, x: int, _: int) -> str:
+        return repr(x) if abs(x) < 10**30 else "so large a number"
+
+
+SHORT = _Short()
 
 
 class Section(BaseModel):
@@ -47,6 +85,7 @@ def load(kind: type[T], key: str, path: Path = Path("params.yaml")) -> T:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
+    refuse_endless(path)
     try:
         value = yaml.safe_load(path.read_text())
     except FileNotFoundError:
@@ -55,8 +94,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: no such file; run imagetrail in the folder that has {path.name}"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # no UTF-8, a 31st of April, a number for pages
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise UserError(f"{path}: not valid YAML: brackets within brackets without end") from None
     if not isinstance(value, dict):
         raise UserError(f"{path}: expected `key: value` lines")
     return value
@@ -67,7 +108,10 @@ def check(kind: type[T], value: Any, where: str) -> T:
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        raise UserError("\n".join(where + line for line in _lines(kind, error.errors()))) from None
+        lines = _lines(kind, error.errors())
+        if len(lines) > SHOWN:
+            lines[SHOWN:] = [f": {len(lines) - SHOWN} more faults like these"]
+        raise UserError("\n".join(where + line for line in lines)) from None
 
 
 def _lines(kind: type[Any], faults: list[Any]) -> list[str]:
@@ -101,8 +145,9 @@ def _wrong_value(fault: Any) -> str:
     message = fault["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     whole = isinstance(fault.get("ctx", {}).get("error"), UserError)  # it says what is wrong itself
-    shown = whole or "got" in message or repr(fault["input"]) in message
-    return f"{_path(fault['loc'])}: {message}" + ("" if shown else f", not {fault['input']!r}")
+    value = SHORT.repr(fault["input"])
+    shown = whole or "got" in message or value in message
+    return f"{_path(fault['loc'])}: {message}" + ("" if shown else f", not {value}")
 
 
 def _path(place: Place) -> str:

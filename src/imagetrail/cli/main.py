@@ -26,6 +26,7 @@ from imagetrail.cli.review import review
 from imagetrail.cli.stage import Interrupted, run_stage
 from imagetrail.cli.suggest import suggest
 from imagetrail.compute.processes import end_with_parent
+from imagetrail.data.listing import escaped
 
 STAGES = {
     "fetch": "Bring the pictures in, verified.",
@@ -89,7 +90,8 @@ def _terminated(number: int, _: FrameType | None) -> None:
 
 
 def _fail(text: str, code: int) -> None:
-    print(text, file=sys.stderr)
+    """Ends with a message, in which no name can steer the terminal."""
+    print("\n".join(map(escaped, text.split("\n"))), file=sys.stderr)
     sys.exit(code)
 
 

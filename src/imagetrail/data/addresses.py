@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 import fsspec
 
 from imagetrail.base.errors import UserError
-from imagetrail.base.files import remove
+from imagetrail.base.files import refuse_endless, remove
 from imagetrail.data import archives, checksums, listing
 
 TIMEOUT = 20  # seconds without a byte before an address counts as out of reach
@@ -117,6 +117,10 @@ def _is_web(address: str) -> bool:
     return urlsplit(address).scheme in ("http", "https")
 
 
+def _is_local(address: str) -> bool:
+    return urlsplit(address).scheme == "file"
+
+
 def _options(address: str) -> dict[str, Any]:
     """For the web: a large file may take for ever, a silent server may not."""
     if not _is_web(address):
@@ -129,6 +133,8 @@ def _options(address: str) -> dict[str, Any]:
 
 def _fetch_folder(system: Any, path: str, address: str, folder: Path) -> str:
     """All files of a folder that are not hidden; returns the SHA-256 of their names and hashes."""
+    if _is_local(address):
+        listing.scan(Path(path), address)  # names what cannot be copied
     with _told(address):
         system.info(path)  # `find` says nothing if the folder is not there
         found = system.find(path)
@@ -172,6 +178,8 @@ def _download(system: Any, path: str, address: str, target: Path) -> str:
 
 
 def _blocks(system: Any, path: str, address: str) -> Iterator[bytes]:
+    if _is_local(address):
+        refuse_endless(Path(path))
     stream = {"block_size": 0} if _is_web(address) else {}
     with _told(address), system.open(path, "rb", **stream) as content:
         while block := content.read(1 << 20):

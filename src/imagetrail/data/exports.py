@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from imagetrail.base.errors import UserError
+from imagetrail.base.files import refuse_endless
 
 DETECTION = {".txt": "YOLO's", ".xml": "VOC's"}
 WANTED = (
@@ -42,6 +43,7 @@ def read(path: Path) -> Found:
     if path.suffix.lower() in DETECTION:
         kind = f"{DETECTION[path.suffix.lower()]} boxes"
         raise UserError(f"{path}: {kind} are for detection, which is not supported; {WANTED}")
+    refuse_endless(path)
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:

@@ -3,7 +3,7 @@
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from imagetrail.base.errors import UserError
 
 HIDDEN = {"$RECYCLE.BIN", "@eaDir", "__MACOSX", "Desktop.ini", "Thumbs.db", "desktop.ini"}
 STEERS_DVC = {".dvc", ".dvcignore", "dvc.lock", "dvc.yaml"}  # it would take them for its own
+UNSEEN = {".git", ".hg"}  # what DVC passes over
 NO_PICTURE = re.compile(  # by its name; any other file is judged by its content
     r".*\.(csv|tsv|json|jsonl|ndjson|parquet|xml|ya?ml|toml|ini|cfg|txt|md|rst|html?|log|py|ipynb|sh"
     r"|m|mat|npy|npz|h5|hdf5|pkl|pt|pth|onnx|pdf|docx?|xlsx?|ods|db|sqlite|dvc|md5|sha256"
@@ -77,7 +78,8 @@ def scan(folder: Path, shown: str) -> Folder:
     """All of a folder, which messages call `shown`.
 
     Raises UserError for what cannot be listed, for names that cannot be written down, and for
-    what DVC, which says whether pictures have changed, would not see or would take for its own.
+    what DVC, which says whether pictures have changed, would not see, would take for its own or
+    cannot read: it looks at what is hidden as well.
     """
     return _scan(folder, shown, "", 0)
 
@@ -87,19 +89,28 @@ def _scan(folder: Path, shown: str, inside: str, depth: int) -> Folder:
         raise UserError(f"{shown}: {inside}: more than {DEEPEST} folders within one another")
     folders: dict[str, Folder] = {}
     files: list[str] = []
-    for entry in entries(folder, shown, inside):
+    found = entries(folder, shown, inside)
+    names = {entry.name for entry in found}
+    for entry in found:
         path = f"{inside}{entry.name}"
-        if entry.name in STEERS_DVC:
-            raise UserError(f"{shown}: {path} is DVC's, not a picture; take it out of the pictures")
-        if hidden(entry.name):
+        if entry.name in UNSEEN:
             continue
         if fault := flaw(entry.name):
             raise UserError(f"{shown}: {escaped(path)}: the name {fault}; rename it")
+        if _steers_dvc(entry.name, names):
+            raise UserError(f"{shown}: {path} is DVC's, not a picture; take it out of the pictures")
         if _is_folder(entry, shown, path):
-            folders[entry.name] = _scan(folder / entry.name, shown, f"{path}/", depth + 1)
-        else:
+            below = _scan(folder / entry.name, shown, f"{path}/", depth + 1)
+            if not hidden(entry.name):
+                folders[entry.name] = below
+        elif not hidden(entry.name):
             files.append(entry.name)
     return Folder(folder, folders, tuple(files))
+
+
+def _steers_dvc(name: str, beside: Collection[str]) -> bool:
+    """Whether DVC would read it; what `dvc add` writes lies beside what it is of."""
+    return name in STEERS_DVC or (name.endswith(".dvc") and name[:-4] not in beside)
 
 
 def entries(folder: Path, shown: str, inside: str = "") -> list[os.DirEntry[str]]:
@@ -112,18 +123,28 @@ def entries(folder: Path, shown: str, inside: str = "") -> list[os.DirEntry[str]
         raise UserError(f"{place}: cannot be listed ({str(error.strerror).lower()})") from None
 
 
-def _is_folder(entry: os.DirEntry[str], shown: str, path: str) -> bool:
-    """Asks the disk for nothing but where a link leads: what an entry is, the listing has told."""
-    if entry.is_symlink():
+def leads_to(entry: os.DirEntry[str]) -> str:
+    """What an entry or, if it is a link, its end is: folder, file, other or, of no end, nothing.
+
+    Asks the disk for nothing but where a link leads: what an entry is, the listing has told.
+    """
+    try:
         if entry.is_dir():
-            fault = (
-                "is a linked folder, behind which DVC sees no change; put the folder itself here"
-            )
-            raise UserError(f"{shown}: {path} {fault}, or name it in data.path")
-        if not entry.is_file():
-            raise UserError(f"{shown}: {path} is a link that leads nowhere; remove it")
-    elif entry.is_dir():
-        return True
-    elif not entry.is_file():
+            return "folder"
+        if entry.is_file():
+            return "file"
+    except OSError:  # a link to itself
+        return ""
+    return "" if entry.is_symlink() and not Path(entry).exists() else "other"
+
+
+def _is_folder(entry: os.DirEntry[str], shown: str, path: str) -> bool:
+    kind = leads_to(entry)
+    if kind == "folder" and entry.is_symlink():
+        fault = "is a linked folder, behind which DVC sees no change; put the folder itself here"
+        raise UserError(f"{shown}: {path} {fault}, or name it in data.path")
+    if kind == "other":
         raise UserError(f"{shown}: {path} is neither file nor folder; remove it")
-    return False
+    if not kind:
+        raise UserError(f"{shown}: {path} is a link that leads nowhere; remove it")
+    return kind == "folder"

@@ -12,6 +12,7 @@ from imagetrail.base.lookup import choose, names_in
 from imagetrail.base.params import Section, load
 from imagetrail.data import addresses, own
 from imagetrail.data.decoding import Bits, Fit, Frames, Shape, Target
+from imagetrail.data.listing import flaw
 
 OWN = "own"  # data.source: the user's pictures at data.path
 PUBLISHED = "imagetrail.data.datasets:DATASETS"
@@ -37,6 +38,8 @@ def _name(name: str) -> str:
 def _path(path: Any) -> Any:
     if not isinstance(path, str | Path):
         raise ValueError("a folder or archive is wanted")
+    if fault := flaw(str(path)):
+        raise ValueError(f"the path {fault}")
     return path
 
 

@@ -54,7 +54,7 @@ def _below(folder: Path) -> Iterator[Path]:
         path = folder / entry.name
         if listing.hidden(entry.name):
             continue
-        if not entry.is_dir():
+        if listing.leads_to(entry) != "folder":  # what is none will be told in its place
             if listing.may_be_picture(entry.name):
                 yield path
         elif entry.is_symlink():

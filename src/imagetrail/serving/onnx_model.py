@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
 from imagetrail.base.errors import UserError, damaged, missing
+from imagetrail.base.files import refuse_endless
 from imagetrail.base.samples import Images
 
 INPUT, OUTPUTS = "images", ("probabilities", "features")
@@ -141,6 +142,7 @@ def _checked(path: Path, content: bytes) -> tuple[onnx.ModelProto, dict[str, str
 
 
 def _read(path: Path) -> bytes:
+    refuse_endless(path)
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:

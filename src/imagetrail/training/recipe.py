@@ -66,6 +66,7 @@ class Recipe(Section):
     optimiser: Optimiser = Field(default="muon", description="the rule of a step")
     lr: float = Field(
         gt=0,
+        le=1000,
         description="learning rate: its peak for batches of 256; another size scales it as the "
         "optimiser needs",
     )
@@ -73,7 +74,10 @@ class Recipe(Section):
         default="one_cycle", description="course of the learning rate through the training"
     )
     weight_decay: float = Field(
-        default=0.0, ge=0, description="decoupled, times lr, for adamw and muon; L2 for sgd"
+        default=0.0,
+        ge=0,
+        le=1000,
+        description="decoupled, times lr, for adamw and muon; L2 for sgd",
     )
     ema: float = Field(
         default=0.0,
@@ -140,11 +144,12 @@ class Recipe(Section):
         description="share of the images that have a box of any shape painted over",
     )
     mixup: float = Field(
-        default=0.0, ge=0, description="Beta parameter of blending two images; 0: none"
+        default=0.0, ge=0, le=1000, description="Beta parameter of blending two images; 0: none"
     )
     cutmix: float = Field(
         default=0.0,
         ge=0,
+        le=1000,
         description="Beta parameter of the area that one image takes of another; 0: none",
     )
     repeat_to: int = Field(

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from imagetrail.base.params import Epochs, Folds, Section
+from imagetrail.base.params import Epochs, Few, Folds, Section
 
 
 class Audit(Section):
@@ -12,4 +12,4 @@ class Audit(Section):
         description="parts of all pictures, each answered by a model of the others; 0: no audit",
     )
     epochs: Epochs = Field(description="epochs of each of these small trainings")
-    images: int | None = Field(ge=2, description="pictures of an epoch, at most; null: all")
+    images: Few | None = Field(description="pictures of an epoch, at most; null: all")

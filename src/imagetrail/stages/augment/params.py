@@ -16,6 +16,7 @@ class Augment(Section):
     copies: int = Field(ge=0, le=1000, description="new images for each training image; 0: none")
     group: int = Field(
         ge=1,
+        le=1_000_000,
         description="images that share a draw, where there are 1,000 such groups; "
         "1: a draw for each image, several times slower",
     )

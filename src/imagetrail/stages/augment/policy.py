@@ -40,7 +40,15 @@ TRANSFORMS = {
     and kind not in ABSTRACT
 }
 # of images that do not suit
-REFUSALS = (ValueError, TypeError, RuntimeError, KeyError, ArithmeticError, cv2.error)
+REFUSALS = (
+    ValueError,
+    TypeError,
+    RuntimeError,
+    KeyError,
+    ArithmeticError,
+    MemoryError,
+    cv2.error,
+)
 
 
 def resolve(policy: str | Policy) -> Policy:

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from imagetrail.base.errors import UserError
-from imagetrail.base.params import Epochs, Section
+from imagetrail.base.params import Epochs, Few, Name, Section
 from imagetrail.training.recipe import Recipe, override
 
 # The sets that judge remedies, with an arm +<remedy> for each. They begin with real images alone;
@@ -18,22 +18,11 @@ TUNING, FROZEN, FINE_TUNE = "fine_tuning", "frozen", "fine_tune"
 JUDGES = (REMEDIES, TUNING)
 
 
-def _named(name: str) -> str:
-    if not name.strip():
-        raise ValueError(f"a set or an arm needs a name, got {name!r}")
-    return name
-
-
-Name = Annotated[str, AfterValidator(_named)]
-
-
 class Length(Section):
     """How much each training of a set takes."""
 
     epochs: Epochs = Field(description="epochs of each training")
-    images: int | None = Field(
-        ge=2, description="train on so many, drawn anew for each seed; null: all"
-    )
+    images: Few | None = Field(description="train on so many, drawn anew for each seed; null: all")
 
 
 class Remedies(Length):

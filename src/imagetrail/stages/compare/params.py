@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from pydantic import Field, model_validator
 
-from imagetrail.base.params import Section
-from imagetrail.stages.compare.arms import JUDGES, REMEDIES, Name, Remedies, Set, resolve
+from imagetrail.base.params import Name, Section
+from imagetrail.stages.compare.arms import JUDGES, REMEDIES, Remedies, Set, resolve
 from imagetrail.training.recipe import check_shares, check_size, default_recipe, prepared_by
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from imagetrail.base.lookup import one_of
-from imagetrail.base.params import Section
+from imagetrail.base.params import Count, Name, Section
 
 
 class Evaluate(Section):
@@ -15,10 +15,10 @@ class Evaluate(Section):
     mirrored: bool = Field(
         description="also judge the mean of the answers to a picture and to its mirror image"
     )
-    corrupted: int = Field(
-        ge=1, description="test images that noise, blur and other corruptions are tried on, at most"
+    corrupted: Count = Field(
+        description="test images that noise, blur and other corruptions are tried on, at most"
     )
-    slices: list[str] = Field(
+    slices: list[Name] = Field(
         description="columns of data/split/test/index.parquet that are judged value by value, "
         "as class and source are"
     )

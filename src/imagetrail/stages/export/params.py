@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from imagetrail.base.errors import UserError
-from imagetrail.base.params import Section
+from imagetrail.base.params import Count, Megabytes, Milliseconds, Section
 from imagetrail.training.recipe import Recipe, check_size, default_recipe, override
 
 # What a student takes of its teacher's recipe in no case: it learns answers, of train as it is.
@@ -23,11 +23,10 @@ ALONE = {
 class Budget(Section):
     """What the shipped file may take; null is no bound."""
 
-    max_ms: float | None = Field(
-        gt=0,
+    max_ms: Milliseconds | None = Field(
         description="milliseconds a picture, the median on one thread; with it, a clock decides",
     )
-    max_mb: float | None = Field(gt=0, description="size in 10⁶ bytes")
+    max_mb: Megabytes | None = Field(description="size in 10⁶ bytes")
     max_loss: float | None = Field(
         ge=0, le=1, description="share of the valid images, net, that it may lose against float32"
     )
@@ -39,7 +38,7 @@ class Export(Section):
     tolerance: float = Field(
         gt=0, lt=1, description="largest difference in probability between ONNX and torch"
     )
-    calibration: int = Field(ge=1, description="training images that set the ranges of int8")
+    calibration: Count = Field(description="training images that set the ranges of int8")
     student: dict[str, Any] | None = Field(
         description="also ship a smaller network, taught by the model's answers: its epochs, and "
         "the fields of its recipe that differ from the model's; null: none"

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from imagetrail.base.params import Section
+from imagetrail.base.params import Megabytes, Milliseconds, Section
 
 
 class Gate(Section):
@@ -27,9 +27,8 @@ class Gate(Section):
     max_robustness_loss: float | None = Field(
         ge=0, le=1, description="mean error on corrupted pictures, above the champion's"
     )
-    max_mb: float | None = Field(gt=0, description="size in 10⁶ bytes")
-    max_ms: float | None = Field(
-        gt=0,
+    max_mb: Megabytes | None = Field(description="size in 10⁶ bytes")
+    max_ms: Milliseconds | None = Field(
         description="milliseconds a picture, the median on one thread of the exporting machine; "
         "with it, a clock decides",
     )

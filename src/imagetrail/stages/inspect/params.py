@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from imagetrail.base.lookup import one_of
-from imagetrail.base.params import Section
+from imagetrail.base.params import MOST, Section
 
 Finding = Annotated[str, one_of("imagetrail.stages.inspect.findings:FINDINGS", "finding")]
 
@@ -17,7 +17,7 @@ class Inspect(Section):
         ge=0, le=1, description="share of the pictures that may be broken: finding `broken`"
     )
     min_per_class: int = Field(
-        ge=3, description="readable pictures of each class: finding `few_pictures`"
+        ge=3, le=MOST, description="readable pictures of each class: finding `few_pictures`"
     )
     fail_on: list[Finding] = Field(
         description="findings that stop the pipeline; the report has all of them all the same"

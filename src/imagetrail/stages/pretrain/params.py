@@ -1,6 +1,6 @@
 """The section of params.yaml that is the pretrain stage's."""
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated
 
 from pydantic import Field
@@ -12,6 +12,11 @@ from imagetrail.base.params import Epochs, Section, load
 
 IMAGENET = "imagenet"
 IMAGENET_MODELS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
+
+
+def _inside(name: str) -> bool:
+    path = PurePath(name)
+    return not path.is_absolute() and ".." not in path.parts
 
 
 class Pretrain(Section):
@@ -52,6 +57,11 @@ class Pretrain(Section):
             raise UserError(
                 f"params.yaml: pretrain.weights: {IMAGENET} has weights for recipe.model "
                 f"{', '.join(IMAGENET_MODELS)} only, not {model}"
+            )
+        if self.weights and not _inside(self.weights):
+            raise UserError(
+                f"params.yaml: pretrain.weights: {self.weights!r} leads out of {paths.WEIGHTS}; "
+                "put the file there"
             )
         if self.weights not in (None, IMAGENET) and not (paths.WEIGHTS / self.weights).is_file():
             raise UserError(

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from imagetrail.base.params import Folds, Section
+from imagetrail.base.params import Count, Folds, Section
 
 
 class Split(Section):
@@ -16,8 +16,8 @@ class Split(Section):
     test: float = Field(
         gt=0, lt=0.5, description="share of the pictures where no test set is published"
     )
-    per_class: int | None = Field(
-        default=None, ge=1, description="training images kept of each class, at most; null: all"
+    per_class: Count | None = Field(
+        default=None, description="training images kept of each class, at most; null: all"
     )
     folds: Folds = Field(
         default=0,

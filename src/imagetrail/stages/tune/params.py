@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from imagetrail.base.lookup import one_of
-from imagetrail.base.params import Epochs, Section
+from imagetrail.base.params import Count, Epochs, Section
 from imagetrail.stages.tune.space import Space, completed, ends, typed
 from imagetrail.training.recipe import (
     SHARES,
@@ -18,6 +18,7 @@ from imagetrail.training.recipe import (
 )
 
 Cost = Annotated[str, one_of("imagetrail.stages.tune.costs:COSTS", "cost")]
+Bound = Annotated[float, Field(gt=0, le=1e18)]
 Sampler = Annotated[str, one_of("imagetrail.stages.tune.study:SAMPLERS", "sampler")]
 Pruner = Annotated[str, one_of("imagetrail.stages.tune.study:PRUNERS", "pruner")]
 
@@ -33,12 +34,11 @@ class Tune(Section):
         min_length=1,
         description="epochs after which the weaker trials stop; the last is a whole trial",
     )
-    epochs: int | None = Field(
+    epochs: Count | None = Field(
         default=None,
-        ge=1,
         description="begin no more trials once so many epochs are spent; null: no bound",
     )
-    images: int | None = Field(ge=1, description="train on so many images; null: all")
+    images: Count | None = Field(description="train on so many images; null: all")
     sampler: Sampler = Field(default="tpe", description="how values are drawn")
     pruner: Pruner = Field(
         default="successive_halving", description="how it is decided which trials are the weaker"
@@ -47,7 +47,7 @@ class Tune(Section):
         default_factory=list,
         description="good values of searched fields, tried first, after those of the recipe",
     )
-    limits: dict[Cost, float] = Field(
+    limits: dict[Cost, Bound] = Field(
         default_factory=dict, description="cost: its bound; what is beyond is not trained"
     )
     minimise: Cost | None = Field(
