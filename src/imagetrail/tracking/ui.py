@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from imagetrail.base.errors import UserError
-from imagetrail.tracking.store import open_store, uri
+from imagetrail.tracking.opening import open_store, uri
 
 
 def serve(first: int) -> None:
