@@ -110,10 +110,12 @@ def publish() -> None:
     """Make MLflow agree with dvc.lock; a second call changes nothing."""
     from imagetrail.tracking import opening
     from imagetrail.tracking import publish as publishing
+    from imagetrail.tracking import ui as pages
 
     done = publishing.publish()
     made = count_of(done.made, "new run")
     print(f"pipeline {done.version[:7]} is in MLflow ({made}): {opening.uri(Path())}")
+    print(pages.where(done.experiment, done.run, done.champion))
 
 
 @app.command()

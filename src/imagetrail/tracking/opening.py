@@ -17,6 +17,7 @@ from imagetrail.base.errors import UserError
 from imagetrail.base.files import replacing
 from imagetrail.base.paths import PROJECT_FILE
 from imagetrail.release import project
+from imagetrail.tracking import moved
 from imagetrail.tracking.store import PROJECT, WHERE, Store  # first: it switches telemetry off
 
 # isort: split
@@ -50,6 +51,7 @@ def open_store(root: Path, *, patience: int = 30, retries: int = 1) -> Store:
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
     if address == _own(root):  # nobody else's can be in there
+        moved.repoint(root.resolve() / "mlflow.db", experiment.artifact_location)
         return Store(client, experiment.experiment_id)
     owner = {PROJECT: project.identity(root), WHERE: project.whereabouts(root)}
     _refuse_another(experiment, owner[PROJECT])
@@ -100,8 +102,8 @@ def _experiment(client: MlflowClient, name: str, root: Path) -> Experiment:
 
 
 def _create(client: MlflowClient, name: str, root: Path) -> None:
-    folder = root.resolve() / "mlartifacts" / name
-    place = f"file://{folder}" if uri(root).startswith("sqlite:") else None
+    folder = root.resolve() / moved.FOLDER / name
+    place = folder.as_uri() if uri(root).startswith("sqlite:") else None
     try:
         client.create_experiment(name, artifact_location=place)
     except MlflowException:  # another process was faster?

@@ -9,7 +9,7 @@ from imagetrail.base.files import read_json
 from imagetrail.release import git_dvc
 from imagetrail.tracking import doubles
 from imagetrail.tracking.stage_runs import numbers
-from imagetrail.tracking.store import VERSION, Store
+from imagetrail.tracking.store import PARENT, VERSION, WHOLE, Store
 
 # figures of evaluate that it has, as `test_…`; of the calibrated answers, as the report has them
 HEADLINE = (
@@ -28,7 +28,7 @@ def find_or_make(
     store: Store, version: str, pending: list[str], *, started: float | None
 ) -> tuple[str, int]:
     """The run of this version of the pipeline, and how many had to be made for it: 0 or 1."""
-    known = sorted(store.find({VERSION: version}), key=lambda run: run.info.status != "FINISHED")
+    known = sorted(store.find({VERSION: version}), key=lambda run: WHOLE not in run.data.tags)
     known = doubles.keep_one(store, known, lambda _: version)
     for leftover in pending if known else pending[:-1]:
         store.client.set_tag(leftover, VERSION, "abandoned")
@@ -43,6 +43,11 @@ def find_or_make(
     return pending[-1], 0
 
 
+def above(store: Store, run: str) -> str:
+    """The pipeline's run above a stage's, or that run itself."""
+    return str(store.client.get_run(run).data.tags.get(PARENT, run))
+
+
 def describe(
     store: Store, parent: str, locked: Mapping[str, Any], root: Path, *, ended: float
 ) -> None:
@@ -51,10 +56,9 @@ def describe(
     for tag, value in _git_facts(root).items():
         if run.data.tags.get(tag) != value:
             store.client.set_tag(parent, tag, value)
-    if run.info.status == "FINISHED":
+    if WHOLE in run.data.tags:
         return
-    logged = store.client.get_run(parent).data.params
-    params = {name: value for name, value in _params(root).items() if name not in logged}
+    params = {k: value for k, value in _params(root).items() if k not in run.data.params}
     store.log_params(parent, params)
     store.log_inputs(parent, _parts(locked))
     figures = numbers(root / paths.ARTIFACTS / "evaluate" / "metrics.json")
@@ -70,6 +74,7 @@ def describe(
     # without a source, the UI hides the commit
     store.client.set_tag(parent, "mlflow.source.name", "dvc repro")
     store.end(parent, "FINISHED", ended=max(ended, run.info.start_time / 1000))
+    store.client.set_tag(parent, WHOLE, "true")
 
 
 def _params(root: Path) -> dict[str, Any]:

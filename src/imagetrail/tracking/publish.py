@@ -23,12 +23,11 @@ from imagetrail.tracking.store import (
     PARENT,
     STAGE,
     UNREACHABLE,
+    WHOLE,
     MlflowClient,
     Run,
     Store,
 )
-
-WHOLE = "imagetrail.whole"  # tag of a stage's run that has all there is to say
 
 
 @dataclass(frozen=True)
@@ -94,9 +93,9 @@ def _publish(store: Store, locked: dict[str, Any], root: Path, busy: set[str]) -
     began = min((began for began, _ in clocks if began), default=None)
     parent, made = pipeline_run.find_or_make(store, version, pending, started=began)
     known, runs = store.find({PARENT: parent}), {}
-    for stage, entry in locked.items():
+    for stage in locked:
         mine = [run for run in known if run.data.tags.get(STAGE) == stage]
-        runs[stage], more = _stage(store, parent, mine, stage, entry, root)
+        runs[stage], more = _stage(store, parent, mine, stage, locked, root)
         made += more
     if "export" in runs:
         register(store, pipeline.project(root), _challenger(root), alias="challenger", run=parent)
@@ -139,18 +138,19 @@ def _champion(store: Store, root: Path) -> str | None:
             },
             images=root / paths.VALID / "images.npy",
         )
-        return register(store, pipeline.project(root), model, alias="champion")
+        run = register(store, pipeline.project(root), model, alias="champion")
+        return pipeline_run.above(store, run) if run else None
     return None
 
 
 def _stage(
-    store: Store, parent: str, known: list[Run], stage: str, entry: dict[str, Any], root: Path
+    store: Store, parent: str, known: list[Run], stage: str, locked: dict[str, Any], root: Path
 ) -> tuple[str, int]:
     """The run of a stage, whole, and how many runs had to be made for that.
 
     known: the stage's runs below the pipeline's.
     """
-    content = content_key(pipeline.results(entry))
+    content = content_key(pipeline.results(locked[stage]))
     started, ended = clock(root / paths.ARTIFACTS / stage)
     same = [run for run in known if run.data.tags.get(CONTENT) == content]
     same = same or [run for run in known if _ended_unheard(run, started, ended)]
@@ -164,7 +164,7 @@ def _stage(
         if same
         else store.create(stage, {PARENT: parent, STAGE: stage}, started=started)
     )
-    made = complete(store, run, stage, entry, root)
+    made = complete(store, run, stage, locked, root)
     store.client.set_tag(run, CONTENT, content)
     if not same or same[0].info.status != "FINISHED":
         store.end(run, "FINISHED", ended=ended)
@@ -200,6 +200,7 @@ def _show(store: Store, runs: Mapping[str, str], root: Path) -> None:
             ui_views.arms(runs["compare"], name, number) for number, name in enumerate(sets, 1)
         ]
     known = store.client.get_experiment(store.experiment).tags
-    for tag, value in wanted:
+    page = ui_views.front_page(store.experiment, wanted)
+    for tag, value in (*wanted, *page.items()):
         if known.get(tag) != value:
             store.client.set_experiment_tag(store.experiment, tag, value)

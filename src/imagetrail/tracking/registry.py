@@ -3,7 +3,7 @@
 from imagetrail.tracking.store import CONTENT, PROJECT, WHERE, Store  # first: no telemetry
 
 # isort: split
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -127,7 +127,6 @@ def _log_model(store: Store, run: str | None, name: str, model: Exported) -> Mod
             logged = mlflow.onnx.log_model(
                 graph,
                 name="model",
-                registered_model_name=name,
                 signature=_signature(graph),
                 input_example=_example(model.images),
                 save_as_external_data=False,
@@ -135,9 +134,16 @@ def _log_model(store: Store, run: str | None, name: str, model: Exported) -> Mod
                 pip_requirements=[f"{package}=={installed(package)}" for package in PACKAGES],
                 metadata={CONTENT: model.sha256, **model.tags},
             )
-    number = str(logged.registered_model_version)
-    store.client.set_model_version_tag(name, number, CONTENT, model.sha256)
-    return store.client.get_model_version(name, number)
+    with suppress(MlflowException):  # it is there
+        store.client.create_registered_model(name)
+    return store.client.create_model_version(
+        name,
+        logged.model_uri,
+        run,
+        tags={CONTENT: model.sha256, **model.tags, **store.owner},
+        description=model.description,
+        model_id=logged.model_id,
+    )
 
 
 def _example(images: Path) -> np.ndarray | None:

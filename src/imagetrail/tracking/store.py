@@ -32,6 +32,7 @@ for _talkative in ("mlflow", "alembic"):
 VERSION, STAGE, CONTENT, PART = (
     f"imagetrail.{tag}" for tag in ("version", "stage", "content", "part")
 )
+WHOLE = "imagetrail.whole"  # tag of a run that has all there is to say
 PROJECT, WHERE = "imagetrail.project", "imagetrail.project.where"  # tags of an experiment
 PARENT = "mlflow.parentRunId"
 UNREACHABLE = (MlflowException, RequestException, SQLAlchemyError, OSError)

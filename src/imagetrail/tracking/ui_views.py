@@ -10,16 +10,19 @@ from typing import Any
 
 from imagetrail.tracking.store import SCORE
 
+DIFFERENCE = ("difference_low", "difference", "difference_high")  # of an arm, 95 %
 CURVES = (SCORE, "valid_loss", "train_loss")
 NAME = "attributes.`Run Name`"
+FIRST = "pipelines"  # the view that is opened
 COLOUR = "mlflow.runColor"  # tag of a run
 
 
 def pipelines() -> tuple[str, str]:
     """All pipelines, the newest first, with room for the names of what is below them."""
     columns = [
-        "metrics.`test_top1`",
+        *(f"metrics.`{name}`" for name in ("test_top1", "test_top1_low", "test_top1_high")),
         "metrics.`valid_top1`",
+        "params.`model`",
         "params.`activation`",
         "attributes.`Models`",
     ]
@@ -29,7 +32,7 @@ def pipelines() -> tuple[str, str]:
         "columnOrder": ["0", NAME, "runDateAndNestInfo", "duration", *columns],
         "columnWidths": {NAME: 330},  # pixels
     }
-    return _tag("pipelines", "Pipelines", state)
+    return _tag(FIRST, "Pipelines", state)
 
 
 def trials(search: str, fields: Iterable[str]) -> tuple[str, str]:
@@ -41,19 +44,40 @@ def trials(search: str, fields: Iterable[str]) -> tuple[str, str]:
 
 
 def arms(comparison: str, name: str, number: int) -> tuple[str, str]:
-    """The arms of one set of a comparison (the id of its run), best first, seeds in groups."""
+    """The arms of one set of a comparison (the id of its run), best first, seeds in groups.
+
+    Bars begin at 0, which says something of differences alone.
+    """
     group = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "arm"}]}
-    bars = _chart("BAR", metricKey=SCORE)
+    bars = _chart("BAR", metricKey=DIFFERENCE[0], selectedMetricKeys=DIFFERENCE)
     within = f" and tags.`set` = '{name}'"
     return _view(
         f"arms-{number}",
         f"Arms: {name}",
         comparison,
-        ["tags.`seed`"],
+        [*(f"metrics.`{name}`" for name in DIFFERENCE), "tags.`verdict`", "tags.`seed`"],
         [bars],
         within=within,
         groupBy=group,
     )
+
+
+def front_page(experiment: str, views: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Tags by which the page of an experiment opens on its runs, and leads to the views."""
+    links = [
+        f"[{json.loads(value)['name']}]({address(experiment, tag.rsplit('.', 1)[-1])})"
+        for tag, value in views
+    ]
+    return {
+        "mlflow.experimentKind": "custom_model_development",
+        "mlflow.note.content": "Views: " + " · ".join(links),
+    }
+
+
+def address(experiment: str, view: str) -> str:
+    """Of a view, behind that of the server."""
+    runs = f"#/experiments/{experiment}/runs?workflowType=machine_learning"
+    return f"{runs}&viewStateShareKey={view}"
 
 
 def colour(number: int) -> str:
