@@ -18,7 +18,12 @@ from imagetrail.base.files import replacing
 from imagetrail.base.paths import PROJECT_FILE
 from imagetrail.release import project
 from imagetrail.tracking import moved
-from imagetrail.tracking.store import PROJECT, WHERE, Store  # first: it switches telemetry off
+from imagetrail.tracking.store import (
+    NO_MLFLOW,
+    PROJECT,
+    WHERE,
+    Store,
+)  # first: it switches telemetry off
 
 # isort: split
 import mlflow
@@ -97,7 +102,7 @@ def _experiment(client: MlflowClient, name: str, root: Path) -> Experiment:
     except (ParseError, ValueError, TypeError, AttributeError):  # what it makes of others' JSON
         found = None
     if found is None or found.name != name:
-        raise MlflowException("what answers there is no MLflow server")
+        raise MlflowException(NO_MLFLOW)
     return found
 
 

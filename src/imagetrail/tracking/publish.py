@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from imagetrail.base import hashing, paths, pipeline
 from imagetrail.base.errors import UserError
-from imagetrail.base.files import read_json
+from imagetrail.base.files import read_csv, read_json
 from imagetrail.base.paths import CHAMPION_MODEL
 from imagetrail.plots import search
 from imagetrail.release import ledger, verification
@@ -21,6 +21,7 @@ from imagetrail.tracking.stage_runs import clock, complete
 from imagetrail.tracking.store import (
     CONTENT,
     PARENT,
+    SCORE,
     STAGE,
     UNREACHABLE,
     WHOLE,
@@ -195,9 +196,12 @@ def _show(store: Store, runs: Mapping[str, str], root: Path) -> None:
         fields = search.fields(search.read(folder / "tune"), folder / "tune")
         wanted.append(ui_views.trials(runs["tune"], fields))
     if "compare" in runs:
-        sets = read_json(folder / "compare" / "recipes.json")
+        scores: dict[str, list[float]] = {}
+        for row in read_csv(folder / "compare" / "results.csv"):
+            scores.setdefault(row["set"], []).append(float(row[SCORE]))
         wanted += [
-            ui_views.arms(runs["compare"], name, number) for number, name in enumerate(sets, 1)
+            ui_views.arms(runs["compare"], name, number, of)
+            for number, (name, of) in enumerate(scores.items(), 1)
         ]
     known = store.client.get_experiment(store.experiment).tags
     page = ui_views.front_page(store.experiment, wanted)

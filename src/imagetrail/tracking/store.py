@@ -32,6 +32,7 @@ for _talkative in ("mlflow", "alembic"):
 VERSION, STAGE, CONTENT, PART = (
     f"imagetrail.{tag}" for tag in ("version", "stage", "content", "part")
 )
+NO_MLFLOW = "what answers there is no MLflow server"
 WHOLE = "imagetrail.whole"  # tag of a run that has all there is to say
 PROJECT, WHERE = "imagetrail.project", "imagetrail.project.where"  # tags of an experiment
 PARENT = "mlflow.parentRunId"
@@ -74,6 +75,8 @@ class Store:
         run = self.client.create_run(
             self.experiment, start_time=milliseconds, run_name=name, tags=dict(tags)
         )
+        if not run.info.run_id:
+            raise MlflowException(NO_MLFLOW)
         return str(run.info.run_id)
 
     def end(self, run: str, status: str, *, ended: float | None = None) -> None:

@@ -19,11 +19,11 @@ def where(experiment: str, run: str, champion: str | None) -> str:
     address = uri(Path())
     shared = address.startswith("http")
     server = f"{address.rstrip('/') if shared else f'http://127.0.0.1:{PORT}'}/#"
-    line = f"this run: {server}/experiments/{experiment}/runs/{run}"
+    line = f"this run: {server}/experiments/{experiment}/runs/{run}?{ui_views.PAGES}"
     if champion not in (None, run):
         which = {"runs": [run, champion], "experiments": [experiment]}
         pair = "&".join(f"{key}={quote(json.dumps(value))}" for key, value in which.items())
-        line += f"  beside the champion: {server}/compare-runs?{pair}"
+        line += f"  beside the champion: {server}/compare-runs?{pair}&{ui_views.PAGES}"
     return line if shared else f"{line}  (with `imagetrail ui`)"
 
 

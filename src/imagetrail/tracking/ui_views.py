@@ -5,15 +5,17 @@ A view is a tag of the experiment, as MLflow 3 keeps those that users save.
 
 import colorsys
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from imagetrail.tracking.store import SCORE
 
-DIFFERENCE = ("difference_low", "difference", "difference_high")  # of an arm, 95 %
+DIFFERENCE = ("difference", "difference_low", "difference_high")  # of an arm, 95 %
 CURVES = (SCORE, "valid_loss", "train_loss")
 NAME = "attributes.`Run Name`"
+PAGES = "workflowType=machine_learning"  # else MLflow shows those for language models
 FIRST = "pipelines"  # the view that is opened
+LAYOUT = {"columns": 2, "cardHeight": 400}  # of charts; pixels
 COLOUR = "mlflow.runColor"  # tag of a run
 
 
@@ -43,11 +45,13 @@ def trials(search: str, fields: Iterable[str]) -> tuple[str, str]:
     return _view("trials", "Trials of the search", search, columns, [parallel])
 
 
-def arms(comparison: str, name: str, number: int) -> tuple[str, str]:
+def arms(comparison: str, name: str, number: int, scores: Sequence[float]) -> tuple[str, str]:
     """The arms of one set of a comparison (the id of its run), best first, seeds in groups.
 
-    Bars begin at 0, which says something of differences alone.
+    Bars begin at 0, which says something of differences alone; the axis of scores is that of those
+    at the end.
     """
+    room = 0.05 * (max(scores) - min(scores)) or 0.01
     group = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "arm"}]}
     bars = _chart("BAR", metricKey=DIFFERENCE[0], selectedMetricKeys=DIFFERENCE)
     within = f" and tags.`set` = '{name}'"
@@ -58,6 +62,7 @@ def arms(comparison: str, name: str, number: int) -> tuple[str, str]:
         [*(f"metrics.`{name}`" for name in DIFFERENCE), "tags.`verdict`", "tags.`seed`"],
         [bars],
         within=within,
+        ends={"yMin": min(scores) - room, "yMax": max(scores) + room},
         groupBy=group,
     )
 
@@ -76,7 +81,7 @@ def front_page(experiment: str, views: Iterable[tuple[str, str]]) -> dict[str, s
 
 def address(experiment: str, view: str) -> str:
     """Of a view, behind that of the server."""
-    runs = f"#/experiments/{experiment}/runs?workflowType=machine_learning"
+    runs = f"#/experiments/{experiment}/runs?{PAGES}"
     return f"{runs}&viewStateShareKey={view}"
 
 
@@ -94,12 +99,15 @@ def _view(
     charts: list[dict[str, Any]],
     *,
     within: str = "",
+    ends: Mapping[str, float] | None = None,
     **more: Any,
 ) -> tuple[str, str]:
+    """ends: of the axis of scores."""
     lines = [
         _chart("LINE", metricKey=name, scaleType="linear", xAxisKey="step", lineSmoothness=0)
         for name in CURVES
     ]
+    lines[0] |= {"range": ends} if ends else {}
     state = {
         "searchFilter": f"tags.`mlflow.parentRunId` = '{parent}'{within}",
         "orderByKey": f"metrics.`{SCORE}`",
@@ -107,7 +115,7 @@ def _view(
         "selectedColumns": [*(f"metrics.`{name}`" for name in CURVES[:2]), *columns],
         "compareRunCharts": [lines[0], *charts, *lines[1:]],
         "compareRunSections": [
-            {"uuid": "scores", "name": "Scores", "display": True, "isReordered": False}
+            {"uuid": "scores", "name": "Scores", "display": True, "isReordered": False, **LAYOUT}
         ],
         "runsHiddenMode": "SHOW_ALL",
         **more,
