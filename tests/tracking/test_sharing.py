@@ -34,7 +34,7 @@ def own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def shared(own: None, empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def shared(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that no repository has for its own."""
     shutil.copy(empty, tmp_path / "shared.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'shared.db'}")

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,13 +19,18 @@ def where(experiment: str, run: str, champion: str | None) -> str:
     """One line: the address of a run, and of it beside the champion's run, if that is another."""
     address = uri(Path())
     shared = address.startswith("http")
-    server = f"{address.rstrip('/') if shared else f'http://127.0.0.1:{PORT}'}/#"
-    line = f"this run: {server}/experiments/{experiment}/runs/{run}?{ui_views.PAGES}"
+    server = address.rstrip("/") if shared else f"http://127.0.0.1:{PORT}"
+    line = f"this run: {server}/#/experiments/{experiment}/runs/{run}?{ui_views.PAGES}"
     if champion not in (None, run):
-        which = {"runs": [run, champion], "experiments": [experiment]}
-        pair = "&".join(f"{key}={quote(json.dumps(value))}" for key, value in which.items())
-        line += f"  beside the champion: {server}/compare-runs?{pair}&{ui_views.PAGES}"
+        line += f"  beside the champion: {server}/{beside(experiment, [run, champion])}"
     return line if shared else f"{line}  (with `imagetrail ui`)"
+
+
+def beside(experiment: str, runs: Sequence[str | None]) -> str:
+    """The page that compares these runs, behind the address of the server."""
+    which = {"runs": runs, "experiments": [experiment]}
+    query = "&".join(f"{key}={quote(json.dumps(value))}" for key, value in which.items())
+    return f"#/compare-runs?{query}&{ui_views.PAGES}"
 
 
 def serve(first: int) -> None:
