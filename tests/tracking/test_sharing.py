@@ -78,10 +78,10 @@ def test_an_alias_is_not_moved_off_a_version_that_is_not_the_projects(tmp_path: 
     store = open_store(named(tmp_path / "ours", "flowers"))
     theirs = Store(store.client, store.experiment, {"imagetrail.project": "another"})
     register(theirs, "flowers", exported(tmp_path, 1), alias="champion")
-    with pytest.raises(UserError, match="flowers@champion in MLflow is version 1 of another"):
+    with pytest.raises(UserError, match="flowers@champion .* 1, which is another's"):
         register(store, "flowers", exported(tmp_path, 2), alias="champion")
-    model = store.client.get_registered_model("flowers")
-    assert model.aliases == {"champion": "1"}
+    aliases = store.client.get_registered_model("flowers").aliases
+    assert str(aliases["champion"]) == "1"
     assert len(store.client.search_model_versions("name = 'flowers'")) == 1
 
 

@@ -72,7 +72,7 @@ def _refuse_anothers(store: Store, name: str, alias: str) -> None:
     unmarked = PROJECT not in tags and CONTENT in tags  # of a time when nobody said whose it was
     if not unmarked and tags.get(PROJECT) != store.owner[PROJECT]:
         raise UserError(
-            f"{name}@{alias} in MLflow is version {number} of another project, "
+            f"{name}@{alias} in MLflow is version {number}, which is another's: "
             f"{tags.get(WHERE, 'not made by imagetrail')}; give this one a name of its own "
             "(`project` in params.yaml)"
         )
