@@ -15,8 +15,8 @@ from PIL import Image
 from tiny_onnx import noise, write
 
 from imagetrail.serving import onnx_model
-from imagetrail.tracking.registry import register
-from imagetrail.tracking.store import open_store
+from imagetrail.tracking.opening import open_store
+from imagetrail.tracking.registry import Exported, register
 
 SHOWN = pages.blocks("docs/use/serving.md")
 SIDE = 8
@@ -32,7 +32,8 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     path = write(tmp_path / "model.onnx", noise(side=SIDE))
     store = open_store(tmp_path)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    register(store, "fashion-mnist", sha256, path, alias="champion", description="the best so far")
+    model = Exported(path, sha256, "the best so far", tags={}, images=tmp_path / "none.npy")
+    register(store, "fashion-mnist", model, alias="champion")
 
     port = free_port()
     (shown,) = [line for block in SHOWN for line in block.commands if line.startswith("mlflow ")]

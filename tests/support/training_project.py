@@ -14,7 +14,7 @@ from project import Project, finished
 from safetensors.numpy import save_file
 from sklearn.datasets import load_digits
 
-from imagetrail.tracking.store import open_store
+from imagetrail.tracking.opening import open_store
 
 # One that is ignored, as SIGINT is in the background of a shell, stays ignored.
 SIGNALS = [

@@ -2,8 +2,9 @@
 
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -81,6 +82,51 @@ def test_without_a_server_a_whole_repro_gives_the_same_files_and_publish_catches
         )
     studio.publish()
     assert said_of(studio.client()) == before
+
+
+@contextmanager
+def drips() -> Iterator[int]:
+    """A server that sends a byte of its answer a second."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "100000")
+            self.end_headers()
+            with suppress(OSError):
+                while True:
+                    self.wfile.write(b" ")
+                    time.sleep(1)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as made:
+        Thread(target=made.serve_forever, daemon=True).start()
+        yield made.server_port
+        made.shutdown()
+
+
+NONSENSE = '{"experiment": {"experiment_id": "1", "name": "toy"}}'  # whatever is asked
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (drips, "no whole answer within 2 s"),
+        (lambda: answers(200, "{}"), "what answers there is no MLflow server"),
+        (lambda: answers(200, NONSENSE), "what answers there is no MLflow server"),
+    ],
+)
+def test_publish_gives_up_on_a_server_that_drips_or_answers_nonsense(
+    studio: Studio, kind: Callable[[], AbstractContextManager[int]], said: str
+) -> None:
+    with kind() as port:
+        address = f"http://127.0.0.1:{port}"
+        told = studio.publish(
+            ok=False, MLFLOW_TRACKING_URI=address, MLFLOW_HTTP_REQUEST_TIMEOUT="2"
+        )
+    assert told == f"error: MLflow at {address} cannot be reached or refuses: {said}\n"
 
 
 def test_a_server_that_is_killed_amid_a_training_costs_a_warning_and_publish_adds_the_rest(

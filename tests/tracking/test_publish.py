@@ -14,7 +14,7 @@ from mlflow_store import runs, said_of, server
 from project import kill, wait_for
 from studio import RECIPE, STAGES, Studio
 
-from imagetrail.tracking import live
+from imagetrail.tracking import turns
 
 
 def statuses(studio: Studio, stage: str) -> list[str]:
@@ -182,10 +182,10 @@ def test_a_stage_that_fails_has_failed_in_mlflow_until_it_runs_again(studio: Stu
 
 def test_another_process_with_the_same_number_is_another() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        assert live.is_alive(f"{process.pid} {time.time():.0f}")
-        assert not live.is_alive(f"{process.pid} {time.time() - 3600:.0f}")
+        assert turns.is_alive(f"{process.pid} {time.time():.0f}")
+        assert not turns.is_alive(f"{process.pid} {time.time() - 3600:.0f}")
         process.communicate(b"\n")
-    assert not live.is_alive(f"{process.pid} {time.time():.0f}")
+    assert not turns.is_alive(f"{process.pid} {time.time():.0f}")
 
 
 def test_long_runs_have_system_metrics(studio: Studio) -> None:

@@ -9,6 +9,7 @@ RAW = Path("data/raw")  # <dataset>/files/, <dataset>/SOURCE.json
 RELATED_FILES = Path("data/related")  # <dataset>/, of the data sets named in pretrain.related
 UNKNOWN_FILES = Path("data/unknown")  # <dataset>/, of the data set named in evaluate.unknown
 CORRECTIONS = Path("data/corrections.csv")  # labels mended by people; in git
+PROJECT_FILE = Path("data/project.json")  # who this is on a server that others use; in git
 SCHEMA = Path("data/schema.json")  # what pictures are expected to be; in git
 WEIGHTS = Path("data/weights")  # the user's: safetensors files, and <name>/ of networks of the hub
 HUB = Path("data/hub")  # <name>/, the files of the network that recipe.model takes from the hub

@@ -122,6 +122,11 @@ def dataset(root: Path = Path()) -> str:
     return str(_at(read_yaml(root / "params.yaml"), "data.name"))
 
 
+def project(root: Path = Path()) -> str:
+    """What experiment and registered model are called; params.yaml of before has no `project`."""
+    return str(read_yaml(root / "params.yaml").get("project") or dataset(root))
+
+
 def challenger(root: Path = Path()) -> Path:
     """The ONNX file that `export` chose to ship; raises UserError if there is none."""
     folder = root / paths.ARTIFACTS / "export"

@@ -110,11 +110,14 @@ for _name, _help in STAGES.items():
 @app.command()
 def publish() -> None:
     """Make MLflow agree with dvc.lock; a second call changes nothing."""
+    from imagetrail.tracking import opening
     from imagetrail.tracking import publish as publishing
-    from imagetrail.tracking import store
+    from imagetrail.tracking import ui as pages
 
-    version, made = publishing.publish()
-    print(f"pipeline {version[:7]} is in MLflow ({count_of(made, 'new run')}): {store.uri(Path())}")
+    done = publishing.publish()
+    made = count_of(done.made, "new run")
+    print(f"pipeline {done.version[:7]} is in MLflow ({made}): {opening.uri(Path())}")
+    print(pages.where(done.experiment, done.run, done.champion))
 
 
 @app.command()

@@ -12,7 +12,7 @@ from imagetrail.base.criteria import Criterion
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import alternatives, nearest
 from imagetrail.base.params import Section, load, read_yaml
-from imagetrail.data.params import Data
+from imagetrail.data.params import Data, Name
 from imagetrail.stages.audit.params import Audit
 from imagetrail.stages.augment.params import Augment
 from imagetrail.stages.compare.params import Compare
@@ -32,9 +32,18 @@ Seed = Annotated[int, Field(ge=0, lt=2**63, description="all random draws come f
 
 DecideBy = Annotated[Criterion, Field(description="what makes one model better than another")]
 
+Project = Annotated[
+    Name | None,
+    Field(
+        description="what the experiment and the registered model in MLflow are called; "
+        "null: as data.name"
+    ),
+]
+
 SECTIONS: dict[str, Any] = {
     "seed": Seed,
     "decide_by": DecideBy,
+    "project": Project,
     "data": Data,
     "inspect": Inspect,
     "split": Split,
@@ -80,6 +89,8 @@ def check_all(path: Path = Path("params.yaml")) -> None:
 
 
 def _read(name: str, path: Path) -> Any:
+    if name == "project" and name not in read_yaml(path):  # in a file of before
+        return None
     if name == "recipe":  # in the file it has no epochs
         return default_recipe(epochs=1, path=path)
     return load(SECTIONS[name], name, path)

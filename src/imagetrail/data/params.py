@@ -28,11 +28,14 @@ def _source(source: str) -> str:
 
 
 def _name(name: str) -> str:
-    """A folder, an experiment and a registered model of MLflow are called so."""
+    """A folder, an experiment or a registered model of MLflow may be called so."""
     if not re.fullmatch(r"\w[\w.-]{0,99}", name):
         wanted = "at most 100 letters, digits, -, _ and ., the first a letter or digit"
         raise ValueError(f"wanted are {wanted}")
     return name
+
+
+Name = Annotated[str, AfterValidator(_name)]
 
 
 def _path(path: Any) -> Any:
@@ -54,8 +57,9 @@ def _image_size(size: Any) -> Any:
 class Data(Section):
     """The `data` section: which pictures, and the one size and colour they are brought to."""
 
-    name: Annotated[str, AfterValidator(_name)] = Field(
-        description="of the data set: the experiment and the registered model are called so",
+    name: Name = Field(
+        description="of the data set; the experiment and the registered model are called so, "
+        "unless `project` names them"
     )
     source: Annotated[str, AfterValidator(_source)] = Field(
         description="a published data set; own: your pictures at `path`; or an address: https://…, "

@@ -9,7 +9,7 @@ import yaml
 from imagetrail.base import pipeline
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import read_json, replacing
-from imagetrail.base.paths import ARTIFACTS, CHAMPION, CHAMPION_FOLDER
+from imagetrail.base.paths import ARTIFACTS, CHAMPION, CHAMPION_FOLDER, PROJECT_FILE
 from imagetrail.release import git_dvc, promotion
 
 # All are written anew each time.
@@ -32,6 +32,8 @@ def recall(root: Path = Path()) -> str:
     )
     results = RESULTS[:2]
     for branch in (newest_first or "").split():
+        if not (root / PROJECT_FILE).exists():
+            git_dvc.git(root, "checkout", branch, "--", str(PROJECT_FILE))
         begun = git_dvc.git(root, "merge-base", "HEAD", branch)
         moved = begun is None or git_dvc.git(root, "diff", "--quiet", begun, "--", *results) is None
         if not moved and git_dvc.git(root, "checkout", branch, "--", *results) is not None:
@@ -68,7 +70,7 @@ def propose(root: Path = Path()) -> str:
 
 
 def _refuse_other_changes(root: Path) -> None:
-    others = [f":(exclude){path}" for path in RESULTS]
+    others = [f":(exclude){path}" for path in (*RESULTS, PROJECT_FILE)]
     if git_dvc.git(root, "rev-parse", "HEAD") is None:
         raise UserError("a proposal is a branch: there must be a first commit")
     if changed := git_dvc.git(
@@ -87,18 +89,22 @@ def _committed(root: Path) -> dict[str, Any]:
 
 def _commit(root: Path, message: str) -> None:
     paths = [path for path in RESULTS if (root / path).exists()]
-    if (
-        git_dvc.git(root, "add", "--all", "--", *paths) is None
-        or git_dvc.git(root, "commit", "-qm", message) is None
-    ):
+    if not _add(root, *paths) or git_dvc.git(root, "commit", "-qm", message) is None:
         raise UserError("git refuses to commit; `git commit` says why")
 
 
 def _keep(root: Path, message: str) -> None:
     """The results as a commit of the branch `retrain-rejected`, which nobody merges."""
-    git_dvc.git(root, "add", "--all", "--", *RESULTS[:2])
+    _add(root, *RESULTS[:2])
     _set_branch(root, REJECTED, git_dvc.git(root, "write-tree"), message, "-p", "HEAD")
     git_dvc.git(root, "reset", "--quiet")
+
+
+def _add(root: Path, *paths: str) -> bool:
+    """Stages them, and who the project is on a server; whether git does."""
+    if (root / PROJECT_FILE).exists():  # which an older .gitignore would leave out
+        git_dvc.git(root, "add", "--force", "--", str(PROJECT_FILE))
+    return git_dvc.git(root, "add", "--all", "--", *paths) is not None
 
 
 def _set_branch(root: Path, name: str, tree: str | None, message: str, *parents: str) -> str:

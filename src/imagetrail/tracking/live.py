@@ -8,7 +8,6 @@ the process, so that runs of one that was killed are found.
 
 import hashlib
 import json
-import os
 import socket
 import sys
 import time
@@ -21,9 +20,10 @@ from queue import Empty, Full, Queue
 from threading import Thread
 from typing import Any
 
-import psutil
-
 from imagetrail.base import pipeline
+from imagetrail.base.errors import UserError
+from imagetrail.tracking import turns
+from imagetrail.tracking.opening import open_store
 from imagetrail.tracking.parts import Part
 from imagetrail.tracking.store import (
     CONTENT,
@@ -33,7 +33,6 @@ from imagetrail.tracking.store import (
     VERSION,
     Gauge,
     Store,
-    open_store,
 )
 
 ROOT, PROCESS = "imagetrail.root", "imagetrail.process"
@@ -83,12 +82,12 @@ class Live:
             store = open_store(self._root, patience=PATIENCE, retries=0)
             parent = _pending(store, self._root)
             tags = {PARENT: parent, STAGE: self._stage}
-            tags |= {ROOT: workspace_id(self._root), PROCESS: _process()}
+            tags |= {ROOT: workspace_id(self._root), PROCESS: turns.process()}
             run = store.create(self._stage, tags, started=started)
             store.log_params(run, params)
             for task in self._tasks():
                 task(store, run)
-        except UNREACHABLE as error:
+        except (*UNREACHABLE, UserError) as error:
             self._warn(str(error).splitlines()[0][:200])
 
     def _tasks(self) -> Iterator[Task]:
@@ -140,7 +139,7 @@ def sweep(store: Store, root: Path) -> set[str]:
     """
     running = store.find({ROOT: workspace_id(root)}, status="RUNNING")
     begun = [run for run in running if PROCESS in run.data.tags]
-    gone = [run for run in begun if not is_alive(run.data.tags[PROCESS])]
+    gone = [run for run in begun if not turns.is_alive(run.data.tags[PROCESS])]
     busy = {run.data.tags[PARENT] for run in begun if run not in gone}
     for run in gone:
         half_written = store.find({PARENT: run.info.run_id}, status="RUNNING")
@@ -180,20 +179,6 @@ def _pending(store: Store, root: Path) -> str:
 
 def _log_gauges(values: Mapping[str, float], step: int, store: Store, run: str) -> None:
     store.log_metrics(run, values, step=step)
-
-
-def _process() -> str:
-    return f"{os.getpid()} {psutil.Process().create_time():.0f}"
-
-
-def is_alive(process: str) -> bool:
-    """Whether that process is still there, and not another that has got its number."""
-    number, began = map(int, process.split())
-    try:
-        found = psutil.Process(number)
-        return bool(abs(found.create_time() - began) < 2 and found.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _content_on_disk(stage: str, root: Path) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 from imagetrail.base import paths
 from imagetrail.base.criteria import Criterion
 from imagetrail.base.files import read_csv, read_json
-from imagetrail.plots import search
-from imagetrail.tracking import ui_views
+from imagetrail.plots import charts, search
+from imagetrail.tracking import inputs, ui_views
 from imagetrail.tracking.parts import Part, arm_part, trial_part
 from imagetrail.tracking.store import PARENT, PART, SCORE, Store
 
@@ -26,10 +27,10 @@ def clock(folder: Path) -> tuple[float | None, float | None]:
     return timing["started"], timing["started"] + timing["seconds"]
 
 
-def complete(store: Store, run: str, stage: str, entry: dict[str, Any], root: Path) -> int:
+def complete(store: Store, run: str, stage: str, locked: Mapping[str, Any], root: Path) -> int:
     """Writes to a stage's run what its files say and it lacks; returns how many runs that made."""
     folder = root / paths.ARTIFACTS / stage
-    params, metrics = _params(stage, entry), _metrics(folder)
+    params, metrics = _params(stage, locked[stage]), _metrics(folder)
     if stage == "train":  # its recipe field by field, as trials and arms have theirs
         store.client.set_tag(run, "seed", str(params["seed"]))
         params = read_json(folder / "recipe.json")
@@ -41,10 +42,10 @@ def complete(store: Store, run: str, stage: str, entry: dict[str, Any], root: Pa
     if note := _note(stage, folder):
         store.client.set_tag(run, "mlflow.note.content", note)
     made = CURVES[stage](store, run, folder) if stage in CURVES else 0
-    if stage == "tune":
-        _draw(store, run, folder, Criterion(params.get("decide_by", Criterion.TOP1)))
-    deps = {dep["path"]: dep["md5"] for dep in entry.get("deps", ())}
-    store.log_inputs(run, {path: md5 for path, md5 in deps.items() if path.startswith("data/")})
+    by = Criterion(params.get("decide_by", Criterion.TOP1))
+    if stage in PICTURES:
+        _draw(store, run, PICTURES[stage](folder, by))
+    store.log_inputs(run, inputs.used(stage, locked, folder))
     for file in sorted(folder.rglob("*")):
         if file.is_file() and file.name != ".gitignore":
             inside = str(file.parent.relative_to(folder))
@@ -100,25 +101,40 @@ def _arms(store: Store, run: str, folder: Path) -> int:
         for row in read_csv(folder / "results.csv")
     ]
     made = _missing(store, run, folder, parts)
-    _colour(store, run, recipes)
+    _judge(store, run, recipes, folder)
     return made
 
 
 CURVES = {"train": _epochs, "tune": _trials, "compare": _arms}
 
 
-def _draw(store: Store, run: str, folder: Path, by: Criterion) -> None:
+def _intervals(folder: Path, by: Criterion) -> dict[str, search.Draw]:
+    """Each set of arms with intervals and verdicts."""
+    sets: dict[str, list[Any]] = {}
+    for arm in read_json(folder / "ranking.json")["arms"]:
+        sets.setdefault(arm["set"], []).append(arm)
+    return {name: partial(charts.intervals, arms, by=by) for name, arms in sets.items()}
+
+
+PICTURES = {"tune": search.pictures, "compare": _intervals}
+
+
+def _draw(store: Store, run: str, pictures: Mapping[str, search.Draw]) -> None:
     with TemporaryDirectory() as made:
-        for name, draw in search.pictures(folder, by).items():
+        for name, draw in pictures.items():
             draw(Path(made) / f"{name}.png")
         store.client.log_artifacts(run, made, "pictures")
 
 
-def _colour(store: Store, run: str, recipes: Mapping[str, Mapping[str, Any]]) -> None:
-    """Gives all seeds of an arm one colour in the UI."""
+def _judge(store: Store, run: str, recipes: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
+    """Gives all seeds of an arm its colour in the UI, its verdict and its interval."""
+    found = {(arm["set"], arm["arm"]): arm for arm in read_json(folder / "ranking.json")["arms"]}
     for child in store.find({PARENT: run}):
-        number = list(recipes[child.data.tags["set"]]).index(child.data.tags["arm"])
+        name, arm = child.data.tags["set"], child.data.tags["arm"]
+        number, of = list(recipes[name]).index(arm), found[name, arm]
         store.client.set_tag(child.info.run_id, ui_views.COLOUR, ui_views.colour(number))
+        store.client.set_tag(child.info.run_id, "verdict", of["verdict"])
+        store.log_metrics(child.info.run_id, {key: of[key] for key in ui_views.DIFFERENCE})
 
 
 def _missing(store: Store, run: str, folder: Path, parts: Sequence[Part]) -> int:

@@ -11,23 +11,19 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
-import mlflow
-from mlflow import MlflowClient
+from mlflow import MlflowClient as MlflowClient  # for publishing, too
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
-from mlflow.entities import Run as Run  # for publishing, too
+from mlflow.entities import Run as Run
 from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from imagetrail.base import pipeline
-from imagetrail.base.files import replacing
 from imagetrail.tracking.parts import Part
 
 for _talkative in ("mlflow", "alembic"):
@@ -36,6 +32,9 @@ for _talkative in ("mlflow", "alembic"):
 VERSION, STAGE, CONTENT, PART = (
     f"imagetrail.{tag}" for tag in ("version", "stage", "content", "part")
 )
+NO_MLFLOW = "what answers there is no MLflow server"
+WHOLE = "imagetrail.whole"  # tag of a run that has all there is to say
+PROJECT, WHERE = "imagetrail.project", "imagetrail.project.where"  # tags of an experiment
 PARENT = "mlflow.parentRunId"
 UNREACHABLE = (MlflowException, RequestException, SQLAlchemyError, OSError)
 STATES = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
@@ -49,6 +48,7 @@ class Store:
 
     client: MlflowClient
     experiment: str
+    owner: Mapping[str, str] = field(default_factory=dict)  # tags that say whose it is, if shared
 
     def find(self, tags: Mapping[str, str], *, status: str = "") -> list[Run]:
         """Runs with all of these tags, oldest first."""
@@ -75,6 +75,8 @@ class Store:
         run = self.client.create_run(
             self.experiment, start_time=milliseconds, run_name=name, tags=dict(tags)
         )
+        if not run.info.run_id:
+            raise MlflowException(NO_MLFLOW)
         return str(run.info.run_id)
 
     def end(self, run: str, status: str, *, ended: float | None = None) -> None:
@@ -147,35 +149,6 @@ def _curve_points(row: Mapping[str, float]) -> dict[str, float]:
         if name != "epoch":
             points["learning_rate" if name == "lr" else name] = value
     return points
-
-
-def uri(root: Path) -> str:
-    """MLFLOW_TRACKING_URI, else a database in the repository itself."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlflow.db'}"
-
-
-def open_store(root: Path, *, patience: int = 30, retries: int = 1) -> Store:
-    """The experiment of this pipeline's data set, made if need be.
-
-    patience: seconds that a server has for an answer, where MLflow would wait 120, seven times
-    over; the user's own MLFLOW_HTTP_REQUEST_TIMEOUT and MLFLOW_HTTP_REQUEST_MAX_RETRIES go before.
-    """
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(patience))
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(retries))
-    name, address = pipeline.dataset(root), uri(root)
-    file = root.resolve() / "mlflow.db"
-    if address == f"sqlite:///{file}" and not file.exists():
-        with replacing(file) as temporary:  # an interrupted migration could not be repeated
-            MlflowClient(f"sqlite:///{temporary}").search_experiments()
-    mlflow.set_tracking_uri(address)
-    client = MlflowClient(address)
-    experiment = client.get_experiment_by_name(name)
-    if experiment is not None:
-        return Store(client, experiment.experiment_id)
-    place = (
-        f"file://{root.resolve() / 'mlartifacts' / name}" if address.startswith("sqlite:") else None
-    )
-    return Store(client, client.create_experiment(name, artifact_location=place))
 
 
 class Gauge:

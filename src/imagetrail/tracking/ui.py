@@ -1,12 +1,36 @@
-"""The MLflow UI, on loopback only."""
+"""The MLflow UI, on loopback only; and the addresses of pages there, or at a server."""
 
+import json
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from imagetrail.base.errors import UserError
-from imagetrail.tracking.store import open_store, uri
+from imagetrail.tracking import ui_views
+from imagetrail.tracking.opening import open_store, uri
+
+PORT = 5000  # the first that is tried
+
+
+def where(experiment: str, run: str, champion: str | None) -> str:
+    """One line: the address of a run, and of it beside the champion's run, if that is another."""
+    address = uri(Path())
+    shared = address.startswith("http")
+    server = address.rstrip("/") if shared else f"http://127.0.0.1:{PORT}"
+    line = f"this run: {server}/#/experiments/{experiment}/runs/{run}?{ui_views.PAGES}"
+    if champion not in (None, run):
+        line += f"  beside the champion: {server}/{beside(experiment, [run, champion])}"
+    return line if shared else f"{line}  (with `imagetrail ui`)"
+
+
+def beside(experiment: str, runs: Sequence[str | None]) -> str:
+    """The page that compares these runs, behind the address of the server."""
+    which = {"runs": runs, "experiments": [experiment]}
+    query = "&".join(f"{key}={quote(json.dumps(value))}" for key, value in which.items())
+    return f"#/compare-runs?{query}&{ui_views.PAGES}"
 
 
 def serve(first: int) -> None:
@@ -17,7 +41,7 @@ def serve(first: int) -> None:
     port = next((port for port in range(first, first + 20) if _free(port)), None)
     if port is None:
         raise UserError(f"no free port from {first} to {first + 19}; choose another with --port")
-    runs = f"#/experiments/{open_store(Path()).experiment}/runs?workflowType=machine_learning"
+    runs = ui_views.address(open_store(Path()).experiment, ui_views.FIRST)
     print(f"MLflow UI: http://127.0.0.1:{port}/{runs}  (Ctrl-C ends it)", flush=True)
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     options = {

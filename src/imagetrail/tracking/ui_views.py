@@ -5,21 +5,26 @@ A view is a tag of the experiment, as MLflow 3 keeps those that users save.
 
 import colorsys
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from imagetrail.tracking.store import SCORE
 
+DIFFERENCE = ("difference", "difference_low", "difference_high")  # of an arm, 95 %
 CURVES = (SCORE, "valid_loss", "train_loss")
 NAME = "attributes.`Run Name`"
+PAGES = "workflowType=machine_learning"  # else MLflow shows those for language models
+FIRST = "pipelines"  # the view that is opened
+LAYOUT = {"columns": 2, "cardHeight": 400}  # of charts; pixels
 COLOUR = "mlflow.runColor"  # tag of a run
 
 
 def pipelines() -> tuple[str, str]:
     """All pipelines, the newest first, with room for the names of what is below them."""
     columns = [
-        "metrics.`test_top1`",
+        *(f"metrics.`{name}`" for name in ("test_top1", "test_top1_low", "test_top1_high")),
         "metrics.`valid_top1`",
+        "params.`model`",
         "params.`activation`",
         "attributes.`Models`",
     ]
@@ -29,7 +34,7 @@ def pipelines() -> tuple[str, str]:
         "columnOrder": ["0", NAME, "runDateAndNestInfo", "duration", *columns],
         "columnWidths": {NAME: 330},  # pixels
     }
-    return _tag("pipelines", "Pipelines", state)
+    return _tag(FIRST, "Pipelines", state)
 
 
 def trials(search: str, fields: Iterable[str]) -> tuple[str, str]:
@@ -40,20 +45,44 @@ def trials(search: str, fields: Iterable[str]) -> tuple[str, str]:
     return _view("trials", "Trials of the search", search, columns, [parallel])
 
 
-def arms(comparison: str, name: str, number: int) -> tuple[str, str]:
-    """The arms of one set of a comparison (the id of its run), best first, seeds in groups."""
+def arms(comparison: str, name: str, number: int, scores: Sequence[float]) -> tuple[str, str]:
+    """The arms of one set of a comparison (the id of its run), best first, seeds in groups.
+
+    Bars begin at 0, which says something of differences alone; the axis of scores is that of those
+    at the end.
+    """
+    room = 0.05 * (max(scores) - min(scores)) or 0.01
     group = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "arm"}]}
-    bars = _chart("BAR", metricKey=SCORE)
+    bars = _chart("BAR", metricKey=DIFFERENCE[0], selectedMetricKeys=DIFFERENCE)
     within = f" and tags.`set` = '{name}'"
     return _view(
         f"arms-{number}",
         f"Arms: {name}",
         comparison,
-        ["tags.`seed`"],
+        [*(f"metrics.`{name}`" for name in DIFFERENCE), "tags.`verdict`", "tags.`seed`"],
         [bars],
         within=within,
+        ends={"yMin": min(scores) - room, "yMax": max(scores) + room},
         groupBy=group,
     )
+
+
+def front_page(experiment: str, views: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Tags by which the page of an experiment opens on its runs, and leads to the views."""
+    links = [
+        f"[{json.loads(value)['name']}]({address(experiment, tag.rsplit('.', 1)[-1])})"
+        for tag, value in views
+    ]
+    return {
+        "mlflow.experimentKind": "custom_model_development",
+        "mlflow.note.content": "Views: " + " · ".join(links),
+    }
+
+
+def address(experiment: str, view: str) -> str:
+    """Of a view, behind that of the server."""
+    runs = f"#/experiments/{experiment}/runs?{PAGES}"
+    return f"{runs}&viewStateShareKey={view}"
 
 
 def colour(number: int) -> str:
@@ -70,12 +99,15 @@ def _view(
     charts: list[dict[str, Any]],
     *,
     within: str = "",
+    ends: Mapping[str, float] | None = None,
     **more: Any,
 ) -> tuple[str, str]:
+    """ends: of the axis of scores."""
     lines = [
         _chart("LINE", metricKey=name, scaleType="linear", xAxisKey="step", lineSmoothness=0)
         for name in CURVES
     ]
+    lines[0] |= {"range": ends} if ends else {}
     state = {
         "searchFilter": f"tags.`mlflow.parentRunId` = '{parent}'{within}",
         "orderByKey": f"metrics.`{SCORE}`",
@@ -83,7 +115,7 @@ def _view(
         "selectedColumns": [*(f"metrics.`{name}`" for name in CURVES[:2]), *columns],
         "compareRunCharts": [lines[0], *charts, *lines[1:]],
         "compareRunSections": [
-            {"uuid": "scores", "name": "Scores", "display": True, "isReordered": False}
+            {"uuid": "scores", "name": "Scores", "display": True, "isReordered": False, **LAYOUT}
         ],
         "runsHiddenMode": "SHOW_ALL",
         **more,

@@ -1,0 +1,47 @@
+"""Who this project is, on a server that others use too: made once, and kept in git.
+
+The commit that a repository begins with does not do: all that begin with a clone of imagetrail have
+the same one. A project that is given another name is another project.
+"""
+
+import re
+import socket
+import uuid
+from pathlib import Path
+
+from imagetrail.base import pipeline
+from imagetrail.base.files import read_json, write_json
+from imagetrail.base.params import Section, check
+from imagetrail.base.paths import PROJECT_FILE
+from imagetrail.release import git_dvc
+
+
+class Identity(Section):
+    """What data/project.json holds."""
+
+    name: str
+    id: str
+
+
+def identity(root: Path) -> str:
+    """The id in data/project.json, which is written if it is not there or has another name.
+
+    Raises UserError if the file is damaged.
+    """
+    name, file = pipeline.project(root), root / PROJECT_FILE
+    if file.exists():
+        value = read_json(file, remedy=f"bring it back with `git checkout -- {PROJECT_FILE}`")
+        known = check(Identity, value, str(PROJECT_FILE))
+        if known.name == name:
+            return known.id
+    made = Identity(name=name, id=uuid.uuid4().hex[:16])
+    write_json(file, made.model_dump())
+    return made.id
+
+
+def whereabouts(root: Path) -> str:
+    """Where others find it: the address of git's remote, else machine and folder."""
+    address = git_dvc.git(root, "remote", "get-url", "origin")
+    if address:
+        return re.sub(r"//[^/@]*@", "//", address)  # it may have a token in it
+    return f"{socket.gethostname()}:{root.resolve()}"
