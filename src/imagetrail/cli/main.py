@@ -117,6 +117,17 @@ for _name, _help in STAGES.items():
     app.command(_name, help=_help)(_command(_name))
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def repro(words: typer.Context) -> None:
+    """Check params.yaml, then run what is out of date; takes the words of `dvc repro`."""
+    from imagetrail.cli.params import check_all
+    from imagetrail.release import git_dvc
+
+    check_all()
+    if code := git_dvc.stoppable(Path(), "repro", *words.args):
+        sys.exit(code)
+
+
 @app.command()
 def publish() -> None:
     """Make MLflow agree with dvc.lock; a second call changes nothing."""

@@ -2,11 +2,17 @@
 
 import getpass
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
 
 from imagetrail.base.errors import UserError
+from imagetrail.compute.processes import end_with_parent
+
+DVC = (sys.executable, "-m", "dvc")
+QUIET = {"DVC_NO_ANALYTICS": "1"}
 
 
 def git(root: Path, *words: str, given: str | None = None) -> str | None:
@@ -32,13 +38,14 @@ def dvc(
     root: Path, *words: str, environment: dict[str, str] | None = None, shown: bool = False
 ) -> str:
     """Runs DVC and returns what it prints, or shows it; raises UserError with DVC's own message."""
-    env = os.environ | {"DVC_NO_ANALYTICS": "1"} | (environment or {})
+    env = os.environ | QUIET | (environment or {})
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", *words],
+        [*DVC, *words],
         cwd=root,
         env=env,
         capture_output=not shown,
         text=True,
+        preexec_fn=_end_with_us,
     )
     if done.returncode:
         lines = (done.stderr or "").splitlines()
@@ -46,6 +53,34 @@ def dvc(
         message = (errors or lines or ["the reason is above"])[0].removeprefix("ERROR: ")
         raise UserError(f"`dvc {' '.join(words)}` failed: {message}")
     return (done.stdout or "").strip()
+
+
+def stoppable(root: Path, *words: str) -> int:
+    """Runs DVC as `dvc` does, shown; SIGINT and SIGTERM end it in order, whoever gets them.
+
+    DVC itself ignores a SIGINT while a stage runs, for at a terminal its stage has it too. Here the
+    first signal goes to both as SIGINT, which has the stage keep its state and DVC its files whole;
+    another one as SIGTERM. Returns the exit code: 128 and the signal's number after one.
+    """
+    stopped: list[int] = []
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        stopped.append(number)
+        os.killpg(process.pid, signal.SIGTERM if stopped[1:] else signal.SIGINT)
+
+    process = subprocess.Popen(
+        [*DVC, *words], cwd=root, env=os.environ | QUIET, process_group=0, preexec_fn=_end_with_us
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, pass_on)
+    code = process.wait()
+    return 128 + stopped[0] if stopped else code
+
+
+def _end_with_us() -> None:
+    """In a child: it ends when this process does; SIGINT, which a shell's `&` ignores, counts."""
+    end_with_parent(signal.SIGTERM)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def cache_folder(root: Path) -> Path:
