@@ -132,15 +132,16 @@ def test_a_picture_added_while_fetch_copies_is_in_no_lock_until_fetch_has_it(
     project.init()
     project.take("dvc.yaml", ".dvcignore", "src")
     project.environment["PYTHONPATH"] = str(project.root / "src")
-    project.set(data={"name": "folder", "source": "own", "path": "pictures", "table": None})
-    photos(tmp_path / "pictures", ["a/0.png", "b/0.png"])
+    pictures = "pi[c]t@ur*s%20?#{x}"  # dvc.yaml has no trouble with any of it
+    project.set(data={"name": "folder", "source": "own", "path": pictures, "table": None})
+    photos(tmp_path / pictures, ["a/0.png", "b/0.png"])
     for number in range(1, 5000):
-        os.link(tmp_path / "pictures/a/0.png", tmp_path / f"pictures/a/{number}.png")
+        os.link(tmp_path / pictures / "a/0.png", tmp_path / pictures / f"a/{number}.png")
     process = project.start("dvc", "repro", "fetch")
     wait_for((tmp_path / "data/raw/folder/.files.partial").exists, process)
-    photo(tmp_path / "pictures/a/late.png")
+    photo(tmp_path / pictures / "a/late.png")
     code, output, errors = finished(process)
-    assert code != 0 and "pictures/a/late.png changed while fetch ran" in errors, output + errors
+    assert code != 0 and f"{pictures}/a/late.png changed while fetch ran" in errors, output + errors
     assert "Traceback" not in errors and not (tmp_path / "dvc.lock").exists()
     project.dvc("repro", "fetch")
     source = json.loads((tmp_path / "data/raw/folder/SOURCE.json").read_text())

@@ -19,7 +19,9 @@ def run_stage(name: str) -> None:
     from imagetrail.base import paths
     from imagetrail.base.files import write_json
     from imagetrail.cli.inputs import unchanged
+    from imagetrail.cli.place import refuse_place
 
+    refuse_place()
     # of the processes of torchrun the first one writes, and looks
     first = os.environ.get("RANK", "0") == "0"
     try:

@@ -2,6 +2,8 @@
 
 import getpass
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,11 +18,59 @@ QUIET = {"DVC_NO_ANALYTICS": "1"}
 
 
 def git(root: Path, *words: str, given: str | None = None) -> str | None:
-    """What git prints, with `given` on its stdin; None if it fails, as outside a repository."""
-    done = subprocess.run(
-        ["git", "-C", str(root), *words], input=given, capture_output=True, text=True
-    )
+    """What git prints, with `given` on its stdin; None if it fails, as outside a repository.
+
+    Raises UserError if git is not installed, or refuses a repository that another user owns.
+    """
+    done = _git(root, *words, given=given)
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def demand(root: Path, *words: str, given: str | None = None) -> str:
+    """The same of what must not fail; raises UserError with git's own reason."""
+    done = _git(root, *words, given=given)
+    if done.returncode:
+        said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        reason = (said or ["it gives no reason"])[0].removeprefix("fatal: ")
+        raise UserError(f"`git {words[0]}` failed: {reason}")
+    return done.stdout.strip()
+
+
+def _git(root: Path, *words: str, given: str | None) -> subprocess.CompletedProcess[str]:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *words],
+            input=given,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"LC_ALL": "C.UTF-8"},  # its reasons are looked at, and shown
+        )
+    except FileNotFoundError:
+        raise UserError("git is not installed, or not on PATH; install it") from None
+    if done.returncode and "dubious ownership" in done.stderr:
+        top = root.resolve()
+        raise UserError(
+            f"git does not touch {top}, which belongs to another user; "
+            f"run `git config --global --add safe.directory {shlex.quote(str(top))}`"
+        )
+    return done
+
+
+def refuse_without_commit(root: Path, what: str) -> None:
+    """Raises UserError unless there is a repository with a commit, which `what` needs."""
+    if git(root, "rev-parse", "--git-dir") is None:
+        raise UserError(
+            f"{what} needs the history of the project, and {root.resolve()} is in no Git "
+            "repository; clone the project rather than download it"
+        )
+    if not head(root):
+        raise UserError(f"{what} needs a first commit; `git commit` makes one")
+
+
+def refuse_trouble(root: Path) -> None:
+    """Raises UserError if Git would fail later, after hours of work; without a repository: no."""
+    if shutil.which("git") or (root / ".git").exists():
+        git(root, "rev-parse", "--git-dir")
 
 
 def head(root: Path) -> str:
@@ -31,7 +81,12 @@ def head(root: Path) -> str:
 def user(root: Path) -> str:
     """Git's name and address, else the account's name."""
     known = git(root, "var", "GIT_AUTHOR_IDENT")  # and the time
-    return known.rsplit(" ", 2)[0] if known else getpass.getuser()
+    if known:
+        return known.rsplit(" ", 2)[0]
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number that has no name
+        return f"uid {os.getuid()}"
 
 
 def dvc(

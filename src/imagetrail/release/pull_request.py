@@ -26,6 +26,7 @@ def recall(root: Path = Path()) -> str:
     Not where there have been other results since that run began. DVC's own run-cache does not do:
     it pushes nothing of metrics, without which `dvc repro` runs a stage again.
     """
+    git_dvc.refuse_without_commit(root, "a retraining")
     remote = [f"refs/remotes/origin/{name}" for name in (BRANCH, REJECTED)]
     newest_first = git_dvc.git(
         root, "for-each-ref", "--sort=-committerdate", "--format=%(refname:short)", *remote
@@ -61,7 +62,7 @@ def propose(root: Path = Path()) -> str:
     _commit(root, f"Retrained: {decision['decision']}, top-1 {top1}")
     done = f"{decision['decision']}: the results are on the branch {BRANCH}"
     if decision["decision"] == "PROMOTE" and (entry := promotion.promote(root)):
-        git_dvc.dvc(root, "repro", "--quiet")  # the gate has read another champion
+        git_dvc.dvc(root, "repro")  # the gate has read another champion
         _commit(root, f"Champion: {entry.model[:12]}, number {entry.number} of the ledger")
         done += ", with the new champion"
     return _finish(root, done, report)
@@ -69,8 +70,7 @@ def propose(root: Path = Path()) -> str:
 
 def _refuse_other_changes(root: Path) -> None:
     others = [f":(exclude){path}" for path in RESULTS]
-    if git_dvc.git(root, "rev-parse", "HEAD") is None:
-        raise UserError("a proposal is a branch: there must be a first commit")
+    git_dvc.refuse_without_commit(root, "a proposal")
     if changed := git_dvc.git(
         root, "status", "--porcelain", "--untracked-files=no", "--", ".", *others
     ):
@@ -87,11 +87,8 @@ def _committed(root: Path) -> dict[str, Any]:
 
 def _commit(root: Path, message: str) -> None:
     paths = [path for path in RESULTS if (root / path).exists()]
-    if (
-        git_dvc.git(root, "add", "--all", "--", *paths) is None
-        or git_dvc.git(root, "commit", "-qm", message) is None
-    ):
-        raise UserError("git refuses to commit; `git commit` says why")
+    git_dvc.demand(root, "add", "--all", "--", *paths)
+    git_dvc.demand(root, "commit", "-qm", message)
 
 
 def _keep(root: Path, message: str) -> None:
