@@ -9,8 +9,8 @@ import time
 
 import psutil
 import pytest
-from conftest import COMMANDS, FAULTS, SEED, Stand, results
 from project import Project
+from stand import COMMANDS, FAULTS, SEED, Stand, results
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 TARGETS = ("command", "dvc", "stage", "group")

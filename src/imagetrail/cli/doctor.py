@@ -57,7 +57,7 @@ def _run(checks: "dict[str, Callable[[Path], Check]]") -> "Callable[[], dict[str
         thread.start()
     deadline = time.monotonic() + PATIENCE
 
-    def wait() -> dict[str, Check]:
+    def wait() -> "dict[str, Check]":
         for thread in threads:
             thread.join(max(0.1, deadline - time.monotonic()))
         hangs = warning(f"no answer within {PATIENCE:.0f} s", "look at it by hand")

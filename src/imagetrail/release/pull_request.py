@@ -9,8 +9,8 @@ import yaml
 from imagetrail.base import pipeline
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import read_json, replacing
-from imagetrail.base.paths import ARTIFACTS, CHAMPION, CHAMPION_FOLDER
-from imagetrail.release import git_dvc, promotion
+from imagetrail.base.paths import ARTIFACTS, CHAMPION, CHAMPION_FOLDER, LEDGER
+from imagetrail.release import git_dvc, ledger, promotion
 
 # All are written anew each time.
 BRANCH, PICTURES, REJECTED = "retrain", "retrain-pictures", "retrain-rejected"
@@ -50,7 +50,8 @@ def propose(root: Path = Path()) -> str:
     _refuse_other_changes(root)
     locked, before = pipeline.lock(root), _committed(root)
     decision = read_json(root / ARTIFACTS / "gate" / "decision.json")
-    if pipeline.version(locked) == pipeline.version(before):
+    committed = pipeline.version(locked) == pipeline.version(before)
+    if committed and not _half_done(root, decision):
         return _finish(root, "nothing to do: the results are those of the last commit", "")
     if decision["decision"] == "REJECT":
         _keep(root, f"Rejected: {decision['reason']}")
@@ -59,13 +60,23 @@ def propose(root: Path = Path()) -> str:
     report = _report(root, pictures=_pictures(root))
     git_dvc.git(root, "checkout", "--quiet", "-B", BRANCH)
     top1 = _interval(_metrics(root, ARTIFACTS / "evaluate"), "top1")
-    _commit(root, f"Retrained: {decision['decision']}, top-1 {top1}")
+    if not committed:
+        _commit(root, f"Retrained: {decision['decision']}, top-1 {top1}")
     done = f"{decision['decision']}: the results are on the branch {BRANCH}"
-    if decision["decision"] == "PROMOTE" and (entry := promotion.promote(root)):
+    if decision["decision"] == "PROMOTE" and (promotion.promote(root) or committed):
         git_dvc.dvc(root, "repro")  # the gate has read another champion
+        entry = ledger.read(root)[-1]
         _commit(root, f"Champion: {entry.model[:12]}, number {entry.number} of the ledger")
         done += ", with the new champion"
     return _finish(root, done, report)
+
+
+def _half_done(root: Path, decision: dict[str, Any]) -> bool:
+    """Whether a proposal was killed between its commits of the results and of the champion."""
+    if decision["decision"] != "PROMOTE" or git_dvc.git(root, "branch", "--show-current") != BRANCH:
+        return False
+    lines = (git_dvc.git(root, "show", f"HEAD:./{LEDGER}") or "").splitlines()
+    return decision["challenger"] not in "".join(lines[-1:])
 
 
 def _refuse_other_changes(root: Path) -> None:
