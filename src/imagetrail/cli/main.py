@@ -23,6 +23,7 @@ from imagetrail.cli.drift import drift
 from imagetrail.cli.import_labels import import_labels
 from imagetrail.cli.init import init
 from imagetrail.cli.predict import predict
+from imagetrail.cli.repro import repro
 from imagetrail.cli.review import review
 from imagetrail.cli.stage import Interrupted, run_stage
 from imagetrail.cli.suggest import suggest
@@ -118,17 +119,6 @@ def _command(name: str) -> Callable[[], None]:
 app.command()(init)
 for _name, _help in STAGES.items():
     app.command(_name, help=_help)(_command(_name))
-
-
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def repro(words: typer.Context) -> None:
-    """Check params.yaml, then run what is out of date; takes the words of `dvc repro`."""
-    from imagetrail.cli.params import check_all
-    from imagetrail.release import git_dvc
-
-    check_all()
-    if code := git_dvc.stoppable(Path(), "repro", *words.args):
-        sys.exit(code)
 
 
 @app.command()
@@ -254,5 +244,6 @@ def ui(port: Annotated[int, typer.Option(help="The first port to try.")] = 5000)
 
 
 app.command("import")(import_labels)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(repro)
 for _use in (doctor, predict, drift, review, suggest):
     app.command()(_use)
