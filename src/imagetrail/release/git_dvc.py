@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -56,13 +57,20 @@ def _git(root: Path, *words: str, given: str | None) -> subprocess.CompletedProc
     return done
 
 
-def refuse_without_commit(root: Path, what: str) -> None:
-    """Raises UserError unless there is a repository with a commit, which `what` needs."""
-    if git(root, "rev-parse", "--git-dir") is None:
+def refuse_without_repository(root: Path, what: str) -> None:
+    """Raises UserError unless there is a repository, which `what` needs; DVC may do without."""
+    config = root / ".dvc" / "config"
+    alone = config.exists() and re.search(r"^\s*no_scm *= *true", config.read_text(), re.MULTILINE)
+    if git(root, "rev-parse", "--git-dir") is None and not alone:
         raise UserError(
             f"{what} needs the history of the project, and {root.resolve()} is in no Git "
             "repository; clone the project rather than download it"
         )
+
+
+def refuse_without_commit(root: Path, what: str) -> None:
+    """The same, also where there is no commit."""
+    refuse_without_repository(root, what)
     if not head(root):
         raise UserError(f"{what} needs a first commit; `git commit` makes one")
 

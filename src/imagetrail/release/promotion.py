@@ -57,7 +57,7 @@ def promote(root: Path = Path(), *, reason: str | None = None) -> Entry | None:
         if reason is None:
             _refuse_without_decision(root, decision, challenger, last)
         if not begun:
-            git_dvc.dvc(root, "stage", "list")  # one that cannot work says so before all changes
+            git_dvc.refuse_without_repository(root, "a promotion")  # DVC refuses halfway
             _fill(root, challenger)
         # A broken-off `dvc add` may have left half of it.
         (root / CHAMPION_POINTER).unlink(missing_ok=True)
