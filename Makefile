@@ -1,5 +1,5 @@
 include pipeline.mk
-.PHONY: setup test test-all check docs screenshots bench bench-inference bench-photos bench-search bench-scarcity lock
+.PHONY: setup test test-all test-faults check docs screenshots bench bench-inference bench-photos bench-search bench-scarcity lock
 
 # The stamp's name holds the content of what it was made from, so that a second call costs one checksum.
 STAMP := .venv/.installed-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
@@ -13,6 +13,9 @@ test: setup  ## run the tests but the slow ones: five minutes
 
 test-all: test  ## run those, then the slow ones
 	$(PYTEST) -m "slow and not fetch"
+
+test-faults: setup  ## kill, fill and damage on purpose: FAULTS=300 (default 30) SEED=0; a minute for ten or so
+	FAULTS=$(or $(FAULTS),30) SEED=$(or $(SEED),0) $(PYTEST) tests/faults
 
 docs: setup  ## build the documentation: site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

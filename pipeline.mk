@@ -15,8 +15,7 @@ init: setup  ## choose params for your pictures: make init DATA=photos MINUTES=1
 	@$(BIN)/imagetrail init $(if $(FORCE),--force) $(if $(MINUTES),--minutes "$$MINUTES") $(if $(KIND),--kind "$$KIND") -- "$$DATA"
 
 repro: setup  ## run the pipeline, or what of it is out of date, and publish it to MLflow
-	@$(BIN)/imagetrail params
-	$(BIN)/dvc repro
+	$(BIN)/imagetrail repro
 	@$(BIN)/imagetrail publish
 
 # What CI does, whichever CI it is; .github/workflows/retrain.yml and .gitlab-ci.yml call these three.
@@ -24,8 +23,7 @@ HAS_REMOTE := grep -qs "^\[.remote " .dvc/config .dvc/config.local
 retrain: setup  ## run what new data or params call for, and commit it to the branch retrain
 	@$(BIN)/imagetrail recall
 	@if $(HAS_REMOTE); then $(BIN)/dvc pull --allow-missing; fi
-	@$(BIN)/imagetrail params
-	$(BIN)/dvc repro
+	$(BIN)/imagetrail repro
 	-@$(BIN)/imagetrail publish
 	@$(BIN)/imagetrail propose
 

@@ -18,10 +18,12 @@ import typer
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.words import count_of
+from imagetrail.cli.doctor import doctor
 from imagetrail.cli.drift import drift
 from imagetrail.cli.import_labels import import_labels
 from imagetrail.cli.init import init
 from imagetrail.cli.predict import predict
+from imagetrail.cli.repro import repro
 from imagetrail.cli.review import review
 from imagetrail.cli.stage import Interrupted, run_stage
 from imagetrail.cli.suggest import suggest
@@ -74,6 +76,7 @@ def main() -> None:
     if {"DVC_STAGE", "TORCHELASTIC_RUN_ID"} & os.environ.keys():  # started by dvc repro or torchrun
         end_with_parent(signal.SIGTERM)
     try:
+        _heal()
         app()
     except UserError as error:
         lines = str(error).splitlines()
@@ -82,6 +85,19 @@ def main() -> None:
         _fail(f"error: {error.filename or 'input/output'}: {error.strerror or error}", 1)
     except Interrupted:
         _fail(STOPPED, 130)
+
+
+def _heal() -> None:
+    """What a kill of DVC has left torn is put back; a stage that DVC runs has DVC's word for it."""
+    from imagetrail.release import lock_files
+
+    if "DVC_STAGE" in os.environ:
+        lock_files.keep(Path())
+        return
+    if sys.argv[1:2] == ["doctor"]:  # it does so itself, and goes on
+        return
+    for line in lock_files.heal(Path()):
+        print(line, file=sys.stderr)
 
 
 def _terminated(number: int, _: FrameType | None) -> None:
@@ -233,5 +249,6 @@ def ui(port: Annotated[int, typer.Option(help="The first port to try.")] = 5000)
 
 
 app.command("import")(import_labels)
-for _use in (predict, drift, review, suggest):
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(repro)
+for _use in (doctor, predict, drift, review, suggest):
     app.command()(_use)

@@ -12,7 +12,9 @@ from imagetrail.base.criteria import Criterion
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import alternatives, nearest
 from imagetrail.base.params import Section, load, read_yaml
+from imagetrail.cli.place import refuse_place
 from imagetrail.data.params import Data, Name
+from imagetrail.release.git_dvc import refuse_trouble
 from imagetrail.stages.audit.params import Audit
 from imagetrail.stages.augment.params import Augment
 from imagetrail.stages.compare.params import Compare
@@ -65,7 +67,8 @@ SECTIONS: dict[str, Any] = {
 def check_all(path: Path = Path("params.yaml")) -> None:
     """Raises one UserError with every mistake in the file.
 
-    Also if the champion is not here, which the gate, hours later, would miss.
+    Also of what would fail hours later: a champion that is not here, a folder that MLflow cannot
+    take, a Git that does not work.
     """
     unknown = [str(name) for name in read_yaml(path) if name not in SECTIONS]
     faults = [
@@ -77,8 +80,9 @@ def check_all(path: Path = Path("params.yaml")) -> None:
         if name not in meant:  # a misspelt section is not missing as well
             with _collected(faults):
                 sections.append(_read(name, path))
-    with _collected(faults):
-        paths.champion_present()
+    for look in (paths.champion_present, refuse_place, lambda: refuse_trouble(Path())):
+        with _collected(faults):
+            look()
     if not faults:  # what follows needs sections that are right in themselves
         for section in sections:
             if isinstance(section, Section):

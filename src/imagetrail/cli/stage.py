@@ -1,9 +1,10 @@
-"""A stage as a command: run, timed, interrupted without a traceback."""
+"""A stage as a command: run, timed, interrupted without a traceback, refused if inputs changed."""
 
 import importlib
 import os
 import sys
 import time
+from contextlib import nullcontext
 
 
 class Interrupted(Exception):
@@ -11,18 +12,27 @@ class Interrupted(Exception):
 
 
 def run_stage(name: str) -> None:
-    """Runs a stage and writes its timing.json."""
+    """Runs a stage and writes its timing.json.
+
+    Raises UserError if params, pictures or code that it depends on were edited meanwhile.
+    """
     from imagetrail.base import paths
     from imagetrail.base.files import write_json
+    from imagetrail.cli.inputs import unchanged
+    from imagetrail.cli.place import refuse_place
 
+    refuse_place()
+    # of the processes of torchrun the first one writes, and looks
+    first = os.environ.get("RANK", "0") == "0"
     try:
-        module = importlib.import_module(f"imagetrail.stages.{name}.stage")
-        started, before = time.time(), time.perf_counter()
-        facts: dict[str, float | str] = module.run() or {}
+        with unchanged(name) if first else nullcontext():
+            module = importlib.import_module(f"imagetrail.stages.{name}.stage")
+            started, before = time.time(), time.perf_counter()
+            facts: dict[str, float | str] = module.run() or {}
+            seconds = time.perf_counter() - before
     except KeyboardInterrupt:
         raise Interrupted from None
-    seconds = time.perf_counter() - before
-    if os.environ.get("RANK", "0") != "0":  # of the processes of torchrun, the first one writes
+    if not first:
         return
     if images := facts.pop("images", None):
         facts["images_per_second"] = float(images) / seconds

@@ -2,19 +2,83 @@
 
 import getpass
 import os
+import re
+import shlex
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
 
 from imagetrail.base.errors import UserError
+from imagetrail.compute.processes import end_with_parent
+
+DVC = (sys.executable, "-m", "dvc")
+QUIET = {"DVC_NO_ANALYTICS": "1"}
 
 
 def git(root: Path, *words: str, given: str | None = None) -> str | None:
-    """What git prints, with `given` on its stdin; None if it fails, as outside a repository."""
-    done = subprocess.run(
-        ["git", "-C", str(root), *words], input=given, capture_output=True, text=True
-    )
+    """What git prints, with `given` on its stdin; None if it fails, as outside a repository.
+
+    Raises UserError if git is not installed, or refuses a repository that another user owns.
+    """
+    done = _git(root, *words, given=given)
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def demand(root: Path, *words: str, given: str | None = None) -> str:
+    """The same of what must not fail; raises UserError with git's own reason."""
+    done = _git(root, *words, given=given)
+    if done.returncode:
+        said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        reason = (said or ["it gives no reason"])[0].removeprefix("fatal: ")
+        raise UserError(f"`git {words[0]}` failed: {reason}")
+    return done.stdout.strip()
+
+
+def _git(root: Path, *words: str, given: str | None) -> subprocess.CompletedProcess[str]:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *words],
+            input=given,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"LC_ALL": "C.UTF-8"},  # its reasons are looked at, and shown
+        )
+    except FileNotFoundError:
+        raise UserError("git is not installed, or not on PATH; install it") from None
+    if done.returncode and "dubious ownership" in done.stderr:
+        top = root.resolve()
+        raise UserError(
+            f"git does not touch {top}, which belongs to another user; "
+            f"run `git config --global --add safe.directory {shlex.quote(str(top))}`"
+        )
+    return done
+
+
+def refuse_without_repository(root: Path, what: str) -> None:
+    """Raises UserError unless there is a repository, which `what` needs; DVC may do without."""
+    config = root / ".dvc" / "config"
+    alone = config.exists() and re.search(r"^\s*no_scm *= *true", config.read_text(), re.MULTILINE)
+    if git(root, "rev-parse", "--git-dir") is None and not alone:
+        raise UserError(
+            f"{what} needs the history of the project, and {root.resolve()} is in no Git "
+            "repository; clone the project rather than download it"
+        )
+
+
+def refuse_without_commit(root: Path, what: str) -> None:
+    """The same, also where there is no commit."""
+    refuse_without_repository(root, what)
+    if not head(root):
+        raise UserError(f"{what} needs a first commit; `git commit` makes one")
+
+
+def refuse_trouble(root: Path) -> None:
+    """Raises UserError if Git would fail later, after hours of work; without a repository: no."""
+    if shutil.which("git") or (root / ".git").exists():
+        git(root, "rev-parse", "--git-dir")
 
 
 def head(root: Path) -> str:
@@ -25,20 +89,26 @@ def head(root: Path) -> str:
 def user(root: Path) -> str:
     """Git's name and address, else the account's name."""
     known = git(root, "var", "GIT_AUTHOR_IDENT")  # and the time
-    return known.rsplit(" ", 2)[0] if known else getpass.getuser()
+    if known:
+        return known.rsplit(" ", 2)[0]
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number that has no name
+        return f"uid {os.getuid()}"
 
 
 def dvc(
     root: Path, *words: str, environment: dict[str, str] | None = None, shown: bool = False
 ) -> str:
     """Runs DVC and returns what it prints, or shows it; raises UserError with DVC's own message."""
-    env = os.environ | {"DVC_NO_ANALYTICS": "1"} | (environment or {})
+    env = os.environ | QUIET | (environment or {})
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", *words],
+        [*DVC, *words],
         cwd=root,
         env=env,
         capture_output=not shown,
         text=True,
+        preexec_fn=_end_with_us,
     )
     if done.returncode:
         lines = (done.stderr or "").splitlines()
@@ -46,6 +116,34 @@ def dvc(
         message = (errors or lines or ["the reason is above"])[0].removeprefix("ERROR: ")
         raise UserError(f"`dvc {' '.join(words)}` failed: {message}")
     return (done.stdout or "").strip()
+
+
+def stoppable(root: Path, *words: str) -> int:
+    """Runs DVC as `dvc` does, shown; SIGINT and SIGTERM end it in order, whoever gets them.
+
+    DVC itself ignores a SIGINT while a stage runs, for at a terminal its stage has it too. Here the
+    first signal goes to both as SIGINT, which has the stage keep its state and DVC its files whole;
+    another one as SIGTERM. Returns the exit code: 128 and the signal's number after one.
+    """
+    stopped: list[int] = []
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        stopped.append(number)
+        os.killpg(process.pid, signal.SIGTERM if stopped[1:] else signal.SIGINT)
+
+    process = subprocess.Popen(
+        [*DVC, *words], cwd=root, env=os.environ | QUIET, process_group=0, preexec_fn=_end_with_us
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, pass_on)
+    code = process.wait()
+    return 128 + stopped[0] if stopped else code
+
+
+def _end_with_us() -> None:
+    """In a child: it ends when this process does; SIGINT, which a shell's `&` ignores, counts."""
+    end_with_parent(signal.SIGTERM)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def cache_folder(root: Path) -> Path:

@@ -57,6 +57,7 @@ def promote(root: Path = Path(), *, reason: str | None = None) -> Entry | None:
         if reason is None:
             _refuse_without_decision(root, decision, challenger, last)
         if not begun:
+            git_dvc.refuse_without_repository(root, "a promotion")  # DVC refuses halfway
             _fill(root, challenger)
         # A broken-off `dvc add` may have left half of it.
         (root / CHAMPION_POINTER).unlink(missing_ok=True)
@@ -92,7 +93,7 @@ def rollback(root: Path = Path(), number: int | None = None) -> tuple[Entry, boo
         with replacing(root / CHAMPION_POINTER) as temporary:
             temporary.write_text(yaml.safe_dump({"outs": [target.champion]}, sort_keys=False))
         remove(root / CHAMPION_FOLDER)  # DVC would trust the times of files that it knows
-        git_dvc.dvc(root, "checkout", "--quiet", "--force", str(CHAMPION_POINTER))
+        git_dvc.dvc(root, "checkout", "--force", str(CHAMPION_POINTER))
         if target.champion == history[-1].champion:
             return history[-1], False
         facts = target.model_dump(include={"model", "data", "decision", "champion"})

@@ -9,8 +9,8 @@ import yaml
 from imagetrail.base import pipeline
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import read_json, replacing
-from imagetrail.base.paths import ARTIFACTS, CHAMPION, CHAMPION_FOLDER, PROJECT_FILE
-from imagetrail.release import git_dvc, promotion
+from imagetrail.base.paths import ARTIFACTS, CHAMPION, CHAMPION_FOLDER, LEDGER, PROJECT_FILE
+from imagetrail.release import git_dvc, ledger, promotion
 
 # All are written anew each time.
 BRANCH, PICTURES, REJECTED = "retrain", "retrain-pictures", "retrain-rejected"
@@ -26,6 +26,7 @@ def recall(root: Path = Path()) -> str:
     Not where there have been other results since that run began. DVC's own run-cache does not do:
     it pushes nothing of metrics, without which `dvc repro` runs a stage again.
     """
+    git_dvc.refuse_without_commit(root, "a retraining")
     remote = [f"refs/remotes/origin/{name}" for name in (BRANCH, REJECTED)]
     newest_first = git_dvc.git(
         root, "for-each-ref", "--sort=-committerdate", "--format=%(refname:short)", *remote
@@ -51,7 +52,8 @@ def propose(root: Path = Path()) -> str:
     _refuse_other_changes(root)
     locked, before = pipeline.lock(root), _committed(root)
     decision = read_json(root / ARTIFACTS / "gate" / "decision.json")
-    if pipeline.version(locked) == pipeline.version(before):
+    committed = pipeline.version(locked) == pipeline.version(before)
+    if committed and not _half_done(root, decision):
         return _finish(root, "nothing to do: the results are those of the last commit", "")
     if decision["decision"] == "REJECT":
         _keep(root, f"Rejected: {decision['reason']}")
@@ -60,19 +62,28 @@ def propose(root: Path = Path()) -> str:
     report = _report(root, pictures=_pictures(root))
     git_dvc.git(root, "checkout", "--quiet", "-B", BRANCH)
     top1 = _interval(_metrics(root, ARTIFACTS / "evaluate"), "top1")
-    _commit(root, f"Retrained: {decision['decision']}, top-1 {top1}")
+    if not committed:
+        _commit(root, f"Retrained: {decision['decision']}, top-1 {top1}")
     done = f"{decision['decision']}: the results are on the branch {BRANCH}"
-    if decision["decision"] == "PROMOTE" and (entry := promotion.promote(root)):
-        git_dvc.dvc(root, "repro", "--quiet")  # the gate has read another champion
+    if decision["decision"] == "PROMOTE" and (promotion.promote(root) or committed):
+        git_dvc.dvc(root, "repro")  # the gate has read another champion
+        entry = ledger.read(root)[-1]
         _commit(root, f"Champion: {entry.model[:12]}, number {entry.number} of the ledger")
         done += ", with the new champion"
     return _finish(root, done, report)
 
 
+def _half_done(root: Path, decision: dict[str, Any]) -> bool:
+    """Whether a proposal was killed between its commits of the results and of the champion."""
+    if decision["decision"] != "PROMOTE" or git_dvc.git(root, "branch", "--show-current") != BRANCH:
+        return False
+    lines = (git_dvc.git(root, "show", f"HEAD:./{LEDGER}") or "").splitlines()
+    return decision["challenger"] not in "".join(lines[-1:])
+
+
 def _refuse_other_changes(root: Path) -> None:
     others = [f":(exclude){path}" for path in (*RESULTS, PROJECT_FILE)]
-    if git_dvc.git(root, "rev-parse", "HEAD") is None:
-        raise UserError("a proposal is a branch: there must be a first commit")
+    git_dvc.refuse_without_commit(root, "a proposal")
     if changed := git_dvc.git(
         root, "status", "--porcelain", "--untracked-files=no", "--", ".", *others
     ):
@@ -89,8 +100,8 @@ def _committed(root: Path) -> dict[str, Any]:
 
 def _commit(root: Path, message: str) -> None:
     paths = [path for path in RESULTS if (root / path).exists()]
-    if not _add(root, *paths) or git_dvc.git(root, "commit", "-qm", message) is None:
-        raise UserError("git refuses to commit; `git commit` says why")
+    _add(root, *paths)
+    git_dvc.demand(root, "commit", "-qm", message)
 
 
 def _keep(root: Path, message: str) -> None:
@@ -100,11 +111,11 @@ def _keep(root: Path, message: str) -> None:
     git_dvc.git(root, "reset", "--quiet")
 
 
-def _add(root: Path, *paths: str) -> bool:
-    """Stages them, and who the project is on a server; whether git does."""
+def _add(root: Path, *paths: str) -> None:
+    """Stages them, and who the project is on a server."""
     if (root / PROJECT_FILE).exists():  # which an older .gitignore would leave out
-        git_dvc.git(root, "add", "--force", "--", str(PROJECT_FILE))
-    return git_dvc.git(root, "add", "--all", "--", *paths) is not None
+        git_dvc.demand(root, "add", "--force", "--", str(PROJECT_FILE))
+    git_dvc.demand(root, "add", "--all", "--", *paths)
 
 
 def _set_branch(root: Path, name: str, tree: str | None, message: str, *parents: str) -> str:

@@ -23,10 +23,10 @@ def reproduce(root: Path = Path(), *, tolerance: float | None = None) -> tuple[i
     numbers in JSON and CSV files are compared instead of bytes, and may differ by so much: for
     another kind of machine. Raises UserError without a commit, or if the pipeline fails.
     """
+    git_dvc.refuse_without_commit(root, "a reproduction")
     with TemporaryDirectory(prefix="imagetrail-") as folder:
         clone = Path(folder) / "clone"
-        if git_dvc.git(root, "clone", "--quiet", str(root.resolve()), str(clone)) is None:
-            raise UserError("there is no commit to reproduce; commit dvc.lock first")
+        git_dvc.demand(root, "clone", "--quiet", str(root.resolve()), str(clone))
         before = _results(clone)
         if not before:
             raise UserError(
@@ -69,7 +69,7 @@ def _run(root: Path, clone: Path) -> None:
     }
     git_dvc.dvc(clone, "cache", "dir", "--local", str(clone / ".dvc" / "cache"))
     if owners := sorted({out.owner for out in given}):
-        git_dvc.dvc(clone, "commit", "--force", "--quiet", *owners)
+        git_dvc.dvc(clone, "commit", "--force", *owners)
     git_dvc.dvc(clone, "repro", "--no-run-cache", environment=environment, shown=True)
 
 

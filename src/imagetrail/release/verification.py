@@ -110,7 +110,11 @@ def tracked(root: Path) -> Iterator[Out]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         for file in sorted(Path(base, name) for name in names if name.endswith(".dvc")):
             name, folder = _inside(root, file), file.parent.relative_to(root)
-            for out in check(_Entries, read_yaml(file), name).outs:
+            try:
+                outs = check(_Entries, read_yaml(file), name).outs
+            except UserError as error:
+                raise UserError(f"{error}; `git checkout -- {name}` brings it back") from None
+            for out in outs:
                 yield Out(name, (folder / out.path).as_posix(), out.md5, out.cache)
 
 
@@ -221,11 +225,10 @@ def _champion(root: Path) -> Iterator[Finding]:
         return
     if not history:
         if tracked:
-            yield Finding(
-                str(CHAMPION_POINTER),
-                "is of no promotion in the ledger",
-                "run `imagetrail promote`",
-            )
+            lost = git_dvc.git(root, "ls-files", "--", str(paths.LEDGER))
+            heal = f"git checkout -- {paths.LEDGER}" if lost else "imagetrail promote"
+            fault = "is of no promotion in the ledger"
+            yield Finding(str(CHAMPION_POINTER), fault, f"run `{heal}`")
         return
     last, model = history[-1], root / CHAMPION_MODEL
     heal = f"run `imagetrail rollback {last.number}`"

@@ -1,0 +1,154 @@
+"""DVC's own files after a kill: it writes dvc.lock and .dvc/tmp/rwlock in place.
+
+One that is torn blocks every command of DVC. A copy of dvc.lock is taken whenever a command or a
+stage begins, so at most the stage that ended last is not in it: DVC runs that again, or takes it
+from its run-cache.
+"""
+
+import fcntl
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from imagetrail.base.errors import UserError
+from imagetrail.base.files import replacing
+from imagetrail.release import git_dvc
+
+LOCK, TEMPORARY = Path("dvc.lock"), Path(".dvc/tmp")
+COPY, DAMAGED = Path(".imagetrail/dvc.lock"), Path(".imagetrail/dvc.lock.damaged")
+PATIENCE = 10  # seconds that a DVC at work has to end its writing
+CONFLICT = (
+    f"{LOCK} is in conflict between two branches; run `git checkout --ours -- {LOCK}`, or with "
+    "--theirs, then `dvc repro`: it runs what is missing"
+)
+
+Hash = Annotated[str, StringConstraints(min_length=3)] | Annotated[int, Field(ge=100)] | None
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class _Content(_Strict):
+    path: str
+    md5: Hash | Literal[""] = None
+    size: int = 0
+    nfiles: int = 0
+    hash: str = ""
+
+
+class _Stage(_Strict):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    cmd: str | list[Any]
+    deps: list[_Content] = []
+    params: dict[str, dict[str, Any]] = {}
+    outs: list[_Content] = []
+
+
+class _Lock(_Strict):
+    """What DVC takes for a dvc.lock."""
+
+    form: Literal["2.0"] = Field(alias="schema")
+    stages: dict[str, _Stage] = {}
+
+
+def keep(root: Path) -> None:
+    """Copies dvc.lock, which must be whole; where nothing can be written, there is no copy."""
+    with suppress(OSError):
+        text = (root / LOCK).read_bytes()
+        if not (root / COPY).exists() or (root / COPY).read_bytes() != text:
+            _write(root / COPY, text)
+
+
+def heal(root: Path) -> list[str]:
+    """Puts back what a kill has torn, and says so, a line each.
+
+    Raises UserError if dvc.lock is in conflict between two branches, or if DVC does not let go.
+    """
+    told = []
+    copied = (root / COPY).read_bytes() if (root / COPY).is_file() else None
+    text = (root / LOCK).read_bytes() if (root / LOCK).exists() else copied
+    if text != copied and not _whole(text or b""):  # what has been copied was whole
+        with _held(root / TEMPORARY / "lock"):
+            text = (root / LOCK).read_bytes()  # DVC may have been at it
+            if not _whole(text):
+                told.append(_restore(root, text))
+    if (root / LOCK).exists():
+        keep(root)
+    file = root / TEMPORARY / "rwlock"
+    if file.exists() and not _is_json(file):
+        with _held(root / TEMPORARY / "rwlock.lock"):
+            if not _is_json(file):
+                file.unlink()
+                told.append(f"{TEMPORARY / 'rwlock'} was torn, as by a kill: removed")
+    return told
+
+
+def _restore(root: Path, damaged: bytes) -> str:
+    if any(line.startswith(b"<<<<<<<") for line in damaged.splitlines()):
+        raise UserError(CONFLICT)
+    _write(root / DAMAGED, damaged)
+    what = f"{LOCK} was torn, as by a kill while DVC wrote it"
+    for origin, text in _copies(root):
+        if _whole(text):
+            _write(root / LOCK, text)
+            return f"{what}: restored from {origin}"
+    (root / LOCK).unlink()
+    return f"{what}: removed; `dvc repro` takes what has run from DVC's run-cache"
+
+
+def _copies(root: Path) -> Iterator[tuple[str, bytes]]:
+    if (root / COPY).is_file():
+        yield str(COPY), (root / COPY).read_bytes()
+    known = git_dvc.git(root, "show", f"HEAD:./{LOCK}")
+    if known is not None:
+        yield "the last commit", f"{known}\n".encode()
+
+
+def _whole(text: bytes) -> bool:
+    """Whether DVC would take it."""
+    from ruamel.yaml import YAML  # here: a project without a dvc.lock needs none of it
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        _Lock.model_validate(YAML(typ="safe").load(text))
+    except (YAMLError, ValidationError, ValueError):
+        return False
+    return True
+
+
+def _is_json(file: Path) -> bool:
+    try:
+        json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return True
+    except ValueError:
+        return False
+    return True
+
+
+def _write(path: Path, text: bytes) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(text)
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Holds one of DVC's locks, as DVC does while it writes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise UserError(f"DVC is at work and holds {path}; try again later") from None
+                time.sleep(0.1)
+        yield

@@ -1,0 +1,91 @@
+"""A file that was flipped, cut, emptied or deleted, wherever, is found, and its cure is said."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+from project import Project
+from stand import FAULTS, SEED, Stand
+
+from imagetrail.base.errors import UserError
+from imagetrail.release import lock_files, verification
+
+PLACES = ("artifacts", "data", "champion", ".dvc/cache/files", ".dvc/cache/runs", "dvc.lock")
+NO_RESULTS = (".gitignore", "README.md", "corrections.csv", "schema.json")  # Git's
+
+
+def flipped(content: bytes, draw: random.Random) -> bytes:
+    place = draw.randrange(len(content))
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+def cut(content: bytes, draw: random.Random) -> bytes:
+    return content[: draw.randrange(len(content))]
+
+
+def emptied(_: bytes, __: random.Random) -> bytes:
+    return b""
+
+
+def deleted(_: bytes, __: random.Random) -> None:
+    return None
+
+
+DAMAGES = (flipped, cut, emptied, deleted)
+
+
+@pytest.fixture(scope="module")
+def whole(stand: Stand) -> Project:
+    made = stand.ready("rollback 1", "damaged")
+    made.commit("promoted")
+    made.dvc("repro", "--quiet")  # the gate has another champion
+    assert told(made) == [], "before any damage"
+    return made
+
+
+@pytest.mark.parametrize("number", range(FAULTS * 2 // 3))
+def test_a_damage_is_found_and_its_cure_is_said(whole: Project, number: int) -> None:
+    draw = random.Random(f"{SEED}/damage/{number}")
+    place, damage = PLACES[number % len(PLACES)], DAMAGES[number // len(PLACES) % len(DAMAGES)]
+    file = draw.choice(_files(whole.root / place))
+    before, content = file.stat(), file.read_bytes()
+    damaged = damage(content, draw)
+    if place == ".dvc/cache/runs" and damaged is None:
+        pytest.skip("DVC then runs the stage again")
+    file.chmod(0o644)
+    if damaged is None:
+        file.unlink()
+    else:
+        file.write_bytes(damaged)
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    what = f"{damage.__name__}: {file.relative_to(whole.root)}"
+    found = told(whole)
+    if place == "dvc.lock" and not found:  # DVC runs a stage again whose entry is another
+        found = ["run `dvc repro`"] if "up to date" not in whole.dvc("status") else []
+    file.parent.mkdir(exist_ok=True)
+    file.unlink(missing_ok=True)
+    file.write_bytes(content)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    file.chmod(before.st_mode)
+    assert found, what
+    assert all("`" in line for line in found), found
+
+
+def _files(place: Path) -> list[Path]:
+    files = [place] if place.is_file() else sorted(place.rglob("*"))
+    return [
+        path
+        for path in files
+        if path.is_file() and path.stat().st_size and path.name not in NO_RESULTS
+    ]
+
+
+def told(project: Project) -> list[str]:
+    """What `imagetrail verify` says, a line each."""
+    try:
+        healed = lock_files.heal(project.root)
+        found = verification.verify(project.root, project.root / ".dvc/cache")
+    except UserError as error:
+        return str(error).splitlines()
+    return [*(f"{line} (`imagetrail verify` did it)" for line in healed), *map(str, found)]
