@@ -23,6 +23,7 @@ from imagetrail.cli.import_labels import import_labels
 from imagetrail.cli.init import init
 from imagetrail.cli.predict import predict
 from imagetrail.cli.review import review
+from imagetrail.cli.serve import serve
 from imagetrail.cli.stage import Interrupted, run_stage
 from imagetrail.cli.suggest import suggest
 from imagetrail.compute.processes import end_with_parent
@@ -228,5 +229,5 @@ def ui(port: Annotated[int, typer.Option(help="The first port to try.")] = 5000)
 
 
 app.command("import")(import_labels)
-for _use in (predict, drift, review, suggest):
+for _use in (predict, serve, drift, review, suggest):
     app.command()(_use)
