@@ -48,7 +48,7 @@ class Client(asyncio.Protocol):
         self.buffer = b""
         self.ask()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         if not self.ended.done():
             self.ended.set_result(None)
 

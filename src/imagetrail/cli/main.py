@@ -18,6 +18,7 @@ import typer
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.words import count_of
+from imagetrail.cli.demo import demo
 from imagetrail.cli.drift import drift
 from imagetrail.cli.import_labels import import_labels
 from imagetrail.cli.init import init
@@ -229,5 +230,5 @@ def ui(port: Annotated[int, typer.Option(help="The first port to try.")] = 5000)
 
 
 app.command("import")(import_labels)
-for _use in (predict, serve, drift, review, suggest):
+for _use in (predict, serve, demo, drift, review, suggest):
     app.command()(_use)

@@ -1,6 +1,7 @@
 """`imagetrail serve`: the exported model over HTTP."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 from imagetrail.base.errors import UserError
 
 EXTRA = "pip install 'imagetrail[serve]'"
+LIBRARIES = ("httptools", "prometheus_client", "python_multipart", "starlette", "uvicorn")
 
 
 def serve(
@@ -54,12 +56,6 @@ def serve(
 
 def need_extra() -> None:
     """Raises UserError if the libraries that serve are not installed."""
-    try:
-        import httptools  # noqa: F401
-        import multipart  # noqa: F401
-        import prometheus_client  # noqa: F401
-        import starlette
-        import uvicorn  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is not installed; install what serves: {EXTRA}") from None
-    assert starlette
+    missing = [name for name in LIBRARIES if find_spec(name) is None]
+    if missing:
+        raise UserError(f"{missing[0]} is not installed; what serves comes by {EXTRA}")

@@ -1,9 +1,8 @@
 """The exported model over HTTP: an application that any ASGI server runs."""
 
 import json
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib.metadata import version
-from importlib.resources import files
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -17,11 +16,9 @@ from imagetrail.service.answering import Answered, Answering
 from imagetrail.service.figures import Figures
 from imagetrail.service.guard import Guard, refusal
 from imagetrail.service.limits import Limits
+from imagetrail.service.resources import PAGE, fixed
 from imagetrail.serving import prediction
 from imagetrail.serving.onnx_model import Model
-
-Endpoint = Callable[[Request], Awaitable[Response]]
-PAGE = files("imagetrail.service") / "page"
 
 
 def build(
@@ -34,9 +31,7 @@ def build(
     more: Callable[[Answering, Limits], Sequence[Route]] | None = None,
 ) -> ASGIApp:
     """The application; `more` gives routes beside those of the service, as the demo's page."""
-    asked = Answering(
-        model, top=top, unsure=unsure, waiting=limits.waiting, seconds=limits.seconds
-    )
+    asked = Answering(model, top=top, unsure=unsure, waiting=limits.waiting, seconds=limits.seconds)
     figures = Figures(lambda: asked.waiting)
     about = _about(asked, limits)
 
@@ -54,11 +49,11 @@ def build(
     routes = [
         Route("/predict", predict, methods=["POST"]),
         Route("/metrics", metrics),
-        Route("/health", _fixed('{"status": "ok"}', "application/json")),
-        Route("/version", _fixed(json.dumps(about), "application/json")),
-        Route("/openapi.json", _fixed(json.dumps(document.openapi(limits)), "application/json")),
-        Route("/docs", _fixed(document.page(limits), "text/html")),
-        Route("/docs.css", _fixed((PAGE / "docs.css").read_text("utf-8"), "text/css")),
+        Route("/health", fixed('{"status": "ok"}', "application/json")),
+        Route("/version", fixed(json.dumps(about), "application/json")),
+        Route("/openapi.json", fixed(json.dumps(document.openapi(limits)), "application/json")),
+        Route("/docs", fixed(document.page(limits), "text/html")),
+        Route("/docs.css", fixed((PAGE / "docs.css").read_text("utf-8"), "text/css")),
         *(more(asked, limits) if more else ()),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _failed})
@@ -84,13 +79,6 @@ def _as_json(found: Answered) -> str:
     rows = [*prediction.as_json(found.answers, ())]
     rows += [json.dumps({"file": name, "error": reason}) for name, reason in found.faults]
     return f'{{"answers": [{", ".join(rows)}], "milliseconds": {found.seconds * 1000:.3f}}}'
-
-
-def _fixed(text: str, kind: str) -> Endpoint:
-    async def endpoint(_: Request) -> Response:
-        return Response(text, media_type=kind)
-
-    return endpoint
 
 
 async def _failed(_: Request, error: Exception) -> JSONResponse:

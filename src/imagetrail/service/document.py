@@ -27,9 +27,7 @@ def openapi(limits: Limits) -> Schema:
         "paths": {
             "/predict": {"post": _predict(limits)},
             "/health": {"get": _get("Whether the service answers", "application/json")},
-            "/version": {
-                "get": _get("The model, its classes and the limits", "application/json")
-            },
+            "/version": {"get": _get("The model, its classes and the limits", "application/json")},
             "/metrics": {"get": _get("Counts and times, for Prometheus", "text/plain")},
         },
         "components": {"schemas": {"Answers": _answers(), "Fault": _object(error=TEXT)}},

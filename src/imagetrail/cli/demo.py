@@ -1,0 +1,86 @@
+"""`imagetrail demo`: a page to try the model on."""
+
+import sys
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imagetrail.cli.serve import need_extra
+
+if TYPE_CHECKING:  # what the command works with is loaded when it runs: the others start without it
+    from imagetrail.service.demo import Nearest
+
+KEPT = Path(".imagetrail/demo")
+SECONDS = 60  # for an answer: where a large network looks takes many of its answers
+
+
+def demo(
+    model: Annotated[
+        Path | None, typer.Option(help="An ONNX file; else the champion, else what export chose.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The first one to try.")] = 8090,
+    unsure: Annotated[
+        float, typer.Option(min=0, max=1, help="Unsure below this probability.")
+    ] = 0.5,
+    browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page.")] = True,
+    static: Annotated[
+        Path | None,
+        typer.Option(help="Write a page into this folder that runs the model in the browser."),
+    ] = None,
+) -> None:
+    """Open a page to try the model on: drop a picture, paste one, or use the camera."""
+    from imagetrail.serving import onnx_model, prediction
+
+    path = prediction.model_in_use(model)
+    if static:
+        from imagetrail.service import static_page
+
+        static_page.write(path, static, top=TOP, unsure=unsure)
+        print(f"{static}: a page of files; try it with `python -m http.server -d {static}`")
+        return
+    need_extra()
+    from imagetrail.service import app, server
+    from imagetrail.service import demo as page
+    from imagetrail.service.limits import Limits
+
+    opened, limits, nearest = onnx_model.load(path, threads=1), Limits(seconds=SECONDS), near(path)
+    built = app.build(
+        opened,
+        top=TOP,
+        unsure=unsure,
+        limits=limits,
+        hosts=server.NAMES,
+        more=lambda asked, limits: page.routes(asked, limits, nearest),
+    )
+    with server.listen(server.LOOPBACK, port, tried=server.TRIED) as listening:
+        address = f"http://{server.LOOPBACK}:{listening.getsockname()[1]}/"
+        print(f"model: {path} ({opened.sha256[:12]})", file=sys.stderr)
+        print(f"demo: {address}  (Ctrl-C ends it)", flush=True)
+        if browser:
+            webbrowser.open(address)
+        server.run(built, listening, seconds=SECONDS)
+
+
+TOP = 5
+
+
+def near(model: Path) -> "Nearest":
+    """What finds the nearest training pictures, or says why it cannot."""
+    from imagetrail.base import paths, samples
+    from imagetrail.review.nearest import Nearest as Features
+    from imagetrail.service.demo import Neighbour, Pixels
+
+    if not paths.TRAIN.exists():
+        reason = f"the nearest training pictures are not shown: {paths.TRAIN} is not here"
+        return lambda _image, _count: ([], reason)
+    features, train = Features(model, paths.TRAIN, KEPT), samples.read(paths.TRAIN)
+    features.start()
+
+    def nearest(image: Pixels, count: int) -> tuple[list[Neighbour], str]:
+        rows, reason = features.rows(image, count=count)
+        labels = train.labels
+        return [Neighbour(train.classes[labels[i]], train.images[i]) for i in rows], reason
+
+    return nearest
