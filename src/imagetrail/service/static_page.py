@@ -2,11 +2,11 @@
 
 import json
 import shutil
-import tempfile
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from imagetrail.base.errors import UserError
+from imagetrail.base.files import replacing
 from imagetrail.data import sources
 from imagetrail.data.sources import File
 from imagetrail.serving import inputs, onnx_model
@@ -42,9 +42,7 @@ def write(model: Path, folder: Path, *, top: int, unsure: float) -> None:
         "top": top,
         "unsure": unsure,
     }
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-        made = Path(scratch) / "page"
+    with replacing(folder) as made:
         made.mkdir()
         sources.fetch(RUNTIME, [MIRROR], made)
         with as_file(files("imagetrail.service") / "page") as page:
@@ -52,9 +50,6 @@ def write(model: Path, folder: Path, *, top: int, unsure: float) -> None:
                 shutil.copyfile(page / name, made / (called or name))
         shutil.copyfile(model, made / "model.onnx")
         (made / "about.json").write_text(json.dumps(facts))
-        if folder.exists():
-            shutil.rmtree(folder)
-        made.rename(folder)
 
 
 def _other(folder: Path) -> bool:

@@ -1,6 +1,7 @@
 import { about, answer, look } from "./engine.js";
 
 const TINY = 200; // pixels: below that, a picture is shown by its pixels
+const LEAST = 0.0005; // probability that is shown: less would read 0.0 %
 const $ = (id) => document.getElementById(id);
 let turn = 0; // of the picture that was given last: answers about others are not shown
 let stream = null; // of the camera
@@ -13,6 +14,10 @@ function el(tag, props, ...children) {
 
 const percent = (p) => `${(100 * p).toFixed(1)} %`;
 const time = (ms) => (ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms)} ms`);
+
+function crisp() {
+  this.classList.toggle("pixels", this.naturalWidth < TINY);
+}
 
 function fail(text) {
   $("fault").textContent = text;
@@ -39,7 +44,7 @@ async function take(file) {
 function show(file) {
   const picture = $("picture");
   URL.revokeObjectURL(picture.src);
-  picture.onload = () => picture.classList.toggle("pixels", picture.naturalWidth < TINY);
+  picture.onload = crisp;
   picture.onerror = () => { // a kind that this browser does not draw, though the model may read it
     picture.hidden = true;
     $("hint").hidden = false;
@@ -59,7 +64,8 @@ function tell(found) {
   $("sure").textContent = found.unsure
     ? `No class reaches ${percent(threshold)}.`
     : `The probability is calibrated: of answers at ${percent(found.probability)}, about that share is right.`;
-  $("bars").replaceChildren(...found.top.map((one) => el("li", {},
+  const likely = found.top.filter((one, rank) => !rank || one.probability >= LEAST);
+  $("bars").replaceChildren(...likely.map((one) => el("li", {},
     el("span", { textContent: one.class }),
     el("b", { textContent: percent(one.probability) }),
     el("meter", { min: 0, max: 1, value: one.probability, ariaLabel: `${one.class}: ${percent(one.probability)}` }))));
@@ -80,7 +86,7 @@ async function explain(file, mine) {
   $("looked").hidden = false;
   $("times").textContent += ` Where it looked: ${time(found.milliseconds)}.`;
   $("nearest").replaceChildren(...found.nearest.map((one) => el("li", {}, el("figure", {},
-    el("img", { src: one.picture, alt: `A training picture of ${one.class}`, className: "pixels" }),
+    el("img", { src: one.picture, alt: `A training picture of ${one.class}`, onload: crisp }),
     el("figcaption", { textContent: one.class })))));
   $("reason").textContent = found.reason;
   $("alike").hidden = false;
