@@ -4,6 +4,7 @@ import io
 import json
 import re
 import resource
+import shutil
 import signal
 import socket
 import struct
@@ -55,6 +56,18 @@ def test_a_body_alone_is_answered_as_the_same_file_of_a_form(
     status, alone = service.predict(picture, Content_Type="image/png")
     assert status == 200
     assert alone["answers"] == [form["answers"][0] | {"file": "picture"}]
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl here")
+@pytest.mark.parametrize("how", [["--data-binary", "@a.png"], ["-F", "file=@a.png"]])
+def test_curl_gets_the_answer_that_the_docs_show(
+    service: Service, picture: bytes, tmp_path: Path, how: list[str]
+) -> None:
+    (tmp_path / "a.png").write_bytes(picture)
+    command = ["curl", "--silent", *how, f"localhost:{service.port}/predict"]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    (answer,) = json.loads(said)["answers"]
+    assert [*answer] == ["file", "class", "probability", "unsure", "top"]
 
 
 def test_what_is_no_picture_is_named_and_the_others_are_answered(

@@ -125,6 +125,7 @@ def test_the_browser_answers_as_we_do(browser: Chrome, model: Path, tmp_path: Pa
         done = demo(model, tmp_path / "page")
         assert done.returncode == 0, done.stderr
     opened = onnx_model.load(model)
+    browser.get_log("browser")  # what other pages said
     with served(tmp_path / "page") as address:
         browser.get(address)
         browsers.wait(browser, "It runs in this browser")
