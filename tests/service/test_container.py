@@ -43,8 +43,9 @@ def test_it_serves_with_nothing_but_what_the_image_installs(model: Path, tmp_pat
     }
     assert {"torch", "mlflow", "pandas", "scipy"} <= others
     words = ["serve", "--model", str(model), "--port", "0"]
+    read_only = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh"]  # as by `docker run --read-only`
     process = subprocess.Popen(
-        [sys.executable, "-c", ONLY.format(others=others), *words],
+        [*read_only, sys.executable, "-c", ONLY.format(others=others), *words],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -54,7 +55,9 @@ def test_it_serves_with_nothing_but_what_the_image_installs(model: Path, tmp_pat
         assert process.stdout
         line = process.stdout.readline()
         assert line, process.communicate()[1]
-        assert Service(process, line.split()[1]).predict(draw(0))[0] == 200
+        files = [("large.png", draw(0, 1100, 1100, 3)), ("small.png", draw(0))]
+        status, found = Service(process, line.split()[1]).form(*files)
+        assert status == 200 and all("class" in one for one in found["answers"])
     finally:
         process.terminate()
         process.communicate(timeout=PATIENCE)

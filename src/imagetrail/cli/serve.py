@@ -48,9 +48,9 @@ def serve(
     names = [*server.NAMES, host, *(allow or ())]
     built = app.build(opened, top=top, unsure=unsure, limits=limits, hosts=names)
     with server.listen(host, port) as listening:
-        number = listening.getsockname()[1]
+        place, number = f"[{host}]" if ":" in host else host, listening.getsockname()[1]
         print(f"model: {path} ({opened.sha256[:12]})", file=sys.stderr)
-        print(f"serve: http://{host}:{number}/docs  (Ctrl-C ends it)", flush=True)
+        print(f"serve: http://{place}:{number}/docs  (Ctrl-C ends it)", flush=True)
         server.run(built, listening, seconds=seconds)
 
 
