@@ -85,7 +85,6 @@ def test_a_broken_picture_has_no_explanation(alone: Service) -> None:
 
 # ---- the page in a browser ----
 
-NO_FILE = "dispatchEvent(new DragEvent('drop', {dataTransfer: new DataTransfer()}));"
 Test = Callable[..., None]
 
 
@@ -117,6 +116,8 @@ WAYS = {
     "choose": "const file = document.getElementById('file'); file.files = transfer.files;"
     "file.dispatchEvent(new Event('change'));",
 }
+LARGE = "transfer.items.clear(); transfer.items.add(file);" + WAYS["drop"]
+NO_FILE = "dispatchEvent(new DragEvent('drop', {dataTransfer: new DataTransfer()}));"
 
 
 @in_browser

@@ -10,8 +10,8 @@ Schema = dict[str, Any]
 NUMBER, TEXT, YES = {"type": "number"}, {"type": "string"}, {"type": "boolean"}
 BINARY = {"type": "string", "format": "binary"}
 EXAMPLES = (
-    ("One picture", "curl --data-binary @shoe.jpg {}/predict"),
-    ("Several", "curl -F file=@shoe.jpg -F file=@coat.png {}/predict"),
+    ("One picture", "curl --data-binary @shoe.jpg http://HOST:PORT/predict"),
+    ("Several", "curl -F file=@shoe.jpg -F file=@coat.png http://HOST:PORT/predict"),
 )
 
 
@@ -84,7 +84,7 @@ def _response(text: str, schema: str) -> Schema:
 def _get(summary: str, kind: str) -> Schema:
     return {
         "summary": summary,
-        "responses": {"200": {"description": "It is", "content": {kind: {}}}},
+        "responses": {"200": {"description": summary, "content": {kind: {}}}},
     }
 
 
@@ -97,7 +97,7 @@ def page(limits: Limits) -> str:
         for method, what in methods.items()
     ]
     commands = "".join(
-        f"<h2>{name}</h2><pre><code>{html.escape(command.format('http://HOST:PORT'))}</code></pre>"
+        f"<h2>{name}</h2><pre tabindex=0><code>{html.escape(command)}</code></pre>"
         for name, command in EXAMPLES
     )
     title, about = document["info"]["title"], document["info"]["description"]
@@ -111,12 +111,12 @@ def page(limits: Limits) -> str:
 
 
 def _section(method: str, path: str, what: Schema) -> str:
+    text = f"{what['summary']}. {what.get('description', '')}"
+    head = f"<h2><code>{method.upper()} {path}</code></h2><p>{html.escape(text)}</p>"
+    if len(what["responses"]) == 1:
+        return head
     rows = "".join(
         f"<tr><th scope=row>{status}<td>{html.escape(response['description'])}"
         for status, response in what["responses"].items()
     )
-    text = html.escape(what.get("description", ""))
-    return (
-        f"<h2><code>{method.upper()} {path}</code></h2><p>{html.escape(what['summary'])}. {text}"
-        f"</p><table><caption>Answers</caption>{rows}</table>"
-    )
+    return f"{head}<table><caption>Answers</caption>{rows}</table>"

@@ -63,7 +63,7 @@ function tell(found) {
   $("verdict").textContent = found.unsure ? `Unsure: perhaps ${found.class}` : found.class;
   $("sure").textContent = found.unsure
     ? `No class reaches ${percent(threshold)}.`
-    : `The probability is calibrated: of answers at ${percent(found.probability)}, about that share is right.`;
+    : `For pictures like those that the model knows: of answers at ${percent(found.probability)}, about that share is right.`;
   const likely = found.top.filter((one, rank) => !rank || one.probability >= LEAST);
   $("bars").replaceChildren(...likely.map((one) => el("li", {},
     el("span", { textContent: one.class }),

@@ -12,10 +12,13 @@ async function ask(path, body) {
   return found;
 }
 
-export const about = () => ask("version");
+const facts = ask("version");
+export const about = () => facts;
 
 /** {class, probability, unsure, top: [{class, probability}], milliseconds} of a picture file. */
 export async function answer(file) {
+  const { megabytes } = await facts;
+  if (file.size > megabytes << 20) throw new Error(`This is larger than ${megabytes} megabytes.`);
   const { answers: [one], milliseconds } = await ask("predict", file);
   if (one.error) throw new Error(`This cannot be read: ${one.error}.`);
   return { ...one, milliseconds };
