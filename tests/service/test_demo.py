@@ -73,6 +73,28 @@ def test_it_shows_where_the_model_looked_and_what_is_like_it(
     assert (pixels(found["picture"]) == np.asarray(occlusion.picture(image, heat))).all()
 
 
+def test_it_tells_what_is_unlike_the_pictures_that_the_model_knows(
+    started: Start, model: Path
+) -> None:
+    opened = onnx_model.load(model)
+    rng = np.random.default_rng(2)
+    known = rng.integers(100, 130, (60, 8, 8, 1), np.uint8)
+    counts = np.zeros(len(CLASSES), np.int64)
+    reference = model.parent / "reference.npz"
+    np.savez(reference, features=opened.features(known), counts=counts)
+    service = started("demo", "--no-open")
+    reference.unlink()
+    alike, other = rng.integers(100, 130, (8, 8), np.uint8), np.full((8, 8), 255, np.uint8)
+    assert not look(service, encoded(alike))["unusual"]
+    assert look(service, encoded(other))["unusual"]
+
+
+def encoded(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
 def test_without_training_pictures_it_says_so_in_a_line(alone: Service) -> None:
     found = look(alone, draw(0))
     assert found["nearest"] == [] and "data/split/train is not here" in str(found["reason"])

@@ -2,17 +2,21 @@
 
 import sys
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imagetrail.base.errors import UserError
 from imagetrail.cli.serve import need_extra
 
 if TYPE_CHECKING:  # what the command works with is loaded when it runs: the others start without it
-    from imagetrail.service.demo import Nearest
+    from imagetrail.service.demo import Nearest, Pixels
+    from imagetrail.serving.onnx_model import Model
 
 KEPT = Path(".imagetrail/demo")
+TOP = 5  # classes that are shown
 SECONDS = 60  # for an answer: where a large network looks takes many of its answers
 
 
@@ -45,14 +49,15 @@ def demo(
     from imagetrail.service import demo as page
     from imagetrail.service.limits import Limits
 
-    opened, limits, nearest = onnx_model.load(path, threads=1), Limits(seconds=SECONDS), near(path)
+    opened, limits = onnx_model.load(path, threads=1), Limits(seconds=SECONDS)
+    knowledge = page.Knowledge(near(path), unlike(opened, path))
     built = app.build(
         opened,
         top=TOP,
         unsure=unsure,
         limits=limits,
         hosts=server.NAMES,
-        more=lambda asked, limits: page.routes(asked, limits, nearest),
+        more=lambda asked, limits: page.routes(asked, limits, knowledge),
     )
     with server.listen(server.LOOPBACK, port, tried=server.TRIED) as listening:
         address = f"http://{server.LOOPBACK}:{listening.getsockname()[1]}/"
@@ -63,14 +68,21 @@ def demo(
         server.run(built, listening, seconds=SECONDS)
 
 
-TOP = 5
+def unlike(model: "Model", path: Path) -> "Callable[[Pixels], bool]":
+    """What tells pictures that are unlike those that the model knows; where it cannot, none is."""
+    from imagetrail.service.unusual import Unusual
+
+    try:
+        return Unusual(model, path)
+    except UserError:
+        return lambda _image: False
 
 
 def near(model: Path) -> "Nearest":
     """What finds the nearest training pictures, or says why it cannot."""
     from imagetrail.base import paths, samples
     from imagetrail.review.nearest import Nearest as Features
-    from imagetrail.service.demo import Neighbour, Pixels
+    from imagetrail.service.demo import Neighbour
 
     if not paths.TRAIN.exists():
         reason = f"the nearest training pictures are not shown: {paths.TRAIN} is not here"
@@ -78,7 +90,7 @@ def near(model: Path) -> "Nearest":
     features, train = Features(model, paths.TRAIN, KEPT), samples.read(paths.TRAIN)
     features.start()
 
-    def nearest(image: Pixels, count: int) -> tuple[list[Neighbour], str]:
+    def nearest(image: "Pixels", count: int) -> tuple[list[Neighbour], str]:
         rows, reason = features.rows(image, count=count)
         labels = train.labels
         return [Neighbour(train.classes[labels[i]], train.images[i]) for i in rows], reason

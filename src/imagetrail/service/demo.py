@@ -42,12 +42,20 @@ class Neighbour:
 Nearest = Callable[[Pixels, int], tuple[Sequence[Neighbour], str]]  # or why there are none
 
 
-def routes(asked: Answering, limits: Limits, nearest: Nearest) -> list[Route]:
+@dataclass(frozen=True)
+class Knowledge:
+    """What the page can say of a picture beside the model's answer."""
+
+    nearest: Nearest
+    unusual: Callable[[Pixels], bool]
+
+
+def routes(asked: Answering, limits: Limits, knowledge: Knowledge) -> list[Route]:
     """The page, and what it shows beside the answer."""
 
     async def look(request: Request) -> Response:
         (sent,) = await reading.pictures(request, most=1)
-        return JSONResponse(await asked.run(lambda: _looked(asked, sent, limits, nearest)))
+        return JSONResponse(await asked.run(lambda: _looked(asked, sent, limits, knowledge)))
 
     parts = [
         Route(path, fixed((PAGE / name).read_text("utf-8"), kind))
@@ -56,7 +64,7 @@ def routes(asked: Answering, limits: Limits, nearest: Nearest) -> list[Route]:
     return [*parts, Route("/look", look, methods=["POST"])]
 
 
-def _looked(asked: Answering, sent: Sent, limits: Limits, nearest: Nearest) -> dict[str, Any]:
+def _looked(asked: Answering, sent: Sent, limits: Limits, knowledge: Knowledge) -> dict[str, Any]:
     """Where the model looked, drawn as `imagetrail predict --explain` does, and what is like it."""
     begun = time.perf_counter()
     batch = asked.batch([sent], until=begun + limits.seconds)
@@ -66,10 +74,11 @@ def _looked(asked: Answering, sent: Sent, limits: Limits, nearest: Nearest) -> d
     target = int(asked.model.predict(batch.images)[0].argmax())
     heat = occlusion.sensitivity(asked.model.predict, image, target)
     looked = time.perf_counter()
-    found, reason = nearest(image, NEAREST)
+    found, reason = knowledge.nearest(image, NEAREST)
     return {
         "class": asked.model.classes[target],
         "picture": _address(occlusion.picture(image, heat)),
+        "unusual": knowledge.unusual(image),
         "milliseconds": round(1000 * (looked - begun), 3),
         "nearest": [{"class": one.label, "picture": _address(_drawn(one.pixels))} for one in found],
         "reason": reason,

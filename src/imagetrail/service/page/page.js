@@ -71,7 +71,7 @@ function tell(found) {
     el("meter", { min: 0, max: 1, value: one.probability, ariaLabel: `${one.class}: ${percent(one.probability)}` }))));
   $("times").textContent = `Answered in ${time(found.milliseconds)}.`;
   $("status").textContent = "";
-  $("looked").hidden = $("alike").hidden = true;
+  $("looked").hidden = $("alike").hidden = $("unusual").hidden = true;
   $("found").hidden = false;
   $("verdict").focus({ preventScroll: true });
   $("found").scrollIntoView({ block: "nearest" });
@@ -81,6 +81,7 @@ async function explain(file, mine) {
   $("status").textContent = "Looking at where it looked …";
   const found = await look(file).finally(() => { if (mine === turn) $("status").textContent = ""; });
   if (mine !== turn) return;
+  $("unusual").hidden = !found.unusual;
   $("heat").src = found.picture;
   $("heat").alt = `The picture as the model gets it, and beside it where the answer ${found.class} comes from, in orange`;
   $("looked").hidden = false;

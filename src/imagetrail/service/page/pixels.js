@@ -27,7 +27,13 @@ function colours(bitmap) {
   context.fillRect(0, 0, bitmap.width, bitmap.height);
   context.drawImage(bitmap, 0, 0);
   const { data } = context.getImageData(0, 0, bitmap.width, bitmap.height);
-  return data.filter((_, i) => i % 4 !== 3);
+  const out = new Uint8Array(3 * bitmap.width * bitmap.height);
+  for (let i = 0, at = 0; at < out.length; i += 4) {
+    out[at++] = data[i];
+    out[at++] = data[i + 1];
+    out[at++] = data[i + 2];
+  }
+  return out;
 }
 
 /** What is taken of a picture (left, top, right, bottom), and the size that it is scaled to. */
