@@ -35,7 +35,7 @@ def demo(
     ] = None,
 ) -> None:
     """Open a page to try the model on: drop a picture, paste one, or use the camera."""
-    from imagetrail.serving import onnx_model, prediction
+    from imagetrail.serving import prediction
 
     path = prediction.model_in_use(model)
     if static:
@@ -45,23 +45,28 @@ def demo(
         print(f"{static}: a page of files; try it with `python -m http.server -d {static}`")
         return
     need_extra()
+    _open(path, port=port, unsure=unsure, browser=browser)
+
+
+def _open(path: Path, *, port: int, unsure: float, browser: bool) -> None:
     from imagetrail.service import app, server
     from imagetrail.service import demo as page
     from imagetrail.service.limits import Limits
+    from imagetrail.serving import onnx_model
 
-    opened, limits = onnx_model.load(path, threads=1), Limits(seconds=SECONDS)
-    knowledge = page.Knowledge(near(path), unlike(opened, path))
+    model, limits = onnx_model.load(path, threads=1), Limits(seconds=SECONDS)
+    knowledge = page.Knowledge(near(path), unlike(model, path))
     built = app.build(
-        opened,
+        model,
         top=TOP,
         unsure=unsure,
         limits=limits,
         hosts=server.NAMES,
-        more=lambda asked, limits: page.routes(asked, limits, knowledge),
+        more=lambda asked: page.routes(asked, limits, knowledge),
     )
     with server.listen(server.LOOPBACK, port, tried=server.TRIED) as listening:
         address = f"http://{server.LOOPBACK}:{listening.getsockname()[1]}/"
-        print(f"model: {path} ({opened.sha256[:12]})", file=sys.stderr)
+        print(f"model: {path} ({model.sha256[:12]})", file=sys.stderr)
         print(f"demo: {address}  (Ctrl-C ends it)", flush=True)
         if browser:
             webbrowser.open(address)
@@ -84,10 +89,12 @@ def near(model: Path) -> "Nearest":
     from imagetrail.review.nearest import Nearest as Features
     from imagetrail.service.demo import Neighbour
 
-    if not paths.TRAIN.exists():
-        reason = f"the nearest training pictures are not shown: {paths.TRAIN} is not here"
+    try:
+        train = samples.read(paths.TRAIN)
+    except UserError as error:
+        reason = f"the nearest training pictures are not shown: {error}"
         return lambda _image, _count: ([], reason)
-    features, train = Features(model, paths.TRAIN, KEPT), samples.read(paths.TRAIN)
+    features = Features(model, paths.TRAIN, KEPT)
     features.start()
 
     def nearest(image: "Pixels", count: int) -> tuple[list[Neighbour], str]:

@@ -28,7 +28,7 @@ def build(
     unsure: float,
     limits: Limits,
     hosts: Collection[str],
-    more: Callable[[Answering, Limits], Sequence[Route]] | None = None,
+    more: Callable[[Answering], Sequence[Route]] | None = None,
 ) -> ASGIApp:
     """The application; `more` gives routes beside those of the service, as the demo's page."""
     asked = Answering(model, top=top, unsure=unsure, waiting=limits.waiting, seconds=limits.seconds)
@@ -54,7 +54,7 @@ def build(
         Route("/openapi.json", fixed(json.dumps(document.openapi(limits)), "application/json")),
         Route("/docs", fixed(document.page(limits), "text/html")),
         Route("/docs.css", fixed((PAGE / "docs.css").read_text("utf-8"), "text/css")),
-        *(more(asked, limits) if more else ()),
+        *(more(asked) if more else ()),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _failed})
     paths = [route.path for route in routes]
