@@ -50,7 +50,7 @@ def main() -> None:
                 break
             opened.refresh()
         shot = Image.open(io.BytesIO(opened.get_screenshot_as_png())).convert("RGB")
-        shot.quantize(128).save(HERE / "demo.png", optimize=True)
+        shot.save(HERE / "demo.png", optimize=True)
         process.terminate()
 
 
