@@ -29,11 +29,12 @@ check: docs  ## lint, types, import rules, dependencies, workflows, documentatio
 	$(BIN)/actionlint .github/workflows/*.yml
 	$(BIN)/zizmor --offline --quiet .github/workflows
 
-screenshots: setup  ## take the pictures of MLflow in docs anew; needs chromium and chromedriver
+screenshots: setup  ## take the pictures of MLflow and the demo in docs anew; needs chromium and chromedriver
 	$(BIN)/python docs/screenshots.py
+	$(BIN)/python docs/screenshots_demo.py
 
 bench: setup  ## measure, and write benchmarks/README.md: about two hours
-	for name in startup decode roofline costs streaming growing augmentation inference time_to_accuracy accuracy_at_budget synthesis search label_errors suggest; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in startup decode roofline costs streaming growing augmentation inference time_to_accuracy accuracy_at_budget synthesis search label_errors suggest serve; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 bench-inference: setup  ## measure the exported files alone, against Keras and PyTorch: about five minutes
 	$(BIN)/python benchmarks/inference.py

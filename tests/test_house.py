@@ -56,6 +56,7 @@ MAY_IMPORT = {  # a shared room: the others that it knows; the layers of import-
     "models": {"base", "compute"},
     "serving": {"base", "data"},
     "review": {"base", "data", "serving"},
+    "service": {"base", "data", "serving"},
     "training": {"base", "compute", "models"},
     "tracking": {"base", "plots", "release"},
 }

@@ -30,6 +30,18 @@ REPRODUCED = "test_a_second_clone_makes_the_same_or_reports_what_differs"
 TORCHRUN = "test_torchrun_trains_one_model_as_good_as_that_of_one_process"
 POSTGRESQL = "test_a_study_in_postgresql_gives_the_same_outs_and_outlives_the_folder"
 RAY = "test_on_a_ray_cluster_that_loses_a_node_nothing_is_lost"
+SERVED = ("tests/service/test_serve.py", "test_curl_gets_the_answer_that_the_docs_show")
+TRIED = ("tests/service/test_demo.py", "test_a_picture_is_answered_however_it_comes")
+STATIC = ("tests/service/test_static_page.py", "test_the_browser_answers_as_we_do")
+IMAGE = "imagetrail-serve"
+CONTAINER = (
+    "docker run --rm --read-only --cap-drop ALL -p 127.0.0.1:8080:8080 "
+    f'-v "$PWD/artifacts/export:/model:ro" {IMAGE}'
+)
+CONTAINED = (
+    "tests/service/test_container.py",
+    "test_it_serves_with_nothing_but_what_the_image_installs",
+)
 REVIEWED = (
     "tests/review/test_server.py",
     "test_the_command_says_the_address_and_ends_cleanly",
@@ -49,6 +61,20 @@ ELSEWHERE = {  # page, command or line of a snippet: the file that proves it, an
     "imagetrail ui": (f"{HERE}/test_docs.py", "test_the_ui_answers_at_the_address_that_it_says"),
     "imagetrail review": REVIEWED,
     'imagetrail review --no-open --port 5090 --by "Ada Byron"': REVIEWED,
+    **dict.fromkeys(
+        ("imagetrail demo", "imagetrail demo --no-open --port 8095 --unsure 0.8"), TRIED
+    ),
+    "imagetrail demo --static page/": STATIC,
+    **dict.fromkeys(
+        (
+            "imagetrail serve",
+            "imagetrail serve --port 8085 --top 5 --unsure 0.8 --seconds 5",
+            "curl --data-binary @shoe.jpg localhost:8080/predict",
+            "curl -F file=@shoe.jpg -F file=@pictures/0.png localhost:8080/predict",
+        ),
+        SERVED,
+    ),
+    **dict.fromkeys((f"docker build -t {IMAGE} .", CONTAINER), CONTAINED),
     "imagetrail verify --reproduce": ("tests/release/test_verification.py", REPRODUCED),
     "torchrun --nproc-per-node 2 -m imagetrail.cli train": (f"{HERE}/test_exact.py", TORCHRUN),
     "IMAGETRAIL_BACKEND=ray RAY_ADDRESS=ray-head:6379 dvc repro tune compare": (

@@ -18,6 +18,7 @@ import typer
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.words import count_of
+from imagetrail.cli.demo import demo
 from imagetrail.cli.doctor import doctor
 from imagetrail.cli.drift import drift
 from imagetrail.cli.import_labels import import_labels
@@ -25,6 +26,7 @@ from imagetrail.cli.init import init
 from imagetrail.cli.predict import predict
 from imagetrail.cli.repro import repro
 from imagetrail.cli.review import review
+from imagetrail.cli.serve import serve
 from imagetrail.cli.stage import Interrupted, run_stage
 from imagetrail.cli.suggest import suggest
 from imagetrail.compute.processes import end_with_parent
@@ -250,5 +252,5 @@ def ui(port: Annotated[int, typer.Option(help="The first port to try.")] = 5000)
 
 app.command("import")(import_labels)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(repro)
-for _use in (doctor, predict, drift, review, suggest):
+for _use in (doctor, predict, serve, demo, drift, review, suggest):
     app.command()(_use)

@@ -61,7 +61,7 @@ def promote(root: Path = Path(), *, reason: str | None = None) -> Entry | None:
             _fill(root, challenger)
         # A broken-off `dvc add` may have left half of it.
         (root / CHAMPION_POINTER).unlink(missing_ok=True)
-        git_dvc.dvc(root, "add", "--quiet", str(CHAMPION_FOLDER))
+        git_dvc.dvc(root, "add", str(CHAMPION_FOLDER))
         decided = root / CHAMPION_FOLDER / decision.name
         facts = {
             "model": challenger.model,

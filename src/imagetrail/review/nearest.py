@@ -73,7 +73,15 @@ class Nearest:
     def of(self, image: NDArray[np.uint8], *, but: str, count: int) -> tuple[list[str], str]:
         """Sources of the training pictures nearest to one, other than `but`; or why there are none.
 
-        image: H×W×C, as the model takes it. Distances are Euclidean, in blocks of bounded size.
+        image: H×W×C, as the model takes it.
+        """
+        rows, reason = self.rows(image, count=count + 1)
+        return [self._sources[i] for i in rows if self._sources[i] != but][:count], reason
+
+    def rows(self, image: NDArray[np.uint8], *, count: int) -> tuple[list[int], str]:
+        """Numbers of the nearest training pictures, or why there are none.
+
+        Distances are Euclidean, in blocks of bounded size.
         """
         if self._features is None or self._model is None:
             return [], self._state
@@ -88,5 +96,4 @@ class Nearest:
                 for start in range(0, len(self._features), step)
             ]
         )
-        order = np.argsort(distances, kind="stable")[: count + 1].tolist()
-        return [self._sources[i] for i in order if self._sources[i] != but][:count], ""
+        return np.argsort(distances, kind="stable")[:count].tolist(), ""

@@ -1,0 +1,96 @@
+"""The page on which people try the model, beside what `imagetrail serve` answers."""
+
+import base64
+import io
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from imagetrail.service import reading
+from imagetrail.service.answering import Answering, Sent
+from imagetrail.service.limits import Limits
+from imagetrail.service.resources import PAGE, fixed
+from imagetrail.serving import occlusion
+
+SHOWN = {  # name of the page's part: the file
+    "/": ("index.html", "text/html"),
+    "/style.css": ("style.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/engine.js": ("remote.js", "text/javascript"),
+}
+NEAREST = 6
+Pixels = NDArray[np.uint8]  # H×W×C
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A training picture that is like the one that is asked about."""
+
+    label: str
+    pixels: Pixels
+
+
+Nearest = Callable[[Pixels, int], tuple[Sequence[Neighbour], str]]  # or why there are none
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What the page can say of a picture beside the model's answer."""
+
+    nearest: Nearest
+    unusual: Callable[[Pixels], bool]
+
+
+def routes(asked: Answering, limits: Limits, knowledge: Knowledge) -> list[Route]:
+    """The page, and what it shows beside the answer."""
+
+    async def look(request: Request) -> Response:
+        (sent,) = await reading.pictures(request, most=1)
+        return JSONResponse(await asked.run(lambda: _looked(asked, sent, limits, knowledge)))
+
+    parts = [
+        Route(path, fixed((PAGE / name).read_text("utf-8"), kind))
+        for path, (name, kind) in SHOWN.items()
+    ]
+    return [*parts, Route("/look", look, methods=["POST"])]
+
+
+def _looked(asked: Answering, sent: Sent, limits: Limits, knowledge: Knowledge) -> dict[str, Any]:
+    """Where the model looked, drawn as `imagetrail predict --explain` does, and what is like it."""
+    begun = time.perf_counter()
+    batch = asked.batch([sent], until=begun + limits.seconds)
+    if batch.faults:
+        raise HTTPException(422, batch.faults[0][1])
+    image = batch.images[0]
+    target = int(asked.model.predict(batch.images)[0].argmax())
+    heat = occlusion.sensitivity(asked.model.predict, image, target)
+    looked = time.perf_counter()
+    found, reason = knowledge.nearest(image, NEAREST)
+    return {
+        "class": asked.model.classes[target],
+        "picture": _address(occlusion.picture(image, heat)),
+        "unusual": knowledge.unusual(image),
+        "milliseconds": round(1000 * (looked - begun), 3),
+        "nearest": [{"class": one.label, "picture": _address(_drawn(one.pixels))} for one in found],
+        "reason": reason,
+    }
+
+
+def _drawn(pixels: Pixels) -> Image.Image:
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
+def _address(picture: Image.Image) -> str:
+    """A data: address, which a page may show though it may load nothing."""
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
