@@ -11,7 +11,7 @@ from imagetrail.base.files import read_json
 from imagetrail.base.paths import CHAMPION_MODEL
 from imagetrail.plots import search
 from imagetrail.release import git_dvc, ledger, verification
-from imagetrail.tracking import live, ui_views
+from imagetrail.tracking import live, run_facts, ui_views
 from imagetrail.tracking.live import content_key
 from imagetrail.tracking.registry import register
 from imagetrail.tracking.stage_runs import clock, complete, numbers
@@ -156,6 +156,12 @@ def _retire(store: Store, run: Any) -> None:
 
 def _describe(store: Store, parent: str, root: Path, *, ended: float) -> None:
     """Gives the pipeline's run its commit, its headline figures and the report."""
+    with run_facts.page(root, run_facts.links(uri(root), store.experiment, parent)) as page:
+        _fill(store, parent, root, page, ended=ended)
+
+
+def _fill(store: Store, parent: str, root: Path, page: Path, *, ended: float) -> None:
+    """page: the report, as it goes to MLflow."""
     run = store.client.get_run(parent)
     for tag, value in _git_facts(root).items():
         if run.data.tags.get(tag) != value:
@@ -169,7 +175,7 @@ def _describe(store: Store, parent: str, root: Path, *, ended: float) -> None:
     report = root / paths.ARTIFACTS / "report"
     if (report / "report.md").exists():
         store.client.set_tag(parent, "mlflow.note.content", (report / "report.md").read_text())
-    for file in (report / "index.html", root / "dvc.lock", root / "params.yaml"):
+    for file in (page, root / "dvc.lock", root / "params.yaml"):
         if file.exists():
             store.client.log_artifact(parent, str(file))
     # without a source, the UI hides the commit

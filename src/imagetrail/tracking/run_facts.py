@@ -8,17 +8,29 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from imagetrail.base import paths, pipeline
 from imagetrail.base.files import read_json, replacing
 from imagetrail.release import git_dvc
 
-PACKAGES = ("imagetrail", "torch", "onnxruntime", "numpy", "optuna", "albumentations", "dvc", "mlflow")
+PACKAGES = (
+    "imagetrail",
+    "torch",
+    "onnxruntime",
+    "numpy",
+    "optuna",
+    "albumentations",
+    "dvc",
+    "mlflow",
+)
 WATTS_A_CORE = 10.0  # of a server's or laptop's processor at work, its memory included: assumed
 WATTS_A_GPU = 250.0  # at work: assumed
+LOCAL = "http://127.0.0.1:5000"  # of `imagetrail ui`, as a rule
 TAG = '<script src="run.js"></script>'  # in the page
 
 
@@ -56,9 +68,27 @@ def write(root: Path, *, links: Mapping[str, str] | None = None) -> str:
     return script
 
 
-def inside(page: str, script: str) -> str:
-    """The page with run.js in it, so that it can go elsewhere alone."""
-    return page.replace(TAG, f"<script>{script}</script>", 1)
+@contextmanager
+def page(root: Path, links: Mapping[str, str]) -> Iterator[Path]:
+    """Writes run.js, and yields a copy of the report with it inside, which can go elsewhere alone.
+
+    Of a project without a report there is no copy: the path that is yielded does not exist.
+    """
+    report = root / paths.ARTIFACTS / "report" / "index.html"
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / report.name
+        if report.exists():
+            script = write(root, links=links)
+            copy.write_text(report.read_text().replace(TAG, f"<script>{script}</script>", 1))
+        yield copy
+
+
+def links(address: str, experiment: str, run: str) -> dict[str, str]:
+    """The pages of a run and of its like; address: of the server, or of a database."""
+    here = "" if address.startswith("http") else " (while `imagetrail ui` runs)"
+    server = LOCAL if here else address.rstrip("/")
+    runs = f"{server}/#/experiments/{experiment}/runs"
+    return {f"this run{here}": f"{runs}/{run}", f"all runs{here}": runs}
 
 
 def _stage(root: Path, name: str) -> dict[str, Any] | None:

@@ -1,16 +1,16 @@
 """What the page says at its top, in sentences: made from the figures, never without them."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from imagetrail.stages.report.words import between, minus, percent, points
+from imagetrail.stages.report.words import between, minus, percent, points, thousands
 
 TODO = {
-    "PROMOTE": "Good enough to ship. Make it the champion with `imagetrail promote`, and commit "
-    "what that changes.",
-    "HOLD": "Not shown to be good enough to replace what ships: keep the champion. More test "
+    "PROMOTE": "Yes. Make it the champion with `imagetrail promote`, and commit what that changes.",
+    "HOLD": "Not shown to be better than what ships: keep the champion. More test "
     "pictures, or a better recipe, may change that.",
-    "REJECT": "Not to be shipped: keep the champion, and mend what the failed checks name.",
+    "REJECT": "No: keep the champion, if there is one, and mend what the failed checks name.",
 }
 MEANING = {
     "helps": "helped",
@@ -38,8 +38,8 @@ def change(gate: Mapping[str, Any]) -> str:
     ends = between(gate["top1_difference_low"], gate["top1_difference_high"])
     same = " and the same training pictures" if _same_data(gate) else ""
     return (
-        f"{points(gate['top1_difference'])} points of top-1 against the champion (95 %: {ends}), on "
-        f"the same test pictures{same}: where only one of the two is right, it is the new one "
+        f"{points(gate['top1_difference'])} points of top-1 against the champion (95 %: {ends}), "
+        f"on the same test pictures{same}: where only one of the two is right, it is the new one "
         f"{gate['only_challenger_right']} times, the champion {gate['only_champion_right']} times."
     )
 
@@ -67,7 +67,8 @@ def worst(classes: list[Mapping[str, Any]]) -> str:
     """The class that is recognised least often, with its interval."""
     row = min(classes, key=lambda row: float(row["recall"]))
     ends = f"{percent(row['recall_low'])} – {percent(row['recall_high'])}"
-    return f"{row['class']}: {percent(row['recall'])} of its {row['images']} test pictures are recognised (95 %: {ends})"
+    pictures = f"its {thousands(row['images'])} test pictures are recognised"
+    return f"{row['class']}: {percent(row['recall'])} of {pictures} (95 %: {ends})"
 
 
 def trained_arm(name: str, ranking: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
@@ -81,15 +82,17 @@ def trained_arm(name: str, ranking: Mapping[str, Any], facts: Mapping[str, Any])
     best = max(arms, key=lambda arm: float(arm["mean"]))
     if best["arm"] in mine:
         return f"The best on average, {best['arm']}, is what was trained."
-    where = ", ".join(f"`recipe.{field}`" for field in fields)
+    where = ", ".join(f"`recipe.{field}: {recipes[best['arm']][field]}`" for field in fields)
     said = ", ".join(f"{field} {recipe[field]}" for field in fields)
     text = f"Trained was {said}: a comparison reports, it does not choose; params.yaml and the "
     text += f"search do. {best['arm']} has the higher mean"
     known = [arm for arm in arms if arm["arm"] in mine]
     if known:
         ahead = points(best["mean"] - known[0]["mean"])
-        text += f" by {ahead.removeprefix('+')} points (these two were not tested against each other)"
-    return minus(f"{text}; to train it, set {where} to its values, and search again.")
+        text += (
+            f" by {ahead.removeprefix('+')} points (these two were not tested against each other)"
+        )
+    return minus(f"{text}; to train it, set {where} in params.yaml.")
 
 
 def _varied(recipes: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -109,6 +112,13 @@ def search_and_training(facts: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def truest(maps: list[Path], scores: Mapping[str, float]) -> list[Path]:
+    """The maps by how much more they cost than another picture's, the most first."""
+    return sorted(
+        maps, key=lambda file: scores[f"{file.stem}_other_drop"] - scores[f"{file.stem}_drop"]
+    )
+
+
 def loss_gap(facts: Mapping[str, Any]) -> str:
     """Why the loss on train is above that on valid, where it is; else empty."""
     last, recipe = facts["history"][-1], facts["recipe"] or {}
@@ -120,5 +130,5 @@ def loss_gap(facts: Mapping[str, Any]) -> str:
     changed = ("flip", "shift", "crop", "rotate", "zoom", "cutout", "erase", "mixup", "cutmix")
     if any(recipe.get(name) for name in changed):
         reasons.append("on pictures that are changed at random")
-    reasons.append("before each step, while valid is judged with the averaged weights of the end")
+    reasons.append("while it still learns, where valid is judged at the end of the epoch")
     return f"The loss on train is the higher one because it is measured {', '.join(reasons)}."

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,9 +37,23 @@ class Confusions:
     taken_for: dict[str, str] = field(default_factory=dict)  # class: what it is most taken for
 
     def shade(self, label: str, predicted: str) -> int:
-        """How strongly a cell is coloured, in percent: by the root of the share of its row."""
-        share = self.cells.get((label, predicted), 0) / max(1, self.totals.get(label, 0))
-        return round(DEEPEST * share**0.5)
+        """How strongly a cell is coloured, in percent: by the root of the share of its row.
+
+        Right and wrong have colours of their own; of the wrong the largest share is the strongest.
+        """
+        share = self._share(label, predicted)
+        depth: float = DEEPEST * (share if label == predicted else share / self._worst) ** 0.5
+        return round(depth)
+
+    def _share(self, label: str, predicted: str) -> float:
+        """Of the row, 0 … 1."""
+        return self.cells.get((label, predicted), 0) / max(1, self.totals.get(label, 0))
+
+    @cached_property
+    def _worst(self) -> float:
+        """The largest share that is wrong."""
+        wrong = [self._share(*pair) for pair in self.cells if pair[0] != pair[1]]
+        return max(wrong, default=1.0) or 1.0
 
 
 def find(rows: Sequence[Mapping[str, str]], classes: Sequence[str]) -> Confusions:

@@ -10,9 +10,18 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from imagetrail.base import paths, samples
+from imagetrail.base.criteria import Criterion
 from imagetrail.base.files import replacing
 from imagetrail.plots import search
-from imagetrail.stages.report import answers, confusions, facts, figures, words
+from imagetrail.stages.report import (
+    answers,
+    confidence_figures,
+    confusions,
+    facts,
+    figures,
+    search_figures,
+    words,
+)
 from imagetrail.stages.report.confusions import Confusions
 from imagetrail.stages.report.facts import Facts
 from imagetrail.stages.report.figures import Figure
@@ -94,29 +103,34 @@ def _confused(found: Facts, album: Album) -> Confusions | None:
 
 
 def _charts(found: Facts) -> dict[str, Any]:
-    by, tune = found["by"], paths.ARTIFACTS / "tune"
-    made: dict[str, Figure | list[Figure] | None] = {"pareto": None}
+    """A figure, or several, by the names that the templates use; none where a file is missing."""
+    by = found["by"]
+    made: dict[str, Figure | list[Figure]] = _search(by) if found["trials"] else {}
     if found["history"]:
         made["history"] = figures.history(found["history"], by)
     for one in (found["ranking"] or {}).get("sets", []):
         arms = [arm for arm in found["ranking"]["arms"] if arm["set"] == one["set"]]
         made[f"arms {one['set']}"] = figures.arms(arms, by, one["reference"])
-    if found["trials"] and (tune / "history.csv").exists() and (tune / "recipe.json").exists():
-        rows = search.read(tune)
-        fields = search.fields(rows, tune)
-        made["trials"] = figures.trials(rows, by, fields)
-        shares = search.importance(rows, search.first_scores(tune, by), fields)
-        made["importance"] = figures.importance(shares)
-        if len(front := search.front(tune)) > 1:
-            made["pareto"] = figures.pareto(front, by)
-    for name, draw in (
-        ("coverage", figures.coverage),
-        ("robustness", figures.robustness),
-    ):
-        if found[name]:
-            made[name] = draw(found[name])
-    if found["coverage"]:
-        made["reliability"] = figures.reliability(found["coverage"])
     if found["classes"]:
         made["recalls"] = figures.recalls(found["classes"])
+    if found["robustness"]:
+        made["robustness"] = figures.robustness(found["robustness"])
+    if found["coverage"]:
+        made["coverage"] = confidence_figures.coverage(found["coverage"])
+        made["reliability"] = confidence_figures.reliability(found["coverage"])
     return made
+
+
+def _search(by: Criterion) -> dict[str, Figure | list[Figure]]:
+    folder = paths.ARTIFACTS / "tune"
+    if not all((folder / name).exists() for name in ("history.csv", "recipe.json")):
+        return {}
+    rows = search.read(folder)
+    fields = search.fields(rows, folder)
+    shares = search.importance(rows, search.first_scores(folder, by), fields)
+    front = search.front(folder)
+    made: dict[str, Figure | list[Figure]] = {
+        "trials": search_figures.trials(rows, by, fields),
+        "importance": search_figures.importance(shares),
+    }
+    return made | ({"pareto": search_figures.pareto(front, by)} if len(front) > 1 else {})

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH = 420  # of every chart, in units that are pixels where the page is wide enough
-CHARACTER = 7  # units, about, of a letter
+CHARACTER = 8  # units, about, of a letter
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Frame:
 
 
 def _share(value: float, low: float, high: float) -> float:
-    return (value - low) / (high - low) if high > low else 0.5
+    return (value - low) / (high - low) if high != low else 0.5
 
 
 def around(values: Iterable[float], *, margin: float = 0.06) -> tuple[float, float]:
@@ -118,16 +118,6 @@ def label(frame: Frame, y: float, words: str) -> str:
     most = int((frame.left - 10) / CHARACTER)
     shown = words if len(words) <= most else f"{words[: most - 1]}…"
     return _text(frame.left - 8, top + 4, shown, anchor="end", title=words)
-
-
-def legend(entries: Iterable[tuple[str, str]], *, at: tuple[float, float]) -> str:
-    """Names beside marks of their class, below one another from a place on."""
-    left, top = at
-    return "".join(
-        f'<rect class="bar {kind}" x="{left:g}" y="{top + 18 * i - 7:g}" width="14" height="5"/>'
-        + _text(left + 20, top + 18 * i, name)
-        for i, (name, kind) in enumerate(entries)
-    )
 
 
 def _text(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from html import escape
 from typing import Any
 
 SMALLEST = 0.001  # of p: less is not told from 0 by three digits
@@ -46,6 +47,11 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
+def coded(text: str) -> str:
+    """HTML of text in which what stands between backticks is code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
+
+
 def name(text: str) -> str:
     """The name of a check, finding or method as words."""
     return text.replace("_", " ")
@@ -59,5 +65,6 @@ FILTERS: dict[str, Callable[..., str]] = {
     "chance": chance,
     "minus": minus,
     "sentence": sentence,
+    "coded": coded,
     "words": name,
 }

@@ -17,7 +17,7 @@ function row(cells) {
 
 function duration(seconds) {
   if (seconds < 99.5) return `${seconds.toPrecision(seconds < 1 ? 1 : 2)} s`;
-  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+  return seconds < 5400 ? `${(seconds / 60).toPrecision(2)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
 function energy(wattHours) {
