@@ -16,9 +16,6 @@ MEANING = {
     "helps": "helped",
     "harms": "harmed",
     "no effect": "had no shown effect",
-    "win": "helped",
-    "loss": "harmed",
-    "tie": "had no shown effect",
 }
 
 
@@ -49,24 +46,27 @@ def _same_data(gate: Mapping[str, Any]) -> bool:
     return bool(data.get("champion")) and data["champion"] == data.get("challenger")
 
 
-def helped(ranking: Mapping[str, Any]) -> list[str]:
-    """One sentence a remedy: augmented images, synthetic ones, or what else was tried."""
+def helped(ranking: Mapping[str, Any]) -> str:
+    """Whether augmented images, synthetic ones, or what else was tried helped, each by how much."""
+    tried = [
+        arm for arm in ranking["arms"] if arm["set"] == "remedies" and arm["verdict"] != "reference"
+    ]
+    if not tried:
+        return "No remedy was tried."
+    answer = "Yes" if any(arm["verdict"] == "helps" for arm in tried) else "Not shown"
     found = []
-    for arm in ranking["arms"]:
-        if arm["set"] == "remedies" and arm["verdict"] != "reference":
-            ends = between(arm["difference_low"], arm["difference_high"])
-            name = "all of it together" if arm["arm"] == "all" else arm["arm"].removeprefix("+")
-            found.append(
-                f"{name} {MEANING.get(arm['verdict'], arm['verdict'])} "
-                f"({points(arm['difference'])} points, 95 %: {ends})"
-            )
-    return found
+    for arm in tried:
+        ends = between(arm["difference_low"], arm["difference_high"])
+        name = "all together" if arm["arm"] == "all" else arm["arm"].removeprefix("+")
+        effect = MEANING.get(arm["verdict"], arm["verdict"])
+        found.append(f"{name} {effect} ({points(arm['difference'])} points, 95 %: {ends})")
+    return f"{answer}: {'; '.join(found)}."
 
 
 def worst(classes: list[Mapping[str, Any]]) -> str:
     """The class that is recognised least often, with its interval."""
     row = min(classes, key=lambda row: float(row["recall"]))
-    ends = f"{percent(row['recall_low'])} – {percent(row['recall_high'])}"
+    ends = f"{100 * row['recall_low']:.2f} – {percent(row['recall_high'])}"
     pictures = f"its {thousands(row['images'])} test pictures are recognised"
     return f"{row['class']}: {percent(row['recall'])} of {pictures} (95 %: {ends})"
 

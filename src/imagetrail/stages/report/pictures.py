@@ -13,6 +13,7 @@ from imagetrail.base.samples import Images
 ROOM = 3_200_000  # bytes of pictures on the page, which is to have 5 MB at most
 WIDEST = 1100  # pixels
 THUMB = 56  # pixels: the height of a small picture
+GAP, COLUMNS = 3, 6  # between small pictures; of them side by side
 QUALITY = 82
 
 
@@ -32,13 +33,13 @@ class Album:
         return self._address(image)
 
     def strip(self, images: Sequence[Images]) -> str | None:
-        """Small pictures H×W×C uint8 side by side."""
+        """Small pictures H×W×C uint8 side by side, in rows."""
         small = [_small(image) for image in images]
-        whole = Image.new("RGB", (sum(image.width + 3 for image in small), THUMB), "white")
-        left = 0
-        for image in small:
-            whole.paste(image, (left, 0))
-            left += image.width + 3
+        width = small[0].width + GAP
+        rows = -(-len(small) // COLUMNS)
+        whole = Image.new("RGB", (min(len(small), COLUMNS) * width, rows * (THUMB + GAP)), "white")
+        for i, image in enumerate(small):
+            whole.paste(image, (i % COLUMNS * width, i // COLUMNS * (THUMB + GAP)))
         return self._address(whole)
 
     def _address(self, image: Image.Image) -> str | None:
