@@ -130,7 +130,8 @@ def _arm(name: str, arm: str, difference: float, verdict: str) -> dict[str, Any]
 
 def _judged(folder: Path, classes: Sequence[str], labels: np.ndarray, answers: np.ndarray) -> None:
     names = ("top1", "macro_recall", "macro_f1", "topk", "log_loss_calibrated", "ece_calibrated")
-    metrics: dict[str, float] = {"n": len(labels), "k": 5, "ece": 0.1, "top1_clean_subset": 0.9}
+    metrics: dict[str, float] = {"n": len(labels), "k": 5, "ece": 0.1, "corrupted": 99}
+    metrics["top1_clean_subset"] = 0.9
     for name in (*names, "mean_corruption_error"):
         metrics |= {name: 0.8, f"{name}_low": 0.75, f"{name}_high": 0.85}
     files.write_json(folder / "evaluate/metrics.json", metrics)
@@ -179,6 +180,7 @@ def _shipped(folder: Path) -> None:
     gate |= {"champion": "d" * 64, "data": {"challenger": "e", "champion": "e"}, "test": "f"}
     gate |= {"images": 200, "left_out": 0, "decide_by": "top1", "minimal_effect": 0.01}
     gate |= {"only_challenger_right": 30, "only_champion_right": 10, "mcnemar_p": 1e-6}
+    gate |= {"by_class": [{"class": "<b>", "images": 9, "difference": -0.02, "p_holm": 0.5}]}
     for name in ("top1_difference", "challenger_top1"):
         gate |= {name: 0.1, f"{name}_low": 0.05, f"{name}_high": 0.15}
     files.write_json(folder / "gate/decision.json", gate)

@@ -147,7 +147,7 @@ def test_what_was_not_chosen_is_explained(make: Callable[[], str]) -> None:
     assert "The best trial of the search had synthetic 0.05; the training has 0" in page
     assert "The loss on train is the higher one because" in page
     assert "One trial has both the best score and the lowest cost" in page
-    assert "200 of the 200 test pictures, corrupted" in page
+    assert "99 of the 200 test pictures, corrupted" in page
 
 
 def test_no_number_has_a_hyphen_for_a_minus_and_no_p_is_zero(make: Callable[[], str]) -> None:

@@ -54,7 +54,6 @@ def read() -> Facts:
     return found | {
         "dataset": load(str, "data.name"),
         "by": load(Criterion, "decide_by"),
-        "corrupted": load(int, "evaluate.corrupted"),
         "seed": load(int, "seed"),
     }
 

@@ -45,6 +45,7 @@ def run() -> None:
         "sheets": sorted((paths.ARTIFACTS / "inspect/classes").glob("*.png"))[:SHEETS],
         "maps": sorted((paths.ARTIFACTS / "explain/maps").glob("*.png")),
         "suspects": (found["suspects"] or [])[:SUSPECTS],
+        "rule": (found["ranking"] or {}).get("rule", ""),  # of the verdicts, in a sentence
         "confused": _confused(found, album),
         "charts": _charts(found),
     }
