@@ -26,7 +26,7 @@ check: docs  ## lint, types, import rules, dependencies, workflows, documentatio
 	$(BIN)/actionlint .github/workflows/*.yml
 	$(BIN)/zizmor --offline --quiet .github/workflows
 
-screenshots: setup  ## take the pictures of MLflow in docs anew; needs chromium and chromedriver
+screenshots: setup  ## take the pictures of report and MLflow in docs anew; needs chromium and chromedriver
 	$(BIN)/python docs/screenshots.py
 
 bench: setup  ## measure, and write benchmarks/README.md: about two hours

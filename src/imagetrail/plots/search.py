@@ -35,7 +35,7 @@ def pictures(folder: Path, by: Criterion = Criterion.TOP1) -> dict[str, Draw]:
         "importance": partial(search_charts.importance, shares, by.words),
         "parallel": partial(search_charts.parallel, scored, list(shares), by.words),
     }
-    if best := front(folder):
+    if len(best := front(folder)) > 1:  # one trial that is best in both is no curve
         cost = next(name for name in best[0] if name not in OUTCOME)
         found["pareto"] = partial(search_charts.pareto, best, cost, by.words)
     return found
