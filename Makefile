@@ -29,7 +29,7 @@ check: docs  ## lint, types, import rules, dependencies, workflows, documentatio
 	$(BIN)/actionlint .github/workflows/*.yml
 	$(BIN)/zizmor --offline --quiet .github/workflows
 
-screenshots: setup  ## take the pictures of MLflow and the demo in docs anew; needs chromium and chromedriver
+screenshots: setup  ## take the pictures of report, MLflow and demo in docs anew; needs chromium and chromedriver
 	$(BIN)/python docs/screenshots.py
 	$(BIN)/python docs/screenshots_demo.py
 

@@ -1,4 +1,4 @@
-"""The pictures of MLflow in this folder: opens the UI of this repository's runs and looks at it.
+"""The pictures of the report and of MLflow in this folder: opens both and looks at them.
 
 `make screenshots`, after `make repro`; needs Chromium and its driver on PATH (Debian: chromium,
 chromium-driver).
@@ -26,6 +26,12 @@ from selenium.webdriver.support.wait import WebDriverWait
 HERE = Path(__file__).parent
 FLAGS = ("headless", "no-sandbox", "disable-gpu", "window-size=1500,900")
 SET = 2  # of arms: 1 is the remedies
+REPORT = Path("artifacts/report/index.html")
+SCREENS = {  # of the report: width, height, theme
+    "report.png": (1100, 1240, "light"),
+    "report-dark.png": (1100, 1240, "dark"),
+    "report-phone.png": (390, 1240, "light"),
+}
 
 
 class Browser(Chrome):
@@ -76,6 +82,19 @@ def mlflow_ui() -> Iterator[str]:
             os.killpg(process.pid, signal.SIGKILL)
 
 
+def take_report(browser: Browser) -> None:
+    """The top of the page, as it is opened from the disk."""
+    for name, (width, height, theme) in SCREENS.items():
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        feature = {"name": "prefers-color-scheme", "value": theme}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+        browser.get(REPORT.resolve().as_uri())
+        browser.picture(HERE / name)
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
 def take_pictures(browser: Browser, runs: str) -> None:
     """`runs`: the address of the table of runs."""
     browser.get(runs)
@@ -110,6 +129,7 @@ def take_pictures(browser: Browser, runs: str) -> None:
 
 def main() -> None:
     with mlflow_ui() as runs, Browser() as browser:
+        take_report(browser)
         take_pictures(browser, runs)
 
 

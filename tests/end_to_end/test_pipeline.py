@@ -99,13 +99,11 @@ def test_first_model_is_judged_by_thresholds_and_says_so(repo: Project) -> None:
     assert decision["decision"] == "PROMOTE" and "no champion" in str(decision["reason"])
 
 
-def test_report_needs_no_other_file(repo: Project) -> None:
+def test_the_report_has_every_chapter_and_needs_no_network(repo: Project) -> None:
     page = (repo.root / "artifacts/report/index.html").read_text()
-    assert (
-        page.count("data:image/png;base64,") > 10
-        and 'src="http' not in page
-        and "<link" not in page
-    )
+    assert page.count("data:image/webp;base64,") > 10
+    assert 'src="http' not in page and "<link" not in page
+    assert "Not here yet" not in page
 
 
 def test_forced_again_every_result_has_the_same_bytes(copy: Project) -> None:

@@ -127,7 +127,10 @@ def test_a_front_is_drawn_by_the_first_of_its_costs(tmp_path: Path) -> None:
 def test_a_search_that_has_found_a_front_has_a_picture_of_it(tmp_path: Path) -> None:
     folder = searched(tmp_path, [row(0, activation="relu")])
     assert "pareto" not in search.pictures(folder)
-    write_csv(folder / "pareto.csv", [{"number": 0, "value": 0.5, "flops_forward": 10}])
+    one = {"number": 0, "value": 0.5, "flops_forward": 10}
+    write_csv(folder / "pareto.csv", [one])
+    assert "pareto" not in search.pictures(folder)
+    write_csv(folder / "pareto.csv", [one, {"number": 1, "value": 0.6, "flops_forward": 20}])
     assert (
         json.dumps(sorted(search.pictures(folder)))
         == '["importance", "parallel", "pareto", "trials"]'

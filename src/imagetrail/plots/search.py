@@ -35,9 +35,9 @@ def pictures(folder: Path, by: Criterion = Criterion.TOP1) -> dict[str, Draw]:
         "importance": partial(search_charts.importance, shares, by.words),
         "parallel": partial(search_charts.parallel, scored, list(shares), by.words),
     }
-    if front := _front(folder):
-        cost = next(name for name in front[0] if name not in OUTCOME)
-        found["pareto"] = partial(search_charts.pareto, front, cost, by.words)
+    if len(best := front(folder)) > 1:  # one trial that is best in both is no curve
+        cost = next(name for name in best[0] if name not in OUTCOME)
+        found["pareto"] = partial(search_charts.pareto, best, cost, by.words)
     return found
 
 
@@ -74,7 +74,7 @@ def importance(
     return dict(sorted(found.items(), key=lambda pair: -pair[1]))
 
 
-def _front(folder: Path) -> list[dict[str, Any]]:
+def front(folder: Path) -> list[dict[str, Any]]:
     """The finished trials that no other beats in both score and cost; none if it is not written.
 
     Of the costs the first column is the one that they are compared by.

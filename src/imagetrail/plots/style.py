@@ -14,7 +14,7 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREY, GREEN, RED = "#2563eb", "#ea580c", "#94a3b8", "#16a34a", "#dc2626"
+BLUE, ORANGE, GREY, RED = "#2563eb", "#ea580c", "#94a3b8", "#dc2626"
 
 FALLBACKS = (  # families with scripts that DejaVu Sans lacks, as Linux and macOS call them
     "Noto Sans CJK SC",

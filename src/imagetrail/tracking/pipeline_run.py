@@ -7,7 +7,8 @@ from typing import Any
 from imagetrail.base import paths
 from imagetrail.base.files import read_json
 from imagetrail.release import git_dvc
-from imagetrail.tracking import doubles
+from imagetrail.tracking import doubles, run_facts
+from imagetrail.tracking.opening import uri
 from imagetrail.tracking.stage_runs import numbers
 from imagetrail.tracking.store import PARENT, VERSION, WHOLE, Store
 
@@ -68,9 +69,10 @@ def describe(
     report = root / paths.ARTIFACTS / "report"
     if (report / "report.md").exists():
         store.client.set_tag(parent, "mlflow.note.content", (report / "report.md").read_text())
-    for file in (report / "index.html", root / "dvc.lock", root / "params.yaml"):
-        if file.exists():
-            store.client.log_artifact(parent, str(file))
+    with run_facts.page(root, run_facts.links(uri(root), store.experiment, parent)) as page:
+        for file in (page, root / "dvc.lock", root / "params.yaml"):
+            if file.exists():
+                store.client.log_artifact(parent, str(file))
     # without a source, the UI hides the commit
     store.client.set_tag(parent, "mlflow.source.name", "dvc repro")
     store.end(parent, "FINISHED", ended=max(ended, run.info.start_time / 1000))

@@ -1,153 +1,137 @@
-"""Tell the whole story on one page. Reads artifacts, writes artifacts/report.
+"""Tell the whole story on one page. Reads artifacts and test, writes artifacts/report.
 
-No clock figure is on it, so that equal results make an equal page.
+No clock figure is on it, so that equal results make an equal page: run.js beside it, which is no
+result, brings the times when the page is opened; `imagetrail publish` puts them into its copy.
 """
 
-import base64
-import io
-from collections.abc import Callable
-from functools import partial
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from imagetrail.base import paths
+from imagetrail.base import paths, samples
 from imagetrail.base.criteria import Criterion
-from imagetrail.base.files import read_csv, read_json, replacing
-from imagetrail.base.params import load, read_yaml
-from imagetrail.plots import charts, search
+from imagetrail.base.files import replacing
+from imagetrail.plots import search
+from imagetrail.stages.report import (
+    answers,
+    confidence_figures,
+    confusions,
+    facts,
+    figures,
+    search_figures,
+    words,
+)
+from imagetrail.stages.report.confusions import Confusions
+from imagetrail.stages.report.facts import Facts
+from imagetrail.stages.report.figures import Figure
+from imagetrail.stages.report.pictures import Album
+from imagetrail.tracking import run_facts
 
-FACTS = {  # what the templates call it: the file
-    "data": "inspect/report.json",
-    "audit": "audit/metrics.json",
-    "labels": "augment/labels.json",
-    "quality": "synthesise/quality.json",
-    "train": "train/metrics.json",
-    "recipe": "train/recipe.json",
-    "ranking": "compare/ranking.json",
-    "crossed": "crossvalidate/metrics.json",
-    "test": "evaluate/metrics.json",
-    "classes": "evaluate/classes.json",
-    "scores": "explain/scores.json",
-    "exported": "export/export.json",
-    "gate": "gate/decision.json",
-}
 SUSPECTS = 20  # rows of the table of likely label errors
+SHEETS = 20  # classes that are looked at
+PAGES = (("index.html", "page.html.j2"), ("report.md", "report.md.j2"))
 
 
 def run() -> None:
-    facts = _facts()
-    pictures = _files() | _drawn(facts)
-    environment = Environment(
-        loader=PackageLoader("imagetrail.stages.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=False,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": _percent,
-        "thousands": _thousands,
-        "short": _short,
-        "points": _points,
-        "figure": _figure,
+    found = facts.read()
+    album = Album()
+    given = found | {
+        "missing": lambda *names: facts.missing(found, *names),
+        "facts": found,
+        "answers": answers,
+        "album": album,
+        "shown": _pictures(found),
+        "sheets": sorted((paths.ARTIFACTS / "inspect/classes").glob("*.png"))[:SHEETS],
+        "maps": sorted((paths.ARTIFACTS / "explain/maps").glob("*.png")),
+        "suspects": (found["suspects"] or [])[:SUSPECTS],
+        "rule": (found["ranking"] or {}).get("rule", ""),  # of the verdicts, in a sentence
+        "confused": _confused(found, album),
+        "charts": _charts(found),
     }
+    environment = _environment()
     folder = paths.artifacts("report")
-    for name, template in (("index.html", "report.html.j2"), ("report.md", "report.md.j2")):
+    for name, template in PAGES:
         with replacing(folder / name) as temporary:
-            temporary.write_text(
-                environment.get_template(template).render(pictures=pictures, **facts) + "\n"
-            )
+            temporary.write_text(environment.get_template(template).render(given) + "\n")
+    run_facts.write(Path())
     print(f"{(folder / 'index.html').resolve().as_uri()}")
 
 
-def _facts() -> dict[str, Any]:
-    """What the stages found, by the names that the templates use."""
-    folder = paths.ARTIFACTS
-    found = {name: read_json(folder / file) for name, file in FACTS.items()}
-    history = [
-        {name: float(value) for name, value in row.items()}
-        for row in read_csv(folder / "train/history.csv")
-    ]
-    sets: dict[str, list[Any]] = {row["set"]: [] for row in found["ranking"]["sets"]}
-    for arm in found["ranking"]["arms"]:
-        sets[arm["set"]].append(arm)
-    return found | {
-        "sets": sets,
-        "suspects": read_csv(paths.LABEL_ERRORS)[:SUSPECTS],
-        "slices": _weakest(read_csv(folder / "evaluate/slices.csv"), found["test"]["n"]),
-        "activity": read_csv(folder / "train/activity.csv"),
-        "dataset": load(str, "data.name"),
-        "by": load(Criterion, "decide_by"),
-        "best": read_yaml(folder / "tune/best.yaml"),
-        "trials": search.read(folder / "tune"),
-        "history": history,
-        "maps": [file.stem for file in sorted((folder / "explain/maps").glob("*.png"))],
-        "sheets": [file.stem for file in sorted((folder / "inspect/classes").glob("*.png"))],
-    }
-
-
-def _weakest(rows: list[dict[str, str]], images: int, count: int = 10) -> list[dict[str, str]]:
-    """The slices that the model is most often wrong on, without classes: they have a table."""
-    parts = [row for row in rows if row["column"] != "class" and int(row["images"]) < images]
-    return sorted(parts, key=lambda row: float(row["top1"]))[:count]
-
-
-def _files() -> dict[str, str]:
-    """The pictures that other stages made."""
-    folders = (
-        "audit",
-        "augment",
-        "evaluate",
-        "explain/maps",
-        "gate",
-        "inspect/classes",
-        "synthesise",
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("imagetrail.stages.report", "page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        lstrip_blocks=True,
     )
-    files = {
-        file.stem: file
-        for folder in folders
-        for file in sorted((paths.ARTIFACTS / folder).glob("*.png"))
+    made.filters |= words.FILTERS
+    return made
+
+
+def _pictures(found: Facts) -> dict[str, Path]:
+    """The pictures that other stages drew, by the names that the templates use."""
+    folder = paths.ARTIFACTS
+    named = {
+        "suspects": "audit/suspects.png",
+        "pairs": "augment/pairs.png",
+        "samples": "synthesise/samples.png",
+        "mistakes": "evaluate/mistakes.png",
+        "corruptions": "evaluate/robustness.png",
+        "disagreements": "gate/disagreements.png",
     }
-    found = sorted((paths.ARTIFACTS / "inspect/findings").glob("*.png"))
-    files |= {f"finding {file.stem}": file for file in found}
-    return {name: base64.b64encode(file.read_bytes()).decode() for name, file in files.items()}
+    findings = (found["data"] or {}).get("findings", [])
+    return {name: folder / file for name, file in named.items()} | {
+        f"finding {one['name']}": folder / "inspect/findings" / f"{one['name']}.png"
+        for one in findings
+    }
 
 
-def _drawn(facts: dict[str, Any]) -> dict[str, str]:
-    """The pictures of figures: drawn here, so that a change of style repeats no training."""
-    by = facts["by"]
-    drawn: dict[str, Callable[[BinaryIO], None]] = {}
-    drawn["history"] = partial(charts.history, facts["history"], by=by)
-    drawn |= search.pictures(paths.artifacts("tune"), by)
-    for name, arms in facts["sets"].items():
-        drawn[f"arms of {name}"] = partial(charts.intervals, arms, by=by)
-    return {name: _picture(draw) for name, draw in drawn.items()}
+def _confused(found: Facts, album: Album) -> Confusions | None:
+    """The matrix, with pictures where test and its answers are there."""
+    if found["confusion"] is None or found["classes"] is None:
+        return None
+    names = [row["class"] for row in found["classes"]]
+    matrix = confusions.find(found["confusion"], names)
+    answered = paths.ARTIFACTS / "evaluate/predictions.parquet"
+    if not (answered.exists() and (paths.TEST / "images.npy").exists()):
+        return matrix
+    test = samples.read(paths.TEST, columns=["label"])
+    predicted = samples.read_table(answered, columns=["predicted"])["predicted"].to_numpy()
+    if len(predicted) != len(test):
+        return matrix
+    return confusions.illustrated(matrix, test, predicted, album)
 
 
-def _picture(draw: Callable[[BinaryIO], None]) -> str:
-    buffer = io.BytesIO()
-    draw(buffer)
-    return base64.b64encode(buffer.getvalue()).decode()
+def _charts(found: Facts) -> dict[str, Any]:
+    """A figure, or several, by the names that the templates use; none where a file is missing."""
+    by = found["by"]
+    made: dict[str, Figure | list[Figure]] = _search(by) if found["trials"] else {}
+    if found["history"]:
+        made["history"] = figures.history(found["history"], by)
+    for one in (found["ranking"] or {}).get("sets", []):
+        arms = [arm for arm in found["ranking"]["arms"] if arm["set"] == one["set"]]
+        made[f"arms {one['set']}"] = figures.arms(arms, by, one["reference"])
+    if found["classes"]:
+        made["recalls"] = figures.recalls(found["classes"])
+    if found["robustness"]:
+        made["robustness"] = figures.robustness(found["robustness"])
+    if found["coverage"]:
+        made["coverage"] = confidence_figures.coverage(found["coverage"])
+        made["reliability"] = confidence_figures.reliability(found["coverage"])
+    return made
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f} %"
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:+.2f}".replace("-", "−")
-
-
-def _figure(value: float, digits: int = 4) -> str:
-    """A p or any other figure, and never 0 for what is but small."""
-    least = 10.0**-digits
-    return f"< {least:.{digits}f}" if 0 < value < least else f"{value:.{digits}f}"
-
-
-def _thousands(value: int) -> str:
-    return f"{value:,}"
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _search(by: Criterion) -> dict[str, Figure | list[Figure]]:
+    folder = paths.ARTIFACTS / "tune"
+    if not all((folder / name).exists() for name in ("history.csv", "recipe.json")):
+        return {}
+    rows = search.read(folder)
+    fields = search.fields(rows, folder)
+    shares = search.importance(rows, search.first_scores(folder, by), fields)
+    front = search.front(folder)
+    made: dict[str, Figure | list[Figure]] = {
+        "trials": search_figures.trials(rows, by, fields),
+        "importance": search_figures.importance(shares),
+    }
+    return made | ({"pareto": search_figures.pareto(front, by)} if len(front) > 1 else {})

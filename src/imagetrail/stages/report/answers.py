@@ -1,0 +1,134 @@
+"""What the page says at its top, in sentences: made from the figures, never without them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from imagetrail.stages.report.words import between, minus, percent, points, thousands
+
+TODO = {
+    "PROMOTE": "Yes. Make it the champion with `imagetrail promote`, and commit what that changes.",
+    "HOLD": "Not shown to be better than what ships: keep the champion. More test "
+    "pictures, or a better recipe, may change that.",
+    "REJECT": "No: keep the champion, if there is one, and mend what the failed checks name.",
+}
+MEANING = {
+    "helps": "helped",
+    "harms": "harmed",
+    "no effect": "had no shown effect",
+}
+
+
+def verdict(gate: Mapping[str, Any]) -> str:
+    """What to do about the gate's decision."""
+    if gate["decision"] == "HOLD" and gate.get("champion") is None:
+        return "Not shown to be good enough, and there is no champion: see what failed below."
+    if gate["reason"] == "the challenger is the champion":
+        return "This model is the champion already: there is nothing to do."
+    return TODO[gate["decision"]]
+
+
+def change(gate: Mapping[str, Any]) -> str:
+    """How the new model differs from the champion, on the same pictures."""
+    if "top1_difference" not in gate:
+        return "There is no champion yet that it could be compared with."
+    ends = between(gate["top1_difference_low"], gate["top1_difference_high"])
+    same = " and the same training pictures" if _same_data(gate) else ""
+    return (
+        f"{points(gate['top1_difference'])} points of top-1 against the champion (95 %: {ends}), "
+        f"on the same test pictures{same}: where only one of the two is right, it is the new one "
+        f"{gate['only_challenger_right']} times, the champion {gate['only_champion_right']} times."
+    )
+
+
+def _same_data(gate: Mapping[str, Any]) -> bool:
+    data = gate.get("data") or {}
+    return bool(data.get("champion")) and data["champion"] == data.get("challenger")
+
+
+def helped(ranking: Mapping[str, Any]) -> str:
+    """Whether augmented images, synthetic ones, or what else was tried helped, each by how much."""
+    tried = [
+        arm for arm in ranking["arms"] if arm["set"] == "remedies" and arm["verdict"] != "reference"
+    ]
+    if not tried:
+        return "No remedy was tried."
+    answer = "Yes" if any(arm["verdict"] == "helps" for arm in tried) else "Not shown"
+    found = []
+    for arm in tried:
+        ends = between(arm["difference_low"], arm["difference_high"])
+        name = "all together" if arm["arm"] == "all" else arm["arm"].removeprefix("+")
+        effect = MEANING.get(arm["verdict"], arm["verdict"])
+        found.append(f"{name} {effect} ({points(arm['difference'])} points, 95 %: {ends})")
+    return f"{answer}: {'; '.join(found)}."
+
+
+def worst(classes: list[Mapping[str, Any]]) -> str:
+    """The class that is recognised least often, with its interval."""
+    row = min(classes, key=lambda row: float(row["recall"]))
+    ends = f"{100 * row['recall_low']:.2f} – {percent(row['recall_high'])}"
+    pictures = f"its {thousands(row['images'])} test pictures are recognised"
+    return f"{row['class']}: {percent(row['recall'])} of {pictures} (95 %: {ends})"
+
+
+def trained_arm(name: str, ranking: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    """Why a set's best arm was trained, or was not; empty where the files do not tell."""
+    arms = [arm for arm in ranking["arms"] if arm["set"] == name]
+    recipes, recipe = (facts["recipes"] or {}).get(name, {}), facts["recipe"]
+    fields = _varied(recipes)
+    if not (recipe and fields and arms):
+        return ""
+    mine = [arm for arm, given in recipes.items() if all(given[f] == recipe[f] for f in fields)]
+    best = max(arms, key=lambda arm: float(arm["mean"]))
+    if best["arm"] in mine:
+        return f"The best on average, {best['arm']}, is what was trained."
+    where = ", ".join(f"`recipe.{field}: {recipes[best['arm']][field]}`" for field in fields)
+    said = ", ".join(f"{field} {recipe[field]}" for field in fields)
+    text = f"Trained was {said}: a comparison reports, it does not choose; params.yaml and the "
+    text += f"search do. {best['arm']} has the higher mean"
+    known = [arm for arm in arms if arm["arm"] in mine]
+    if known:
+        ahead = points(best["mean"] - known[0]["mean"])
+        text += (
+            f" by {ahead.removeprefix('+')} points (these two were not tested against each other)"
+        )
+    return minus(f"{text}; to train it, set {where} in params.yaml.")
+
+
+def _varied(recipes: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The fields of the recipe that differ between the arms of a set."""
+    given = list(recipes.values())
+    return [key for key in given[0] if len({str(one[key]) for one in given}) > 1] if given else []
+
+
+def search_and_training(facts: Mapping[str, Any]) -> list[str]:
+    """Where the training departed from the search's best trial, and why."""
+    best, recipe = facts["best"] or {}, facts["recipe"] or {}
+    return [
+        f"The best trial of the search had {name} {value:g}; the training has {recipe[name]:g}, "
+        "for only what the comparison proves to help enters it."
+        for name, value in best.items()
+        if name in ("augmented", "synthetic", "related") and recipe.get(name, value) != value
+    ]
+
+
+def truest(maps: list[Path], scores: Mapping[str, float]) -> list[Path]:
+    """The maps by how much more they cost than another picture's, the most first."""
+    return sorted(
+        maps, key=lambda file: scores[f"{file.stem}_other_drop"] - scores[f"{file.stem}_drop"]
+    )
+
+
+def loss_gap(facts: Mapping[str, Any]) -> str:
+    """Why the loss on train is above that on valid, where it is; else empty."""
+    last, recipe = facts["history"][-1], facts["recipe"] or {}
+    if last["train_loss"] <= last["valid_loss"]:
+        return ""
+    reasons = []
+    if recipe.get("label_smoothing"):
+        reasons.append(f"against labels smoothed by {recipe['label_smoothing']:g}")
+    changed = ("flip", "shift", "crop", "rotate", "zoom", "cutout", "erase", "mixup", "cutmix")
+    if any(recipe.get(name) for name in changed):
+        reasons.append("on pictures that are changed at random")
+    reasons.append("while it still learns, where valid is judged at the end of the epoch")
+    return f"The loss on train is the higher one because it is measured {', '.join(reasons)}."
