@@ -10,6 +10,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -17,14 +18,16 @@ from typing import Annotated
 import typer
 
 from imagetrail.base.errors import UserError
-from imagetrail.base.words import count_of
+from imagetrail.base.terminal import say
 from imagetrail.cli.drift import drift
 from imagetrail.cli.import_labels import import_labels
 from imagetrail.cli.init import init
 from imagetrail.cli.predict import predict
 from imagetrail.cli.review import review
 from imagetrail.cli.stage import Interrupted, run_stage
+from imagetrail.cli.status import status
 from imagetrail.cli.suggest import suggest
+from imagetrail.cli.team import promote, propose, publish, recall, rollback, ui, verify
 from imagetrail.compute.processes import end_with_parent
 
 STAGES = {
@@ -49,12 +52,11 @@ STAGES = {
 
 STOPPED = "stopped; nothing half-written is left, run the same command again to go on"
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help=(__doc__ or "").split(":")[0],
-)
+PIPELINE, MODEL, TEAM = "Pipeline", "Model", "Team"
+IN_ORDER = "Stages, which dvc repro runs in this order where they are out of date"
+ANYWHERE = {"init", "import", "predict", "drift", "suggest"}  # they need no project around them
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def main() -> None:
@@ -69,6 +71,8 @@ def main() -> None:
     atexit.register(gc.freeze)
     # What Pillow says of an odd picture names no file: what cannot be read is named by us.
     warnings.filterwarnings("ignore", module="PIL")
+    for stream in (sys.stdout, sys.stderr):  # a terminal that knows few letters is shown others
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     signal.signal(signal.SIGTERM, _terminated)
     if {"DVC_STAGE", "TORCHELASTIC_RUN_ID"} & os.environ.keys():  # started by dvc repro or torchrun
         end_with_parent(signal.SIGTERM)
@@ -89,144 +93,62 @@ def _terminated(number: int, _: FrameType | None) -> None:
 
 
 def _fail(text: str, code: int) -> None:
-    print(text, file=sys.stderr)
+    say(text, error=True)
     sys.exit(code)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        say(f"imagetrail {version('imagetrail')}")
+        raise typer.Exit
+
+
+@app.callback(help=(__doc__ or "").split(":")[0] + ".")
+def _check(
+    context: typer.Context,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand in ANYWHERE or "--help" in sys.argv:
+        return
+    if not Path("params.yaml").exists():
+        begin = "run this in the folder of a project, or begin one: imagetrail init PICTURES"
+        raise UserError(f"params.yaml: no such file in {Path.cwd()}; {begin}")
 
 
 def _command(name: str) -> Callable[[], None]:
     def command() -> None:
-        run_stage(name)
+        run_stage(name, STAGES[name])
 
     return command
 
 
-app.command()(init)
-for _name, _help in STAGES.items():
-    app.command(_name, help=_help)(_command(_name))
-
-
-@app.command()
-def publish() -> None:
-    """Make MLflow agree with dvc.lock; a second call changes nothing."""
-    from imagetrail.tracking import publish as publishing
-    from imagetrail.tracking import store
-
-    version, made = publishing.publish()
-    print(f"pipeline {version[:7]} is in MLflow ({count_of(made, 'new run')}): {store.uri(Path())}")
-
-
-@app.command()
-def promote(
-    force: Annotated[
-        str | None, typer.Option(metavar="REASON", help="Whatever the gate says.")
-    ] = None,
-) -> None:
-    """Make the challenger the champion, if the gate says PROMOTE."""
-    from imagetrail.release import promotion
-
-    entry = promotion.promote(reason=force)
-    print(
-        f"champion: {entry.model[:12]}, number {entry.number} of the ledger"
-        if entry
-        else "nothing to do: it is the champion"
-    )
-    _follow()
-
-
-@app.command()
-def rollback(
-    number: Annotated[
-        int | None, typer.Argument(help="Line of the ledger; default: the champion before.")
-    ] = None,
-) -> None:
-    """Make an earlier champion the champion again."""
-    from imagetrail.release import promotion
-
-    entry, changed = promotion.rollback(number=number)
-    before = "" if changed else ", as before"
-    print(f"champion: {entry.model[:12]}, number {entry.number} of the ledger{before}")
-    _follow()
-
-
-def _follow() -> None:
-    """MLflow's alias, which may come later."""
-    from imagetrail.tracking import publish as publishing
-
-    try:
-        publishing.follow()
-    except UserError as error:
-        catch_up = "the champion is the champion all the same, `imagetrail publish` catches up"
-        print(f"warning: {error}; {catch_up}", file=sys.stderr)
-
-
-@app.command()
-def recall() -> None:
-    """Begin with what the last retraining found, merged or not."""
-    from imagetrail.release import pull_request
-
-    print(pull_request.recall())
-
-
-@app.command()
-def propose() -> None:
-    """Commit new results and, on PROMOTE, the new champion to the branch `retrain`."""
-    from imagetrail.release import pull_request
-
-    print(pull_request.propose())
-
-
-@app.command()
-def verify(
-    reproduce: Annotated[
-        bool, typer.Option("--reproduce", help="Run the last commit in a second clone instead.")
-    ] = False,
-    tolerance: Annotated[float | None, typer.Option(help="Compare numbers, not bytes.")] = None,
-) -> None:
-    """Re-hash data, cache, models and champion, and say what is damaged and how to heal it."""
-    from imagetrail.release import git_dvc, reproduction, verification
-
-    if reproduce:
-        count, different = reproduction.reproduce(tolerance=tolerance)
-        if different:
-            _fail("\n".join(different), 1)
-        within = "" if tolerance is None else f" within {tolerance:g}"
-        print(f"{count} results are the same{within}")
-        return
-    found = verification.verify(Path(), git_dvc.cache_folder(Path()))
-    if found:
-        _fail("\n".join(map(str, found)), 1)
-    print("every byte is what dvc.lock, DVC's cache and the ledger say")
-
-
-@app.command()
 def schema() -> None:
     """Accept what inspect saw: new pictures are held against it from now on."""
     from imagetrail.base import paths
-    from imagetrail.base.params import read_yaml
     from imagetrail.stages.inspect.schema import accept
 
-    read_yaml(Path("params.yaml"))  # tells that this is no folder of a project
     seen = accept()
-    print(f"{paths.SCHEMA}: {len(seen.classes)} classes of {seen.data}; commit it")
+    say(f"{paths.SCHEMA}: {len(seen.classes)} classes of {seen.data}; commit it")
 
 
-@app.command("params")
 def check_params() -> None:
     """Check every section of params.yaml at once."""
     from imagetrail.cli.params import SECTIONS, check_all
 
     check_all()
-    print(f"params.yaml: all {len(SECTIONS)} sections are valid")
+    say(f"params.yaml: all {len(SECTIONS)} sections are valid")
 
 
-@app.command()
-def ui(port: Annotated[int, typer.Option(help="The first port to try.")] = 5000) -> None:
-    """Open the MLflow UI on this machine only."""
-    from imagetrail.tracking.ui import serve
-
-    serve(port)
-
-
-app.command("import")(import_labels)
-for _use in (predict, drift, review, suggest):
-    app.command()(_use)
+app.command(rich_help_panel=PIPELINE)(init)
+app.command("import", rich_help_panel=PIPELINE)(import_labels)
+app.command("params", rich_help_panel=PIPELINE)(check_params)
+for _use in (status, review, schema):
+    app.command(rich_help_panel=PIPELINE)(_use)
+for _name, _help in STAGES.items():
+    app.command(_name, help=_help, rich_help_panel=IN_ORDER)(_command(_name))
+for _use in (predict, drift, suggest):
+    app.command(rich_help_panel=MODEL)(_use)
+for _use in (publish, ui, promote, rollback, verify, recall, propose):
+    app.command(rich_help_panel=TEAM)(_use)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from imagetrail.base.terminal import say
+
 if TYPE_CHECKING:  # what the command works with is loaded when it runs: the others start without it
     from imagetrail.serving.inputs import Batch
     from imagetrail.serving.onnx_model import Model
@@ -40,7 +42,7 @@ def predict(
     print_any_name()
     files, path = inputs.find(images), prediction.model_in_use(model)
     opened = onnx_model.load(path)
-    print(f"model: {path} ({opened.sha256[:12]})", file=sys.stderr)
+    say(f"model: {path} ({opened.sha256[:12]})", error=True)
     failed: list[str] = []
 
     def answered() -> "Iterator[Answer]":
@@ -49,7 +51,7 @@ def predict(
             yield from prediction.explained(opened, batch, found, explain) if explain else found
 
     for line in prediction.FORMATS[form](answered(), files):
-        print(line)
+        say(line)
     if failed:
         raise typer.Exit(1)
 
@@ -72,9 +74,9 @@ def read(files: Sequence[str], model: "Model", failed: list[str]) -> "Iterator[B
     for batch in inputs.batches(files, inputs.target_of(model)):
         for file, reason in batch.faults:
             failed.append(file)
-            print(f"error: {prediction.printable(file)}: {reason}", file=sys.stderr)
+            say(f"error: {prediction.printable(file)}: {reason}", error=True)
         yield batch
         done += len(batch.files) + len(batch.faults)
         if progress:
             end = "" if done < len(files) else "\n"
-            print(f"\r{done:,} of {len(files):,} pictures", end=end, file=sys.stderr, flush=True)
+            say(f"\r{done:,} of {len(files):,} pictures", end=end, error=True)

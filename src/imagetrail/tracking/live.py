@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,6 +23,7 @@ from typing import Any
 import psutil
 
 from imagetrail.base import pipeline
+from imagetrail.base.terminal import say
 from imagetrail.tracking.parts import Part
 from imagetrail.tracking.store import (
     CONTENT,
@@ -116,7 +116,7 @@ class Live:
             self._warned = True
             going_on = "going on without it, `imagetrail publish` catches up"
             warning = f"warning: MLflow cannot be reached; {going_on} ({reason})"
-            print(warning, file=sys.stderr, flush=True)
+            say(warning, error=True)
 
 
 @contextmanager

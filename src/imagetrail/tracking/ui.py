@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from imagetrail.base.errors import UserError
+from imagetrail.base.terminal import say
 from imagetrail.tracking.store import open_store, uri
 
 
@@ -18,7 +19,7 @@ def serve(first: int) -> None:
     if port is None:
         raise UserError(f"no free port from {first} to {first + 19}; choose another with --port")
     runs = f"#/experiments/{open_store(Path()).experiment}/runs?workflowType=machine_learning"
-    print(f"MLflow UI: http://127.0.0.1:{port}/{runs}  (Ctrl-C ends it)", flush=True)
+    say(f"MLflow UI: http://127.0.0.1:{port}/{runs}  (Ctrl-C ends it)")
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     options = {
         "--host": "127.0.0.1",

@@ -19,6 +19,7 @@ from imagetrail.base.files import replacing, write_json
 from imagetrail.base.params import load
 from imagetrail.base.rng import generator
 from imagetrail.base.samples import Images, Samples
+from imagetrail.base.terminal import say
 from imagetrail.compute import parallel
 from imagetrail.plots import sheets
 from imagetrail.stages.augment import policy as augment
@@ -60,9 +61,9 @@ def run() -> dict[str, float]:
     group = min(params.group, max(1, len(train) // DRAWS))
     orders, blank = make(train, policy, copies=params.copies, group=group, seed=seed)
     _show(folder / "pairs.png", policy, train, orders, seed)
-    print(f"{params.copies * len(train)} images from {len(train)}, {group} by a draw")
+    say(f"{params.copies * len(train)} images from {len(train)}, {group} by a draw")
     if blank:
-        print(f"{blank} images came out blank: their originals are in their place")
+        say(f"{blank} images came out blank: their originals are in their place")
     return {"images": params.copies * len(train)}
 
 
@@ -156,7 +157,7 @@ def _judge(policy: Policy, train: Samples, seed: int) -> list[Row]:
         # Bonferroni: one of many transforms may look harmful by chance
         row["harmful"] = row["after"] < row["before"] and row["p"] < ALPHA / len(rows)
         harm = f"; harmful: learning it too blurs the classes, margin {row['margin']:+.3f}"
-        print(
+        say(
             f"{row['transform']}: of {row['images']} images {row['before']:.1%} are recognised, "
             f"changed {row['after']:.1%}; {row['lost']} lost, most of {row['worst_class']} "
             f"({row['worst_lost']:.0%}){harm if row['harmful'] else ''}"

@@ -31,6 +31,7 @@ from imagetrail.base import paths, pipeline
 from imagetrail.base.criteria import Criterion
 from imagetrail.base.files import replacing, write_csv, write_json
 from imagetrail.base.params import load
+from imagetrail.base.terminal import say
 from imagetrail.compute import parallel
 from imagetrail.metrics.scores import Floats, Labels
 from imagetrail.stages.compare.arms import JUDGES, Contest, resolve
@@ -80,10 +81,10 @@ def run() -> dict[str, float]:
                 curves += [which | epoch for epoch in history]
                 log.part(arm_part(rows[-1], job.recipe.model_dump(), history), job.times())
                 score = f"{by.words} {rows[-1][f'valid_{by}']:.2%}"
-                print(f"{contest.name}: {arm}, seed {job.seed}: {score}", flush=True)
+                say(f"{contest.name}: {arm}, seed {job.seed}: {score}")
         ranking = judged(rows, contests, by=by, labels=data.valid.labels)
         _write(rows, curves, contests, ranking)
-    print("\n".join(f"{row['set']}: {row['verdict']}" for row in ranking["sets"]))
+    say("\n".join(f"{row['set']}: {row['verdict']}" for row in ranking["sets"]))
     return {"trainings": len(jobs)}
 
 

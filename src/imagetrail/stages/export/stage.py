@@ -18,6 +18,7 @@ from imagetrail.base.files import read_json, remove, replacing, write_json
 from imagetrail.base.params import check, load
 from imagetrail.base.rng import derive, generator
 from imagetrail.base.samples import Samples
+from imagetrail.base.terminal import say
 from imagetrail.metrics import calibration, scores, significance
 from imagetrail.models import inference, weights
 from imagetrail.models.classifier import Classifier
@@ -232,9 +233,9 @@ def _report(
         single, many = timing[f"{kind}_ms_batch1"], 256e3 / timing[f"{kind}_ms_batch256"]
         speed = f"{single:.2f} ms a picture, {many:,.0f} a second"
         mark = "  <- shipped" if kind == chosen else ""
-        print(f"{kind:8s} top-1 {row['top1']:.2%}  {row['bytes'] / 1e6:.2f} MB  {speed}{mark}")
+        say(f"{kind:8s} top-1 {row['top1']:.2%}  {row['bytes'] / 1e6:.2f} MB  {speed}{mark}")
     for size in BATCHES:
         if timing[f"int8_ms_batch{size}"] > timing[f"float32_ms_batch{size}"]:
-            print(f"int8 is smaller but slower than float32 on this machine, in batches of {size}")
+            say(f"int8 is smaller but slower than float32 on this machine, in batches of {size}")
     if budget.max_ms is not None:
-        print("which file is shipped depends on this machine's clock: export.budget.max_ms is set")
+        say("which file is shipped depends on this machine's clock: export.budget.max_ms is set")

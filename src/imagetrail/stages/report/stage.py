@@ -15,6 +15,7 @@ from imagetrail.base import paths
 from imagetrail.base.criteria import Criterion
 from imagetrail.base.files import read_csv, read_json, replacing
 from imagetrail.base.params import load, read_yaml
+from imagetrail.base.terminal import say
 from imagetrail.plots import charts, search
 
 FACTS = {  # what the templates call it: the file
@@ -57,7 +58,7 @@ def run() -> None:
             temporary.write_text(
                 environment.get_template(template).render(pictures=pictures, **facts) + "\n"
             )
-    print(f"{(folder / 'index.html').resolve().as_uri()}")
+    say(f"{(folder / 'index.html').resolve().as_uri()}")
 
 
 def _facts() -> dict[str, Any]:

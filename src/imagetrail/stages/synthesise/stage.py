@@ -12,6 +12,7 @@ from imagetrail.base import paths, samples
 from imagetrail.base.files import replacing, write_json
 from imagetrail.base.params import load
 from imagetrail.base.samples import Images
+from imagetrail.base.terminal import say
 from imagetrail.plots import sheets
 from imagetrail.stages.synthesise import synthesis
 from imagetrail.stages.synthesise.params import Synthesise
@@ -35,7 +36,7 @@ def run() -> dict[str, float]:
     write_json(folder / "quality.json", quality)
     with replacing(folder / "samples.png") as temporary:
         _sheet([new.images for new in drawn]).save(temporary, "png")
-    print(_report(drawn, train.classes, params.per_class))
+    say(_report(drawn, train.classes, params.per_class))
     return {"images": sum(len(new.images) for new in drawn)}
 
 

@@ -18,6 +18,7 @@ from imagetrail.base import paths, pipeline
 from imagetrail.base.files import write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.base.samples import Samples, at_once
+from imagetrail.base.terminal import say
 from imagetrail.compute import distributed
 from imagetrail.models import classifier, weights
 from imagetrail.stages.train.activity import Activity, activity
@@ -67,7 +68,7 @@ def _train(
     rows, images = read_history(state / "history.csv")[: training.epoch], 0
     keeper = Keeper(state / CHECKPOINT, training)
     if training.epoch or training.step:
-        print(f"resuming after epoch {training.epoch}, step {training.step}", flush=True)
+        say(f"resuming after epoch {training.epoch}, step {training.step}")
     with _progress() as bar:
         task = bar.add_task("epoch", total=training.recipe.epochs, completed=training.epoch)
         for event in _until_stopped(events, keeper.save):

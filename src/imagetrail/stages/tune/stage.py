@@ -12,6 +12,7 @@ from imagetrail.base.criteria import Criterion
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import read_json, replacing, write_csv, write_json
 from imagetrail.base.params import load
+from imagetrail.base.terminal import say
 from imagetrail.compute import parallel
 from imagetrail.stages.tune.costs import costs
 from imagetrail.stages.tune.params import Tune, resolve, with_largest_shares
@@ -59,7 +60,7 @@ def run() -> dict[str, float]:
             row = _row(trial, tune, recipe)
             times = job(trial.values, trial.trained).times()
             log.part(trial_part(row, recipe.model_dump(), trial.history), times)
-            print(_line(row, by), flush=True)
+            say(_line(row, by))
         _write(trials, tune, recipe)
         _write_front(trials, tune, price)
     return {"epochs": sum(trial.epochs for trial in trials)}
@@ -70,7 +71,7 @@ def _searchable(tune: Tune, recipe: Recipe, data: Experiment) -> Tune:
     tune = resolve(tune, recipe, "params.yaml: tune")
     fixed = [name for name in FIXED if name in tune.space and data.pretrained]
     if fixed:
-        print(f"not searched, as the pretrained weights fix it: {', '.join(fixed)}")
+        say(f"not searched, as the pretrained weights fix it: {', '.join(fixed)}")
     space = {
         name: choices
         for name, choices in tune.space.items()
@@ -96,7 +97,7 @@ def _state(facts: dict[str, Any]) -> Path:
         changed += [name for name in others if facts[name] != old.get(name)]
         kept = f"the last one is kept in {before[-1].parent}"
         again = "trainings that are the same are not repeated"
-        print(f"{', '.join(changed)} changed: a new study begins; {kept}, and {again}", flush=True)
+        say(f"{', '.join(changed)} changed: a new study begins; {kept}, and {again}")
     write_json(path, facts)
     return state
 
