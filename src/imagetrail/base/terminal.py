@@ -7,22 +7,19 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
-
-if TYPE_CHECKING:  # rich takes long to load, and only a bar needs it
-    from rich.progress import Progress
+from typing import TypeVar
 
 T = TypeVar("T")
 
 
-def say(*texts: str, error: bool = False) -> None:
-    """Prints each text with its line breaks, and nothing else that a terminal would obey.
+def say(*lines: str, error: bool = False) -> None:
+    """Prints each text as a line, and nothing in it that a terminal would obey.
 
     At once, so that who reads along in a pipe or a log sees what is done.
     """
-    lines = [printable(line) for text in texts for line in text.split("\n")]
     if lines:
-        print(*lines, sep="\n", file=sys.stderr if error else sys.stdout, flush=True)
+        stream = sys.stderr if error else sys.stdout
+        print(*map(printable, lines), sep="\n", file=stream, flush=True)
 
 
 def hand_over(line: str) -> None:
@@ -36,26 +33,26 @@ def printable(text: str) -> str:
 
 
 class Bar:
-    """How far some work is; drawn only where `progress` has a terminal to draw on."""
+    """How far some work is: what `progress` draws, where it has a terminal to draw on."""
 
-    def __init__(self, unit: str, done: float, drawn: "Progress | None") -> None:
-        self.unit, self.done, self.drawn = unit, done, drawn
+    def __init__(self, total: float, unit: str, done: float) -> None:
+        self.total, self.unit, self.done, self.note = total, unit, done, ""
         self._first, self._began = done, time.monotonic()
 
     def to(self, done: float, note: str = "") -> None:
         """`done` of the total are done; note: what there is to know of it so far."""
-        self.done = done
-        if self.drawn:
-            (task,) = self.drawn.tasks
-            self.drawn.update(task.id, completed=done, rest=self._rest(task.total or 0, note))
+        self.done, self.note = done, note
 
-    def _rest(self, total: float, note: str) -> str:
+    def __str__(self) -> str:
+        facts = [f"{self.done:,.0f}/{self.total:,.0f}", *self._pace(), printable(self.note)]
+        return "  ".join(filter(None, facts))
+
+    def _pace(self) -> Iterator[str]:
         rate = (self.done - self._first) / max(time.monotonic() - self._began, 1e-9)
-        if not rate:
-            return printable(note)
-        pace = f"{rate:,.0f} {self.unit}/s" if rate >= 10 else f"{60 * rate:.1f} {self.unit}/min"
-        left = f"{clock((total - self.done) / rate)} left"
-        return "  ".join(filter(None, (pace, left, printable(note))))
+        if rate:
+            a_minute = rate < 10
+            yield f"{60 * rate:.1f} {self.unit}/min" if a_minute else f"{rate:,.0f} {self.unit}/s"
+            yield f"{clock((self.total - self.done) / rate)} left"
 
 
 @contextmanager
@@ -64,23 +61,27 @@ def progress(what: str, total: float, unit: str, *, done: float = 0) -> Iterator
 
     Lines that are said meanwhile stand above it. done: of the total, before this began.
     """
+    bar = Bar(total, unit, done)
     if not sys.stderr.isatty():
-        yield Bar(unit, done, None)
+        yield bar
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.console import Console  # rich takes long to load, and only a bar needs it
+    from rich.live import Live
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
 
-    columns = (
-        TextColumn(what, markup=False),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f} {task.fields[rest]}", markup=False),
-    )
+    def drawn() -> Table:
+        row = Table.grid(padding=(0, 1))
+        row.add_row(Text(what), ProgressBar(total, bar.done, width=24), Text(str(bar)))
+        return row
+
     on_one_terminal = sys.stdout.isatty()  # else lines go where they were sent
-    with Progress(
-        *columns, console=Console(stderr=True), transient=True, redirect_stdout=on_one_terminal
-    ) as drawn:
-        drawn.add_task("", total=total, completed=done, rest="")
-        yield Bar(unit, done, drawn)
+    console = Console(stderr=True)
+    with Live(
+        get_renderable=drawn, console=console, transient=True, redirect_stdout=on_one_terminal
+    ):
+        yield bar
 
 
 def track(items: Iterable[T], total: float, what: str, unit: str) -> Iterator[T]:

@@ -44,12 +44,12 @@ def drift(
     reference = drift.read_reference(drift.reference_of(path), opened)
     seen = drift.look(opened, reference, files)
     for file, reason in seen.faults:
-        say(f"error: {prediction.printable(file)}: {reason}", error=True)
+        say(f"error: {file}: {reason}", error=True)
     found = drift.judge(reference, seen, alpha=alpha)
     unusual = drift.most_unusual(seen)
     _write_sheet(out / "unusual.png", [file for file, _ in unusual], opened)
     write_json(out / "drift.json", found | _details(opened, reference, seen, unusual))
-    say("\n".join(drift.summary(found)))
+    say(*drift.summary(found))
     say(f"the most unusual: {out / 'unusual.png'}; all figures: {out / 'drift.json'}")
     if found["verdict"] == "drift":
         raise typer.Exit(DRIFT)

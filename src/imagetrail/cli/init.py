@@ -73,8 +73,7 @@ def init(
         lines.append(f"{PARAMS} had all of these values")
     if found.source == OWN and (line := scaffold.ignore(found.path)):
         lines.append(line)
-    say("\n".join(lines))
-    say("next: make repro")
+    say(*lines, "next: make repro")
 
 
 def _chosen(

@@ -52,7 +52,6 @@ STAGES = {
 
 STOPPED = "stopped; nothing half-written is left, run the same command again to go on"
 
-PIPELINE, MODEL, TEAM = "Pipeline", "Model", "Team"
 IN_ORDER = "Stages, which dvc repro runs in this order where they are out of date"
 ANYWHERE = {"init", "import", "predict", "drift", "suggest"}  # they need no project around them
 
@@ -79,21 +78,21 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        lines = str(error).splitlines()
-        _fail("\n".join(line if line.startswith(" ") else f"error: {line}" for line in lines), 1)
+        lines = str(error).split("\n")
+        _fail(*(line if line.startswith(" ") else f"error: {line}" for line in lines), code=1)
     except OSError as error:
-        _fail(f"error: {error.filename or 'input/output'}: {error.strerror or error}", 1)
+        _fail(f"error: {error.filename or 'input/output'}: {error.strerror or error}", code=1)
     except Interrupted:
-        _fail(STOPPED, 130)
+        _fail(STOPPED, code=130)
 
 
 def _terminated(number: int, _: FrameType | None) -> None:
     signal.signal(number, signal.SIG_IGN)  # another one must not interrupt what is now cleaned up
-    _fail(STOPPED, 128 + number)
+    _fail(STOPPED, code=128 + number)
 
 
-def _fail(text: str, code: int) -> None:
-    say(text, error=True)
+def _fail(*lines: str, code: int) -> None:
+    say(*lines, error=True)
     sys.exit(code)
 
 
@@ -141,14 +140,27 @@ def check_params() -> None:
     say(f"params.yaml: all {len(SECTIONS)} sections are valid")
 
 
-app.command(rich_help_panel=PIPELINE)(init)
-app.command("import", rich_help_panel=PIPELINE)(import_labels)
-app.command("params", rich_help_panel=PIPELINE)(check_params)
-for _use in (status, review, schema):
-    app.command(rich_help_panel=PIPELINE)(_use)
-for _name, _help in STAGES.items():
-    app.command(_name, help=_help, rich_help_panel=IN_ORDER)(_command(_name))
-for _use in (predict, drift, suggest):
-    app.command(rich_help_panel=MODEL)(_use)
-for _use in (publish, ui, promote, rollback, verify, recall, propose):
-    app.command(rich_help_panel=TEAM)(_use)
+COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
+    "Pipeline": {
+        "init": init,
+        "import": import_labels,
+        "params": check_params,
+        "status": status,
+        "review": review,
+        "schema": schema,
+    },
+    IN_ORDER: {name: _command(name) for name in STAGES},
+    "Model": {"predict": predict, "drift": drift, "suggest": suggest},
+    "Team": {
+        "publish": publish,
+        "ui": ui,
+        "promote": promote,
+        "rollback": rollback,
+        "verify": verify,
+        "recall": recall,
+        "propose": propose,
+    },
+}
+for _panel, _uses in COMMANDS.items():
+    for _name, _use in _uses.items():
+        app.command(_name, help=STAGES.get(_name), rich_help_panel=_panel)(_use)

@@ -42,7 +42,7 @@ def review(
         except KeyboardInterrupt:
             count = len(desk.decisions.current())
             rows = count_of(count, "row")
-            say(f"\n{paths.CORRECTIONS}: {rows}, {count - before} more than before")
+            say("", f"{paths.CORRECTIONS}: {rows}, {count - before} more than before")
 
 
 def _git_name() -> str:

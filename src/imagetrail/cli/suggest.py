@@ -44,6 +44,6 @@ def suggest(
         csv.writer(file).writerows([("rank", "file", "class", "probability"), *rows])
     for rank, one in enumerate(found, 1):
         line = f"{rank:4}  {one.file}  {one.label} {100 * one.probability:.1f} %"
-        say(prediction.printable(line))
+        say(line)
     alike = "" if len(found) == min(count, len(files)) else "; the others are much like these"
     say(f"{len(found)} of {len(files)} pictures: {out}{alike}", error=True)

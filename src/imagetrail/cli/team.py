@@ -1,5 +1,6 @@
 """Commands for what people share: MLflow, the champion and its ledger, proposals, integrity."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -86,18 +87,18 @@ def verify(
 
     if reproduce:
         count, different = reproduction.reproduce(tolerance=tolerance)
-        _end_if("\n".join(different))
+        _end_if(different)
         within = "" if tolerance is None else f" within {tolerance:g}"
         say(f"{count} results are the same{within}")
         return
     found = verification.verify(Path(), git_dvc.cache_folder(Path()))
-    _end_if("\n".join(map(str, found)))
+    _end_if([str(finding) for finding in found])
     say("every byte is what dvc.lock, DVC's cache and the ledger say")
 
 
-def _end_if(faults: str) -> None:
+def _end_if(faults: Sequence[str]) -> None:
     if faults:
-        say(faults, error=True)
+        say(*faults, error=True)
         raise typer.Exit(1)
 
 

@@ -18,7 +18,7 @@ from imagetrail.base.files import read_json, remove, replacing, write_json
 from imagetrail.base.params import check, load
 from imagetrail.base.rng import derive, generator
 from imagetrail.base.samples import Samples
-from imagetrail.base.terminal import say
+from imagetrail.base.terminal import say, track
 from imagetrail.metrics import calibration, scores, significance
 from imagetrail.models import inference, weights
 from imagetrail.models.classifier import Classifier
@@ -46,7 +46,7 @@ def run() -> dict[str, float]:
     files, expected = _write_files(folder, params, train, valid, seed)
     opened = {kind: _open(path, valid) for kind, path in files.items()}
     timing: dict[str, float] = {}
-    for kind, path in files.items():
+    for kind, path in track(files.items(), len(files), "timing", "files"):
         timing |= _time(kind, path, test)
     rows = _judge(files, opened, expected, valid, test)
     chosen = _choose(rows, timing, params.budget)
@@ -133,7 +133,10 @@ def _distil(
     begun = loop.start(recipe, train, seed=derive(seed, "student"), architecture=architecture)
     begun.teacher = teacher.to(begun.machine.device)
     images = Mixture.of(recipe, train)
-    history = [as_row(epoch) for epoch in loop.fit(begun, images, valid)]
+    fitted = loop.fit(begun, images, valid)
+    history = [
+        as_row(epoch) for epoch in track(fitted, recipe.epochs, "training the student", "epochs")
+    ]
     return begun.outcome.cpu(), history
 
 
