@@ -36,7 +36,7 @@ def judge(answer: Answer, test: Samples, chosen: NDArray[np.int64], seed: int) -
     clean = 0
     examples: list[Images] = []
     starts = range(0, len(chosen), CHUNK)
-    for start in track(starts, len(starts), "corrupting", f"times {CHUNK} pictures"):
+    for start in track(starts, len(starts), "corrupting", "batches"):
         part = slice(start, start + CHUNK)
         images = test.gather(chosen[part])
         clean += int((answer(images).argmax(1) == labels[part]).sum())
