@@ -9,10 +9,12 @@ from pathlib import Path
 
 import grimp
 import pytest
+import yaml
 from project import ROOT
 
 from imagetrail.base import pipeline
 from imagetrail.cli.main import STAGES
+from imagetrail.stages.evaluate.stage import HEADLINE
 
 SOURCE = "src/imagetrail/"
 OBSERVER = "imagetrail.tracking"  # alters no out, so a change to it repeats nothing
@@ -164,6 +166,17 @@ def test_uncached_outs_are_metrics_or_plots_only() -> None:
     text = (ROOT / "dvc.yaml").read_text()
     for outs in re.findall(r"^    outs:\n((?:      .*\n)+)", text, re.MULTILINE):
         assert "cache: false" not in outs
+
+
+def test_metrics_are_what_a_terminal_has_room_for() -> None:
+    """`dvc metrics show` makes each key of each such file a column."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    declared = [
+        name for stage in stages.values() for file in stage.get("metrics", ()) for name in file
+    ]
+    columns = ["Path", *sorted(HEADLINE)]
+    assert declared == ["artifacts/evaluate/headline.json"] and columns[1] == "accuracy"
+    assert sum(max(len(name), 7) + 4 for name in columns[1:]) + len(declared[0]) <= 100
 
 
 def test_no_cached_out_is_in_git() -> None:

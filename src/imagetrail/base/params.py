@@ -79,7 +79,8 @@ def load(kind: type[T], key: str, path: Path = Path("params.yaml")) -> T:
     value: Any = read_yaml(path)
     for part in key.split("."):
         if not isinstance(value, dict) or part not in value:
-            raise UserError(f"{path}: {key} is missing")
+            near = nearest(part, map(str, value)) if isinstance(value, dict) else ""
+            raise UserError(f"{path}: {key} is missing" + (f"; is it {near!r}?" if near else ""))
         value = value[part]
     return check(kind, value, f"{path}: {key}")
 

@@ -1,11 +1,12 @@
 """`imagetrail drift`: do new pictures look like those the model was made with?"""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from imagetrail.base.terminal import say
 
 if TYPE_CHECKING:  # what the command works with is loaded when it runs: the others start without it
     from imagetrail.serving.drift import Reference, Seen
@@ -39,17 +40,17 @@ def drift(
     files = inputs.find([str(folder)])
     path = prediction.model_in_use(model)
     opened = onnx_model.load(path)
-    print(f"model: {path} ({opened.sha256[:12]})", file=sys.stderr)
+    say(f"model: {path} ({opened.sha256[:12]})", error=True)
     reference = drift.read_reference(drift.reference_of(path), opened)
     seen = drift.look(opened, reference, files)
     for file, reason in seen.faults:
-        print(f"error: {prediction.printable(file)}: {reason}", file=sys.stderr)
+        say(f"error: {file}: {reason}", error=True)
     found = drift.judge(reference, seen, alpha=alpha)
     unusual = drift.most_unusual(seen)
     _write_sheet(out / "unusual.png", [file for file, _ in unusual], opened)
     write_json(out / "drift.json", found | _details(opened, reference, seen, unusual))
-    print("\n".join(drift.summary(found)))
-    print(f"the most unusual: {out / 'unusual.png'}; all figures: {out / 'drift.json'}")
+    say(*drift.summary(found))
+    say(f"the most unusual: {out / 'unusual.png'}; all figures: {out / 'drift.json'}")
     if found["verdict"] == "drift":
         raise typer.Exit(DRIFT)
 

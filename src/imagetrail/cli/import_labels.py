@@ -8,6 +8,7 @@ import typer
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import write_csv
+from imagetrail.base.terminal import say
 from imagetrail.base.words import count_of
 
 UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # what Label Studio puts before an uploaded file's name
@@ -28,13 +29,13 @@ def import_labels(
     rows = [row | {"path": _beside(out.parent, row["path"])} for row in found.rows]
     write_csv(out, rows)
     kinds = len({row["label"] for row in rows})
-    print(f"{out}: {count_of(len(rows), 'picture')} in {count_of(kinds, 'class')}")
+    say(f"{out}: {count_of(len(rows), 'picture')} in {count_of(kinds, 'class')}")
     for reason, count in found.left_out.items():
-        print(f"  {count} left out: {reason}")
+        say(f"  {count} left out: {reason}")
     absent = [row["path"] for row in rows if not (out.parent / row["path"]).is_file()]
     if absent:
         verb = "is" if len(absent) == 1 else "are"
-        print(f"  {len(absent)} {verb} not beside the table, the first: {absent[0]}")
+        say(f"  {len(absent)} {verb} not beside the table, the first: {absent[0]}")
 
 
 def _beside(folder: Path, path: str) -> str:

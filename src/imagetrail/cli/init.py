@@ -12,6 +12,7 @@ import yaml
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.params import read_yaml
+from imagetrail.base.terminal import say
 
 if TYPE_CHECKING:  # what the command works with is loaded when it runs: the others start without it
     from imagetrail.cli.begin.choice import Choice
@@ -72,8 +73,7 @@ def init(
         lines.append(f"{PARAMS} had all of these values")
     if found.source == OWN and (line := scaffold.ignore(found.path)):
         lines.append(line)
-    print("\n".join(lines))
-    print("next: make repro")
+    say(*lines, "next: make repro")
 
 
 def _chosen(
@@ -92,7 +92,7 @@ def _chosen(
     began = time.perf_counter()
     seen = look(pictures, where)
     decoding = (time.perf_counter() - began) / min(SAMPLE, seen.count)
-    print(f"{where}: {_summary(seen)}", flush=True)
+    say(f"{where}: {_summary(seen)}")
     machine = expect.Machine(parallel.count(), decoding, speeds(seen.short))
     within = minutes or choose.MINUTES
     plan = choose.plan(

@@ -10,6 +10,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -17,7 +18,7 @@ from typing import Annotated
 import typer
 
 from imagetrail.base.errors import UserError
-from imagetrail.base.words import count_of
+from imagetrail.base.terminal import say
 from imagetrail.cli.demo import demo
 from imagetrail.cli.doctor import doctor
 from imagetrail.cli.drift import drift
@@ -28,9 +29,10 @@ from imagetrail.cli.repro import repro
 from imagetrail.cli.review import review
 from imagetrail.cli.serve import serve
 from imagetrail.cli.stage import Interrupted, run_stage
+from imagetrail.cli.status import status
 from imagetrail.cli.suggest import suggest
+from imagetrail.cli.team import promote, propose, publish, recall, rollback, ui, verify
 from imagetrail.compute.processes import end_with_parent
-from imagetrail.data.listing import escaped
 
 STAGES = {
     "fetch": "Bring the pictures in, verified.",
@@ -54,12 +56,10 @@ STAGES = {
 
 STOPPED = "stopped; nothing half-written is left, run the same command again to go on"
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help=(__doc__ or "").split(":")[0],
-)
+IN_ORDER = "Stages, which dvc repro runs in this order where they are out of date"
+ANYWHERE = {"init", "import", "predict", "serve", "demo", "drift", "suggest"}  # they need no project around them
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def main() -> None:
@@ -74,6 +74,8 @@ def main() -> None:
     atexit.register(gc.freeze)
     # What Pillow says of an odd picture names no file: what cannot be read is named by us.
     warnings.filterwarnings("ignore", module="PIL")
+    for stream in (sys.stdout, sys.stderr):  # a terminal that knows few letters is shown others
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     signal.signal(signal.SIGTERM, _terminated)
     if {"DVC_STAGE", "TORCHELASTIC_RUN_ID"} & os.environ.keys():  # started by dvc repro or torchrun
         end_with_parent(signal.SIGTERM)
@@ -81,12 +83,12 @@ def main() -> None:
         _heal()
         app()
     except UserError as error:
-        lines = str(error).splitlines()
-        _fail("\n".join(line if line.startswith(" ") else f"error: {line}" for line in lines), 1)
+        lines = str(error).split("\n")
+        _fail(*(line if line.startswith(" ") else f"error: {line}" for line in lines), code=1)
     except OSError as error:
-        _fail(f"error: {error.filename or 'input/output'}: {error.strerror or error}", 1)
+        _fail(f"error: {error.filename or 'input/output'}: {error.strerror or error}", code=1)
     except Interrupted:
-        _fail(STOPPED, 130)
+        _fail(STOPPED, code=130)
 
 
 def _heal() -> None:
@@ -98,159 +100,98 @@ def _heal() -> None:
         return
     if sys.argv[1:2] == ["doctor"]:  # it does so itself, and goes on
         return
-    for line in lock_files.heal(Path()):
-        print(line, file=sys.stderr)
+    say(*lock_files.heal(Path()), error=True)
 
 
 def _terminated(number: int, _: FrameType | None) -> None:
     signal.signal(number, signal.SIG_IGN)  # another one must not interrupt what is now cleaned up
-    _fail(STOPPED, 128 + number)
+    _fail(STOPPED, code=128 + number)
 
 
-def _fail(text: str, code: int) -> None:
-    """Ends with a message, in which no name can steer the terminal."""
-    print("\n".join(map(escaped, text.split("\n"))), file=sys.stderr)
+def _fail(*lines: str, code: int) -> None:
+    say(*lines, error=True)
     sys.exit(code)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        say(f"imagetrail {version('imagetrail')}")
+        raise typer.Exit
+
+
+@app.callback(help=(__doc__ or "").split(":")[0] + ".")
+def _check(
+    context: typer.Context,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand in ANYWHERE or "--help" in sys.argv:
+        return
+    if not Path("params.yaml").exists():
+        begin = "run this in the folder of a project, or begin one: imagetrail init PICTURES"
+        raise UserError(f"params.yaml: no such file in {Path.cwd()}; {begin}")
 
 
 def _command(name: str) -> Callable[[], None]:
     def command() -> None:
-        run_stage(name)
+        run_stage(name, STAGES[name])
 
     return command
 
 
-app.command()(init)
-for _name, _help in STAGES.items():
-    app.command(_name, help=_help)(_command(_name))
-
-
-@app.command()
-def publish() -> None:
-    """Make MLflow agree with dvc.lock; a second call changes nothing."""
-    from imagetrail.tracking import opening
-    from imagetrail.tracking import publish as publishing
-    from imagetrail.tracking import ui as pages
-
-    done = publishing.publish()
-    made = count_of(done.made, "new run")
-    print(f"pipeline {done.version[:7]} is in MLflow ({made}): {opening.uri(Path())}")
-    print(pages.where(done.experiment, done.run, done.champion))
-
-
-@app.command()
-def promote(
-    force: Annotated[
-        str | None, typer.Option(metavar="REASON", help="Whatever the gate says.")
-    ] = None,
-) -> None:
-    """Make the challenger the champion, if the gate says PROMOTE."""
-    from imagetrail.release import promotion
-
-    entry = promotion.promote(reason=force)
-    print(
-        f"champion: {entry.model[:12]}, number {entry.number} of the ledger"
-        if entry
-        else "nothing to do: it is the champion"
-    )
-    _follow()
-
-
-@app.command()
-def rollback(
-    number: Annotated[
-        int | None, typer.Argument(help="Line of the ledger; default: the champion before.")
-    ] = None,
-) -> None:
-    """Make an earlier champion the champion again."""
-    from imagetrail.release import promotion
-
-    entry, changed = promotion.rollback(number=number)
-    before = "" if changed else ", as before"
-    print(f"champion: {entry.model[:12]}, number {entry.number} of the ledger{before}")
-    _follow()
-
-
-def _follow() -> None:
-    """MLflow's alias, which may come later."""
-    from imagetrail.tracking import publish as publishing
-
-    try:
-        publishing.follow()
-    except UserError as error:
-        catch_up = "the champion is the champion all the same, `imagetrail publish` catches up"
-        print(f"warning: {error}; {catch_up}", file=sys.stderr)
-
-
-@app.command()
-def recall() -> None:
-    """Begin with what the last retraining found, merged or not."""
-    from imagetrail.release import pull_request
-
-    print(pull_request.recall())
-
-
-@app.command()
-def propose() -> None:
-    """Commit new results and, on PROMOTE, the new champion to the branch `retrain`."""
-    from imagetrail.release import pull_request
-
-    print(pull_request.propose())
-
-
-@app.command()
-def verify(
-    reproduce: Annotated[
-        bool, typer.Option("--reproduce", help="Run the last commit in a second clone instead.")
-    ] = False,
-    tolerance: Annotated[float | None, typer.Option(help="Compare numbers, not bytes.")] = None,
-) -> None:
-    """Re-hash data, cache, models and champion, and say what is damaged and how to heal it."""
-    from imagetrail.release import git_dvc, reproduction, verification
-
-    if reproduce:
-        count, different = reproduction.reproduce(tolerance=tolerance)
-        if different:
-            _fail("\n".join(different), 1)
-        within = "" if tolerance is None else f" within {tolerance:g}"
-        print(f"{count} results are the same{within}")
-        return
-    found = verification.verify(Path(), git_dvc.cache_folder(Path()))
-    if found:
-        _fail("\n".join(map(str, found)), 1)
-    print("every byte is what dvc.lock, DVC's cache and the ledger say")
-
-
-@app.command()
 def schema() -> None:
     """Accept what inspect saw: new pictures are held against it from now on."""
     from imagetrail.base import paths
-    from imagetrail.base.params import read_yaml
     from imagetrail.stages.inspect.schema import accept
 
-    read_yaml(Path("params.yaml"))  # tells that this is no folder of a project
     seen = accept()
-    print(f"{paths.SCHEMA}: {len(seen.classes)} classes of {seen.data}; commit it")
+    say(f"{paths.SCHEMA}: {len(seen.classes)} classes of {seen.data}; commit it")
 
 
-@app.command("params")
 def check_params() -> None:
     """Check every section of params.yaml at once."""
     from imagetrail.cli.params import SECTIONS, check_all
 
     check_all()
-    print(f"params.yaml: all {len(SECTIONS)} sections are valid")
+    say(f"params.yaml: all {len(SECTIONS)} sections are valid")
 
 
-@app.command()
-def ui(port: Annotated[int, typer.Option(help="The first port to try.")] = 5000) -> None:
-    """Open the MLflow UI on this machine only."""
-    from imagetrail.tracking.ui import serve
-
-    serve(port)
-
-
-app.command("import")(import_labels)
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(repro)
-for _use in (doctor, predict, serve, demo, drift, review, suggest):
-    app.command()(_use)
+COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
+    "Pipeline": {
+        "init": init,
+        "import": import_labels,
+        "params": check_params,
+        "doctor": doctor,
+        "repro": repro,
+        "status": status,
+        "review": review,
+        "schema": schema,
+    },
+    IN_ORDER: {name: _command(name) for name in STAGES},
+    "Model": {
+        "predict": predict,
+        "serve": serve,
+        "demo": demo,
+        "drift": drift,
+        "suggest": suggest,
+    },
+    "Team": {
+        "publish": publish,
+        "ui": ui,
+        "promote": promote,
+        "rollback": rollback,
+        "verify": verify,
+        "recall": recall,
+        "propose": propose,
+    },
+}
+PASSES_ON = {"repro": {"allow_extra_args": True, "ignore_unknown_options": True}}
+for _panel, _uses in COMMANDS.items():
+    for _name, _use in _uses.items():
+        app.command(
+            _name,
+            help=STAGES.get(_name),
+            rich_help_panel=_panel,
+            context_settings=PASSES_ON.get(_name),
+        )(_use)

@@ -1,11 +1,16 @@
 """`imagetrail predict`: what is in pictures."""
 
+import hashlib
+import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from imagetrail.base.terminal import hand_over, printable, progress, say
 
 if TYPE_CHECKING:  # what the command works with is loaded when it runs: the others start without it
     from imagetrail.serving.inputs import Batch
@@ -40,41 +45,55 @@ def predict(
     print_any_name()
     files, path = inputs.find(images), prediction.model_in_use(model)
     opened = onnx_model.load(path)
-    print(f"model: {path} ({opened.sha256[:12]})", file=sys.stderr)
+    say(f"model: {path} ({opened.sha256[:12]})", error=True)
     failed: list[str] = []
 
     def answered() -> "Iterator[Answer]":
         for batch in read(files, opened, failed):
             found = prediction.answers(opened, batch, top=top, unsure=unsure)
-            yield from prediction.explained(opened, batch, found, explain) if explain else found
+            yield from _explained(opened, batch, found, explain) if explain else found
 
+    tell = say if form == "table" else hand_over
     for line in prediction.FORMATS[form](answered(), files):
-        print(line)
+        tell(line)
     if failed:
         raise typer.Exit(1)
 
 
+def _explained(
+    model: "Model", batch: "Batch", found: "Sequence[Answer]", folder: Path
+) -> "Iterator[Answer]":
+    """The answers, each with a picture in `folder` of where the model looked."""
+    from imagetrail.base.files import replacing
+    from imagetrail.plots import charts
+    from imagetrail.serving import occlusion
+    from imagetrail.serving.inputs import STDIN
+
+    for answer, image in zip(found, batch.images, strict=True):
+        best, probability = answer.ranked[0]
+        fall = occlusion.sensitivity(model.predict, image, model.classes.index(best))
+        key = hashlib.sha256(os.fsencode(answer.file)).hexdigest()[:8]  # tells a/x.png from b/x.png
+        stem = "stdin" if answer.file == STDIN else Path(answer.file).stem[:80]
+        path = folder / f"{stem}-{key}.png"
+        title = f"{printable(best)} {100 * probability:.1f} %{', unsure' if answer.unsure else ''}"
+        with replacing(path) as temporary:
+            charts.looked_at(image, fall, title, temporary)
+        yield replace(answer, explanation=str(path))
+
+
 def print_any_name() -> None:
-    """Names of files are printed as they are, UTF-8 or not."""
+    """Names of files are handed over as they are, UTF-8 or not."""
     sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
-    sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def read(files: Sequence[str], model: "Model", failed: list[str]) -> "Iterator[Batch]":
-    """Yields the pictures in batches; prints which ones failed and adds them to `failed`.
+    """Yields the pictures in batches; prints which ones failed and adds them to `failed`."""
+    from imagetrail.serving import inputs
 
-    On a terminal it shows its progress, unless the answers are shown there themselves.
-    """
-    from imagetrail.serving import inputs, prediction
-
-    progress = sys.stderr.isatty() and not sys.stdout.isatty() and len(files) > 1
-    done = 0
-    for batch in inputs.batches(files, inputs.target_of(model)):
-        for file, reason in batch.faults:
-            failed.append(file)
-            print(f"error: {prediction.printable(file)}: {reason}", file=sys.stderr)
-        yield batch
-        done += len(batch.files) + len(batch.faults)
-        if progress:
-            end = "" if done < len(files) else "\n"
-            print(f"\r{done:,} of {len(files):,} pictures", end=end, file=sys.stderr, flush=True)
+    with progress("looking", len(files), "pictures") as bar:
+        for batch in inputs.batches(files, inputs.target_of(model)):
+            for file, reason in batch.faults:
+                failed.append(file)
+                say(f"error: {file}: {reason}", error=True)
+            yield batch
+            bar.to(bar.done + len(batch.files) + len(batch.faults))

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from imagetrail.base.terminal import say
+
 
 def review(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The first one to try.")] = 5080,
@@ -29,7 +31,7 @@ def review(
     before = len(desk.decisions.current())
     with Server(desk, port) as server, ExitStack() as stack:
         desk.nearest.start()
-        print(f"review: {server.address}  (Ctrl-C ends it)", flush=True)
+        say(f"review: {server.address}  (Ctrl-C ends it)")
         if browser:  # by a file that nobody else may read: a command's words are seen by all
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imagetrail-")))
             page = folder / "review.html"
@@ -40,7 +42,7 @@ def review(
         except KeyboardInterrupt:
             count = len(desk.decisions.current())
             rows = count_of(count, "row")
-            print(f"\n{paths.CORRECTIONS}: {rows}, {count - before} more than before")
+            say("", f"{paths.CORRECTIONS}: {rows}, {count - before} more than before")
 
 
 def _git_name() -> str:

@@ -6,13 +6,33 @@ import sys
 import time
 from contextlib import nullcontext
 
+from imagetrail.base.terminal import clock, say
+
 
 class Interrupted(Exception):
     """Ctrl-C in a stage; on KeyboardInterrupt itself Typer would end without a message."""
 
 
-def run_stage(name: str) -> None:
-    """Runs a stage and writes its timing.json.
+LOOK_AT = {  # of a stage's results, what says most about them
+    "inspect": "artifacts/inspect/findings",
+    "split": "data/split/left_out.csv",
+    "audit": "artifacts/audit/suspects.png",
+    "augment": "artifacts/augment/pairs.png",
+    "synthesise": "artifacts/synthesise/samples.png",
+    "tune": "artifacts/tune/trials.csv",
+    "compare": "artifacts/compare/ranking.json",
+    "train": "artifacts/train/history.csv",
+    "crossvalidate": "artifacts/crossvalidate/metrics.json",
+    "evaluate": "artifacts/evaluate/mistakes.png",
+    "explain": "artifacts/explain/maps",
+    "export": "artifacts/export/export.json",
+    "gate": "artifacts/gate/disagreements.png",
+    "report": "artifacts/report/index.html",
+}
+
+
+def run_stage(name: str, purpose: str) -> None:
+    """Runs a stage and writes its timing.json; says first what it is for, last what to look at.
 
     Raises UserError if params, pictures or code that it depends on were edited meanwhile.
     """
@@ -22,8 +42,9 @@ def run_stage(name: str) -> None:
     from imagetrail.cli.place import refuse_place
 
     refuse_place()
-    # of the processes of torchrun the first one writes, and looks
-    first = os.environ.get("RANK", "0") == "0"
+    first = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun it speaks and writes
+    if first:
+        say(f"{name}: {purpose}")
     try:
         with unchanged(name) if first else nullcontext():
             module = importlib.import_module(f"imagetrail.stages.{name}.stage")
@@ -38,6 +59,8 @@ def run_stage(name: str) -> None:
         facts["images_per_second"] = float(images) / seconds
     timing = {"started": started, "seconds": seconds, "peak_rss_bytes": _peak_memory(), **facts}
     write_json(paths.artifacts(name) / "timing.json", _rounded(timing))
+    look = f"; look at {LOOK_AT[name]}" if name in LOOK_AT else ""
+    say(f"{name}: done in {clock(seconds)}{look}")
 
 
 def _rounded(values: dict[str, float | str]) -> dict[str, float | str]:

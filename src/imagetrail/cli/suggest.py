@@ -1,11 +1,12 @@
 """`imagetrail suggest`: which pictures to label next."""
 
 import csv
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from imagetrail.base.terminal import say
 
 
 def suggest(
@@ -29,7 +30,7 @@ def suggest(
         raise UserError(f"{folder} is not a folder of pictures")
     files, path = inputs.find([str(folder)]), prediction.model_in_use(model)
     opened = onnx_model.load(path)
-    print(f"model: {path} ({opened.sha256[:12]})", file=sys.stderr)
+    say(f"model: {path} ({opened.sha256[:12]})", error=True)
     found = list(suggestion.suggest(opened, read(files, opened, []), count=count))
     if not found:
         raise UserError(f"{folder}: none of the {len(files)} pictures can be read")
@@ -43,6 +44,6 @@ def suggest(
         csv.writer(file).writerows([("rank", "file", "class", "probability"), *rows])
     for rank, one in enumerate(found, 1):
         line = f"{rank:4}  {one.file}  {one.label} {100 * one.probability:.1f} %"
-        print(prediction.printable(line))
+        say(line)
     alike = "" if len(found) == min(count, len(files)) else "; the others are much like these"
-    print(f"{len(found)} of {len(files)} pictures: {out}{alike}", file=sys.stderr)
+    say(f"{len(found)} of {len(files)} pictures: {out}{alike}", error=True)

@@ -21,6 +21,7 @@ import numpy as np
 
 from imagetrail.base import hashing
 from imagetrail.base.files import remove
+from imagetrail.base.terminal import say
 from imagetrail.data import colour, decoding, formats, limits
 from imagetrail.data.decoding import Facts, Target, Unreadable
 from imagetrail.data.pictures import Examined, Pictures
@@ -42,7 +43,7 @@ def kept(pictures: Pictures, target: Target) -> Pictures:
     try:
         store = _Store(pictures, pictures.content, target)
     except OSError as error:
-        print(_without(FOLDER / _name(target), error))
+        say(_without(FOLDER / _name(target), error))
         return pictures
     return replace(pictures, read=store.read, tidy=store.tidy, content=None)
 
@@ -119,7 +120,7 @@ class _Store:
         except OSError as error:
             if self.writes:  # else another thread has said so
                 self.writes = False
-                print(_without(self.shards.folder, error))
+                say(_without(self.shards.folder, error))
 
     def tidy(self) -> None:
         """Call it after all pictures have been read: of others nothing stays."""
@@ -129,7 +130,7 @@ class _Store:
                     _remove_unused(folder)
             self.shards.tidy()
         except OSError as error:
-            print(f"{FOLDER}: {error.strerror}; it was not tidied")
+            say(f"{FOLDER}: {error.strerror}; it was not tidied")
 
 
 def _remove_unused(folder: Path) -> None:

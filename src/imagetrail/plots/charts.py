@@ -122,3 +122,24 @@ def saliency(
         marked.imshow(image.mean(2), cmap="gray", vmin=0, vmax=255)
         marked.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.6)
     save(figure, path)
+
+
+def looked_at(
+    image: NDArray[np.uint8], fall: NDArray[np.float64], title: str, path: Path | BinaryIO
+) -> None:
+    """A picture H×W×C, and beside it in grey the fall H×W in probability that each place is worth.
+
+    The scale begins at 0 and ends at the largest fall, so that a faint map looks like one.
+    """
+    figure = Figure(figsize=(7, 3.4), layout="constrained")
+    plain, marked = figure.subplots(1, 2)
+    for axes in (plain, marked):
+        axes.axis("off")
+    plain.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
+    plain.set_title(title, fontsize=10, loc="left")
+    marked.imshow(image.mean(2), cmap="gray", vmin=0, vmax=255)
+    top = max(100 * float(fall.max()), 0.1)
+    heat = marked.imshow(100 * fall, cmap="inferno", vmin=0, vmax=top, alpha=0.6)
+    marked.set_title("where it looked", fontsize=10, loc="left")
+    figure.colorbar(heat, ax=marked, label="points of probability lost\nwhen this place is blurred")
+    save(figure, path)

@@ -4,7 +4,6 @@ Classes, arms and columns may have any name: no text is read as mathematics, and
 first font lacks are taken from the fonts of the machine.
 """
 
-import sys
 import warnings
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +12,8 @@ import matplotlib
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from imagetrail.base.terminal import say
 
 BLUE, ORANGE, GREY, RED = "#2563eb", "#ea580c", "#94a3b8", "#dc2626"
 
@@ -68,6 +69,4 @@ def save(figure: Figure, path: Path | BinaryIO) -> None:
         figure.savefig(path, format="png", dpi=110, metadata={"Software": None})
     if any("missing from font" in str(warning.message) for warning in told):
         remedy = "install one with them, such as Noto Sans CJK, and run the stage again"
-        print(
-            f"no font here has all characters of the names in a picture; {remedy}", file=sys.stderr
-        )
+        say(f"no font here has all characters of the names in a picture; {remedy}", error=True)

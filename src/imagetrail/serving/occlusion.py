@@ -8,14 +8,11 @@ from PIL import Image, ImageFilter
 
 from imagetrail.base.samples import Images
 
-SIDE = 224  # pixels that a small picture is enlarged to, about
-TINT = np.array([255, 90, 0])
-
 
 def sensitivity(
     predict: Callable[[Images], NDArray[np.float64]], image: NDArray[np.uint8], target: int
 ) -> NDArray[np.float64]:
-    """H×W, 0 … 1: how far the probability of class `target` falls when a patch there is blurred.
+    """H×W: how far the probability of class `target` falls when a patch there is blurred.
 
     The mean over all patches that cover the pixel. Blurring takes away what is there without adding
     an edge of its own (arXiv:1704.03296; patches: arXiv:1311.2901).
@@ -43,20 +40,9 @@ def sensitivity(
         total[area] += probabilities[-1] - p
         count[area] += 1
     fall: NDArray[np.float64] = np.maximum(total / count, 0)
-    return fall / max(float(fall.max()), 1e-12)
+    return fall
 
 
 def _blurred(image: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
     picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
     return np.asarray(picture.filter(ImageFilter.GaussianBlur(radius))).reshape(image.shape)
-
-
-def picture(image: NDArray[np.uint8], heat: NDArray[np.float64]) -> Image.Image:
-    """The picture, and beside it the same in grey, orange where the heat is."""
-    scale = max(1, round(SIDE / image.shape[0]))
-    colour = np.broadcast_to(image, (*image.shape[:2], 3))
-    grey = np.broadcast_to(image.mean(2, keepdims=True), colour.shape)
-    marked = grey + heat[..., None] * 0.8 * (TINT - grey)
-    line = np.full((image.shape[0], 1, 3), 255)
-    both = np.concatenate([colour, line, marked.round()], 1).astype(np.uint8)
-    return Image.fromarray(both.repeat(scale, 0).repeat(scale, 1))

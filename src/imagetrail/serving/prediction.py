@@ -1,22 +1,18 @@
 """A model's answers about pictures: which model, which classes, and as what text. No torch."""
 
 import csv
-import hashlib
 import io
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from imagetrail.base import paths, pipeline
 from imagetrail.base.errors import UserError
-from imagetrail.base.files import replacing
 from imagetrail.base.params import read_yaml
-from imagetrail.serving import occlusion
-from imagetrail.serving.inputs import STDIN, Batch
+from imagetrail.serving.inputs import Batch
 from imagetrail.serving.onnx_model import Model
 
 
@@ -57,33 +53,14 @@ def answers(model: Model, batch: Batch, *, top: int, unsure: float) -> list[Answ
     ]
 
 
-def explained(
-    model: Model, batch: Batch, found: Sequence[Answer], folder: Path
-) -> Iterator[Answer]:
-    """The answers, each with a picture in `folder` of where the model looked."""
-    for answer, image in zip(found, batch.images, strict=True):
-        heat = occlusion.sensitivity(model.predict, image, model.classes.index(answer.ranked[0][0]))
-        key = hashlib.sha256(os.fsencode(answer.file)).hexdigest()[:8]  # tells a/x.png from b/x.png
-        stem = "stdin" if answer.file == STDIN else Path(answer.file).stem[:80]
-        path = folder / f"{stem}-{key}.png"
-        with replacing(path) as temporary:
-            occlusion.picture(image, heat).save(temporary, "PNG")
-        yield replace(answer, explanation=str(path))
-
-
 def as_table(answered: Iterable[Answer], files: Sequence[str]) -> Iterator[str]:
-    """Lines to be read by people: what cannot be printed in a name is escaped."""
+    """Lines to be read by people, without classes that would be shown as 0.0 %."""
     width = min(60, max(map(len, files)))
     for answer in answered:
-        found = "  ".join(f"{name} {100 * p:.1f} %" for name, p in answer.ranked)
+        best, *others = [f"{name} {100 * p:.1f} %" for name, p in answer.ranked]
+        found = "  ".join([best, *(other for other in others if not other.endswith(" 0.0 %"))])
         line = f"{answer.file:{width}s}  {'unsure: ' if answer.unsure else ''}{found}"
-        if answer.explanation:
-            line += f"  {answer.explanation}"
-        yield printable(line)
-
-
-def printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+        yield f"{line}  {answer.explanation}" if answer.explanation else line
 
 
 def as_json(answered: Iterable[Answer], _: Sequence[str]) -> Iterator[str]:

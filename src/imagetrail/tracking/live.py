@@ -9,7 +9,6 @@ the process, so that runs of one that was killed are found.
 import hashlib
 import json
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ from typing import Any
 
 from imagetrail.base import pipeline
 from imagetrail.base.errors import UserError
+from imagetrail.base.terminal import say
 from imagetrail.tracking import turns
 from imagetrail.tracking.opening import open_store
 from imagetrail.tracking.parts import Part
@@ -115,7 +115,7 @@ class Live:
             self._warned = True
             going_on = "going on without it, `imagetrail publish` catches up"
             warning = f"warning: MLflow cannot be reached; {going_on} ({reason})"
-            print(warning, file=sys.stderr, flush=True)
+            say(warning, error=True)
 
 
 @contextmanager

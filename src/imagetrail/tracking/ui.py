@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from imagetrail.base.errors import UserError
+from imagetrail.base.terminal import say
 from imagetrail.tracking import ui_views
 from imagetrail.tracking.opening import open_store, uri
 
@@ -42,7 +43,7 @@ def serve(first: int) -> None:
     if port is None:
         raise UserError(f"no free port from {first} to {first + 19}; choose another with --port")
     runs = ui_views.address(open_store(Path()).experiment, ui_views.FIRST)
-    print(f"MLflow UI: http://127.0.0.1:{port}/{runs}  (Ctrl-C ends it)", flush=True)
+    say(f"MLflow UI: http://127.0.0.1:{port}/{runs}  (Ctrl-C ends it)")
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     options = {
         "--host": "127.0.0.1",

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from imagetrail.base.files import remove, replacing
+from imagetrail.base.terminal import say
 from imagetrail.compute import distributed
 from imagetrail.training.state import Training
 
@@ -123,7 +124,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return json.loads(file.metadata()["at"]), tensors
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        print(f"{path} is damaged ({error}); starting anew")
+        say(f"{path} is damaged ({error}); starting anew")
         return None
 
 

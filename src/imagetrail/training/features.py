@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from imagetrail.base.files import remove
+from imagetrail.base.terminal import say
 from imagetrail.compute.device import this_machine
 from imagetrail.models.classifier import Classifier
 from imagetrail.training.checkpoints import STATE
@@ -136,7 +137,7 @@ class Store:
         except (sqlite3.OperationalError, OSError) as error:  # the disk is full, the folder closed
             self._give_up(error)
         except sqlite3.DatabaseError as error:
-            print(f"{self.path} is damaged ({error}); it is made anew", flush=True)
+            say(f"{self.path} is damaged ({error}); it is made anew")
             self._renew()
         return None
 
@@ -150,7 +151,7 @@ class Store:
             self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
-        print(f"{self.path}: {error}; features are kept no more", flush=True)
+        say(f"{self.path}: {error}; features are kept no more")
         self.close()
 
 

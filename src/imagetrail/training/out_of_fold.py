@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from imagetrail.base import hub, paths, samples
 from imagetrail.base.files import replacing
 from imagetrail.base.samples import Samples
+from imagetrail.base.terminal import say, track
 from imagetrail.compute import parallel
 from imagetrail.models.classifier import Classifier
 from imagetrail.models.inference import predict
@@ -58,9 +59,10 @@ def out_of_fold(
     _save(state / FOLDS, fold)
     jobs = [Job(number, recipe, images, seed, state) for number in range(int(fold.max()) + 1)]
     logits = np.zeros((len(fold), classes))
-    for job, _ in zip(jobs, parallel.map(answer, jobs), strict=True):
+    answered = zip(jobs, parallel.map(answer, jobs), strict=True)
+    for job, _ in track(answered, len(jobs), "answering", "folds"):
         logits[fold == job.number] = np.load(job.path, allow_pickle=False)
-        print(f"fold {job.number + 1} of {len(jobs)} is answered", flush=True)
+        say(f"fold {job.number + 1} of {len(jobs)} is answered")
     return logits
 
 

@@ -99,7 +99,7 @@ def test_trials_csv_has_the_state_the_epochs_the_score_and_every_searched_field(
     assert [row["number"] for row in rows] == [str(number) for number in range(6)]
     assert {row["state"] for row in rows} == {"COMPLETE", "PRUNED"}
     assert all(0.05 <= float(row["lr"]) <= 0.2 for row in rows if row["optimiser"] == "muon")
-    assert len(said.splitlines()) == 6
+    assert len(said.splitlines()) == 1 + 6 + 1  # what it is for, a line a trial, where to look
     front = read_csv(search.root / "artifacts/tune/pareto.csv")
     assert max(float(row["value"]) for row in rows if row["state"] == "COMPLETE") == float(
         front[-1]["value"]
@@ -161,7 +161,7 @@ def test_a_changed_space_begins_a_new_study_keeps_the_old_one_and_says_so(
     (old,) = project.root.glob(".imagetrail/tune/*")
     journal = (old / "study.journal").read_bytes()
     project.set(tune={"space": {"lr": [0.1, 0.2]}, "trials": 2})
-    first, *_ = project.tune().splitlines()
+    _, first, *_ = project.tune().splitlines()
     kept = old.relative_to(project.root)
     assert first == (
         "tune.trials, tune.space changed: a new study begins; "

@@ -20,6 +20,7 @@ from imagetrail.base import paths, pipeline, samples
 from imagetrail.base.files import replacing, write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.base.samples import Samples
+from imagetrail.base.terminal import say
 from imagetrail.models.weights import load_weights
 from imagetrail.plots import charts
 from imagetrail.stages.audit import confident
@@ -55,14 +56,14 @@ def run() -> dict[str, float]:
     pool = folds.together({name: part.index for name, part in parts.items()})
     fold = folds.assign(pool, folds=max(1, audit.folds), seed=seed)
     if audit.folds and not fold.any():
-        print("no label is judged: all pictures belong together, so that none can be held out")
+        say("no label is judged: all pictures belong together, so that none can be held out")
     if not fold.any():
         pool, fold = pool.slice(0, 0), fold[:0]
     classes = parts[paths.TRAIN.name].classes
     judged = _judge(audit, seed, pool, fold, len(classes))
     _write(paths.artifacts("audit"), judged, pool, classes)
     _draw(paths.artifacts("audit") / "suspects.png", judged, pool, list(parts.values()))
-    print(f"{judged.flagged.sum()} of {len(fold)} labels are likely wrong: {paths.LABEL_ERRORS}")
+    say(f"{judged.flagged.sum()} of {len(fold)} labels are likely wrong: {paths.LABEL_ERRORS}")
     return {"images": len(fold)}
 
 

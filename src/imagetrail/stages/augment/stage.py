@@ -19,6 +19,7 @@ from imagetrail.base.files import replacing, write_json
 from imagetrail.base.params import load
 from imagetrail.base.rng import generator
 from imagetrail.base.samples import Images, Samples
+from imagetrail.base.terminal import say, track
 from imagetrail.compute import parallel
 from imagetrail.plots import sheets
 from imagetrail.stages.augment import policy as augment
@@ -60,9 +61,9 @@ def run() -> dict[str, float]:
     group = min(params.group, max(1, len(train) // DRAWS))
     orders, blank = make(train, policy, copies=params.copies, group=group, seed=seed)
     _show(folder / "pairs.png", policy, train, orders, seed)
-    print(f"{params.copies * len(train)} images from {len(train)}, {group} by a draw")
+    say(f"{params.copies * len(train)} images from {len(train)}, {group} by a draw")
     if blank:
-        print(f"{blank} images came out blank: their originals are in their place")
+        say(f"{blank} images came out blank: their originals are in their place")
     return {"images": params.copies * len(train)}
 
 
@@ -80,7 +81,8 @@ def make(
         paths.AUGMENTED, _index(train, orders), classes=train.classes, shape=train.images.shape[1:]
     ) as file:
         blank = 0
-        for more in parallel.map(_work, _jobs(policy, orders, group, seed, file)):
+        jobs = list(_jobs(policy, orders, group, seed, file))
+        for more in track(parallel.map(_work, jobs), len(jobs), "augmenting", "parts"):
             blank += more
             if blank > MOST_BLANK * copies * len(train):
                 raise UserError(
@@ -151,12 +153,13 @@ def _judge(policy: Policy, train: Samples, seed: int) -> list[Row]:
     if len(np.unique(train.labels)) < 2:
         return []
     alone = list(augment.alone(policy))
-    rows = list(parallel.map(partial(_try, seed=seed), alone))
+    tried = parallel.map(partial(_try, seed=seed), alone)
+    rows = list(track(tried, len(alone), "trying transforms", "transforms"))
     for row in rows:
         # Bonferroni: one of many transforms may look harmful by chance
         row["harmful"] = row["after"] < row["before"] and row["p"] < ALPHA / len(rows)
         harm = f"; harmful: learning it too blurs the classes, margin {row['margin']:+.3f}"
-        print(
+        say(
             f"{row['transform']}: of {row['images']} images {row['before']:.1%} are recognised, "
             f"changed {row['after']:.1%}; {row['lost']} lost, most of {row['worst_class']} "
             f"({row['worst_lost']:.0%}){harm if row['harmful'] else ''}"

@@ -31,6 +31,7 @@ from imagetrail.base import paths, pipeline
 from imagetrail.base.criteria import Criterion
 from imagetrail.base.files import replacing, write_csv, write_json
 from imagetrail.base.params import load
+from imagetrail.base.terminal import progress, say
 from imagetrail.compute import parallel
 from imagetrail.metrics.scores import Floats, Labels
 from imagetrail.stages.compare.arms import JUDGES, Contest, resolve
@@ -72,8 +73,11 @@ def run() -> dict[str, float]:
     jobs = _jobs(contests, range(seed, seed + compare.seeds), decisive(inputs), state)
     rows: Rows = []
     curves: Rows = []
-    with live.running("compare", {"seeds": compare.seeds}) as log:
-        for job, done in zip(jobs, parallel.map(train, jobs), strict=True):
+    with (
+        live.running("compare", {"seeds": compare.seeds}) as log,
+        progress("comparing", len(jobs), "trainings") as bar,
+    ):
+        for number, (job, done) in enumerate(zip(jobs, parallel.map(train, jobs), strict=True), 1):
             history = done or _guessing(job.recipe, classes=len(data.train.classes))
             for contest, arm in _arms_of(job, contests):
                 which = {"set": contest.name, "arm": arm, "seed": job.seed}
@@ -81,11 +85,17 @@ def run() -> dict[str, float]:
                 curves += [which | epoch for epoch in history]
                 log.part(arm_part(rows[-1], job.recipe.model_dump(), history), job.times())
                 score = f"{by.words} {rows[-1][f'valid_{by}']:.2%}"
-                print(f"{contest.name}: {arm}, seed {job.seed}: {score}", flush=True)
+                say(f"{contest.name}: {arm}, seed {job.seed}: {score}")
+            bar.to(number, _best(rows, by))
         ranking = judged(rows, contests, by=by, labels=data.valid.labels)
         _write(rows, curves, contests, ranking)
-    print("\n".join(f"{row['set']}: {row['verdict']}" for row in ranking["sets"]))
+    say(*(f"{row['set']}: {row['verdict']}" for row in ranking["sets"]))
     return {"trainings": len(jobs)}
+
+
+def _best(rows: Rows, by: Criterion) -> str:
+    best = max(rows, key=lambda row: float(row[f"valid_{by}"]))
+    return f"best {by.words} {best[f'valid_{by}']:.2%} ({best['set']}: {best['arm']})"
 
 
 def _jobs(

@@ -21,6 +21,7 @@ from imagetrail.base import paths, pipeline, samples
 from imagetrail.base.files import replacing, write_json
 from imagetrail.base.params import load
 from imagetrail.base.rng import generator
+from imagetrail.base.terminal import say
 from imagetrail.base.units import units
 from imagetrail.metrics import judgement, scores
 from imagetrail.metrics.scores import Floats
@@ -39,19 +40,19 @@ def run() -> dict[str, float]:
     classes = parts[paths.TRAIN.name].classes
     if not count:
         _write(pool.slice(0, 0), np.empty((0, len(classes))), np.empty(0, np.int64), classes, seed)
-        print("not asked for: split.folds is 0")
+        say("not asked for: split.folds is 0")
         return {"images": 0}
     fold = folds.assign(pool, folds=count, seed=seed)
     recipe = proven_recipe(epochs=load(int, "train.epochs"))
     facts = {"recipe": recipe.model_dump(), "folds": count, "seed": seed}
     if recipe.synthetic:
-        print("without synthetic images, which were drawn from pictures of all folds")
+        say("without synthetic images, which were drawn from pictures of all folds")
     state = checkpoints.folder(
         "crossvalidate", {"inputs": pipeline.inputs("crossvalidate"), **facts}
     )
     logits = out_of_fold(fold, len(classes), recipe, images=None, seed=seed, state=state)
     found = _write(pool, scores.softmax(logits), fold, classes, seed)
-    print(
+    say(
         f"top-1 {found['top1']:.2%} ({found['top1_low']:.2%} – {found['top1_high']:.2%}) on "
         f"{len(pool)} pictures, each judged once, in {count} folds"
     )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from imagetrail.base.rng import generator
 from imagetrail.base.samples import Images, Samples
+from imagetrail.base.terminal import track
 from imagetrail.metrics import intervals
 from imagetrail.metrics.scores import Floats
 from imagetrail.stages.evaluate.corruptions import CORRUPTIONS, STRENGTHS
@@ -34,7 +35,8 @@ def judge(answer: Answer, test: Samples, chosen: NDArray[np.int64], seed: int) -
     right = np.empty((len(chosen), len(KINDS)), np.bool_)
     clean = 0
     examples: list[Images] = []
-    for start in range(0, len(chosen), CHUNK):
+    starts = range(0, len(chosen), CHUNK)
+    for start in track(starts, len(starts), "corrupting", "batches"):
         part = slice(start, start + CHUNK)
         images = test.gather(chosen[part])
         clean += int((answer(images).argmax(1) == labels[part]).sum())

@@ -16,6 +16,7 @@ from imagetrail.base.files import replacing, write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.base.rng import generator
 from imagetrail.base.samples import Images, Samples
+from imagetrail.base.terminal import say
 from imagetrail.base.units import units
 from imagetrail.metrics import calibration, intervals, judgement, scores
 from imagetrail.metrics.scores import Floats
@@ -27,6 +28,13 @@ from imagetrail.stages.evaluate.params import Evaluate
 from imagetrail.stages.evaluate.robustness import Answer
 
 MISTAKES = 40  # shown, the most confident first
+# Of metrics.json, what a table in a terminal has room for, by names that sort the first one first.
+HEADLINE = {
+    "accuracy": "top1",
+    "accuracy_low": "top1_low",
+    "accuracy_high": "top1_high",
+    "macro_recall": "macro_recall",
+}
 TINY = 1e-38  # in place of a probability of 0, whose logarithm would be infinite
 
 
@@ -59,7 +67,9 @@ def run() -> dict[str, float]:
         names = ("unknown_auroc", "unknown_auroc_low", "unknown_auroc_high")
         ends = intervals.auroc(calibrated.max(1), answer(unknown.images).max(1))
         found |= dict(zip(names, ends, strict=True))
-    write_json(folder / "metrics.json", {name: round(value, 6) for name, value in found.items()})
+    rounded_off = {name: round(value, 6) for name, value in found.items()}
+    write_json(folder / "metrics.json", rounded_off)
+    write_json(folder / "headline.json", {name: rounded_off[of] for name, of in HEADLINE.items()})
     write_json(folder / "classes.json", slices.by_class(probabilities, test, together))
     right = probabilities.argmax(1) == test.labels
     write_csv(folder / "slices.csv", slices.judge(groups, right, together))
@@ -67,7 +77,7 @@ def run() -> dict[str, float]:
     _write_confusion(folder, probabilities, test)
     _write_curves(folder, probabilities, calibrated, test)
     _draw_mistakes(folder / "mistakes.png", calibrated, test)
-    print(f"top-1 on {len(test)} test images: {found['top1']:.2%}")
+    say(f"top-1 on {len(test)} test images: {found['top1']:.2%}")
     return {"images": len(test)}
 
 

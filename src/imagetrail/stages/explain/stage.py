@@ -11,6 +11,7 @@ from imagetrail.base import paths, samples
 from imagetrail.base.files import replacing, write_json
 from imagetrail.base.params import load
 from imagetrail.base.samples import Samples
+from imagetrail.base.terminal import say
 from imagetrail.models import weights
 from imagetrail.models.classifier import Classifier
 from imagetrail.plots import charts
@@ -29,7 +30,7 @@ def run() -> dict[str, float]:
     maps = {name: method(model, images, predicted) for name, method in attribution.METHODS.items()}
     found = {name: saliency for name, saliency in maps.items() if saliency is not None}
     for name in maps.keys() - found.keys():
-        print(f"{name}: no map: no layer of {model.spec.model} keeps to the picture's places")
+        say(f"{name}: no map: no layer of {model.spec.model} keeps to the picture's places")
     folder = paths.artifacts("explain")
     for name, saliency in found.items():
         with replacing(folder / "maps" / f"{name}.png") as temporary:
@@ -40,7 +41,7 @@ def run() -> dict[str, float]:
     write_json(folder / "scores.json", scores)
     for name in found:
         drop, other = scores[f"{name}_drop"], scores[f"{name}_other_drop"]
-        print(
+        say(
             f"{name}: erasing {params.share:.0%} of the pixels costs {drop:.1%}, "
             f"by another picture's map {other:.1%}"
         )

@@ -18,6 +18,7 @@ from imagetrail.base.files import read_json, remove, replacing, write_json
 from imagetrail.base.params import check, load
 from imagetrail.base.rng import derive, generator
 from imagetrail.base.samples import Samples
+from imagetrail.base.terminal import say, track
 from imagetrail.metrics import calibration, scores, significance
 from imagetrail.models import inference, weights
 from imagetrail.models.classifier import Classifier
@@ -45,7 +46,7 @@ def run() -> dict[str, float]:
     files, expected = _write_files(folder, params, train, valid, seed)
     opened = {kind: _open(path, valid) for kind, path in files.items()}
     timing: dict[str, float] = {}
-    for kind, path in files.items():
+    for kind, path in track(files.items(), len(files), "timing", "files"):
         timing |= _time(kind, path, test)
     rows = _judge(files, opened, expected, valid, test)
     chosen = _choose(rows, timing, params.budget)
@@ -124,7 +125,10 @@ def _distil(
     begun = loop.start(recipe, train, seed=derive(seed, "student"), architecture=architecture)
     begun.teacher = teacher.to(begun.machine.device)
     images = Mixture.of(recipe, train)
-    history = [as_row(epoch) for epoch in loop.fit(begun, images, valid)]
+    fitted = loop.fit(begun, images, valid)
+    history = [
+        as_row(epoch) for epoch in track(fitted, recipe.epochs, "training the student", "epochs")
+    ]
     return begun.outcome.cpu(), history
 
 
@@ -224,9 +228,9 @@ def _report(
         single, many = timing[f"{kind}_ms_batch1"], 256e3 / timing[f"{kind}_ms_batch256"]
         speed = f"{single:.2f} ms a picture, {many:,.0f} a second"
         mark = "  <- shipped" if kind == chosen else ""
-        print(f"{kind:8s} top-1 {row['top1']:.2%}  {row['bytes'] / 1e6:.2f} MB  {speed}{mark}")
+        say(f"{kind:8s} top-1 {row['top1']:.2%}  {row['bytes'] / 1e6:.2f} MB  {speed}{mark}")
     for size in BATCHES:
         if timing[f"int8_ms_batch{size}"] > timing[f"float32_ms_batch{size}"]:
-            print(f"int8 is smaller but slower than float32 on this machine, in batches of {size}")
+            say(f"int8 is smaller but slower than float32 on this machine, in batches of {size}")
     if budget.max_ms is not None:
-        print("which file is shipped depends on this machine's clock: export.budget.max_ms is set")
+        say("which file is shipped depends on this machine's clock: export.budget.max_ms is set")

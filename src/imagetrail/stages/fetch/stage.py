@@ -10,6 +10,7 @@ from typing import Any
 from imagetrail.base import paths
 from imagetrail.base.files import replacing, write_json
 from imagetrail.base.params import load
+from imagetrail.base.terminal import say
 from imagetrail.data import arrival, datasets
 from imagetrail.data.params import Data, check_others
 
@@ -42,6 +43,6 @@ def _fetch_others(names: Sequence[str], folder: Path) -> list[dict[str, Any]]:
 def _tell(source: dict[str, Any]) -> None:
     used = source["used"].items()
     places = {uri.removesuffix(".gz").removesuffix(f"/{file}") for file, uri in used}
-    print(f"{source['dataset']}: from {', '.join(sorted(places)) or 'where it is'}")
+    say(f"{source['dataset']}: from {', '.join(sorted(places)) or 'where it is'}")
     for note in source.get("notes", ()):
-        print(f"{source['dataset']}: {note}")
+        say(f"{source['dataset']}: {note}")

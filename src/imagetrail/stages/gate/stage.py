@@ -21,6 +21,7 @@ from imagetrail.base.files import read_json, replacing, write_json
 from imagetrail.base.params import load
 from imagetrail.base.paths import CHAMPION_FOLDER, CHAMPION_MODEL, champion_present
 from imagetrail.base.samples import Samples
+from imagetrail.base.terminal import say
 from imagetrail.base.units import units
 from imagetrail.serving import onnx_model
 from imagetrail.stages.gate import readings
@@ -48,7 +49,7 @@ def run() -> None:
             with replacing(folder / name) as temporary:
                 shutil.copyfile(CHAMPION_FOLDER / name, temporary)
         why = f"{kept['decision']}: {kept['reason']}"
-        print(f"the challenger is the champion, by this decision: {why}")
+        say(f"the challenger is the champion, by this decision: {why}")
         return
     data, together = pipeline.data_version(), units(test.index)
     reading = _reading(challenger, champion, test, together, version)
@@ -64,11 +65,11 @@ def run() -> None:
     )
     _draw(folder / "disagreements.png", decision.disagreements, challenger, champion, test)
     write_json(folder / "decision.json", _as_json(decision, challenger, champion) | terms)
-    print(f"{decision.decision}: {decision.reason}")
+    say(f"{decision.decision}: {decision.reason}")
     for name, why in decision.skipped.items():
-        print(f"not checked: {name}: {why}")
+        say(f"not checked: {name}: {why}")
     if params.max_ms is not None:
-        print("the verdict depends on a clock: gate.max_ms is set")
+        say("the verdict depends on a clock: gate.max_ms is set")
 
 
 def _reading(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagetrail.base.samples import fingerprint
+from imagetrail.base.terminal import track
 from imagetrail.data.decoding import Facts, Target, Unreadable
 from imagetrail.data.pictures import Pictures, group_equal
 from imagetrail.stages.inspect.measures import SIDE, Measures, measure, thumbnail
@@ -90,7 +91,8 @@ def inspect(pictures: Pictures, target: Target, scratch: Path) -> Inspection:
         words={name: np.full(count, "", object) for name in WORDS},
         coloured=np.zeros(count, bool),
     )
-    for examined in pictures.examined(range(count), target):
+    looked_at = pictures.examined(range(count), target)
+    for examined in track(looked_at, count, "looking at pictures", "pictures"):
         if isinstance(examined, Unreadable):
             found.leave_out(examined)
         else:

@@ -16,6 +16,7 @@ from imagetrail.base import paths
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import replacing, write_csv, write_json
 from imagetrail.base.params import load
+from imagetrail.base.terminal import say
 from imagetrail.base.words import count_of
 from imagetrail.data import arrival
 from imagetrail.data.decoding import Target
@@ -51,7 +52,7 @@ def run() -> None:
     report["schema"] = seen.schema.model_dump(mode="json")
     write_json(paths.INSPECTION, report)
     _write_fingerprints(found, near)
-    print(*(f"{note}\n" for note in pictures.notes), sep="", end="")
+    say(*pictures.notes)
     _print(report, wrong)
     _refuse(wrong, limits)
     pictures.tidy()
@@ -119,15 +120,15 @@ def _print(report: dict[str, Any], wrong: Sequence[Finding]) -> None:
     copies = count_of(report["duplicates"]["superfluous"], "exact duplicate")
     files = count_of(len(report["unreadable"]) + len(report["ignored"]), "file")
     kinds = count_of(len(report["classes"]), "class")
-    print(f"{count_of(report['images'], 'picture')} in {kinds}, {copies}; {files} left out")
+    say(f"{count_of(report['images'], 'picture')} in {kinds}, {copies}; {files} left out")
     for finding in wrong[:SHOWN]:
-        print(f"  {finding.severity}: {finding.name}: {finding.text}")
+        say(f"  {finding.severity}: {finding.name}: {finding.text}")
     if len(wrong) > SHOWN:
-        print(f"  and {count_of(len(wrong) - SHOWN, 'finding')} more")
+        say(f"  and {count_of(len(wrong) - SHOWN, 'finding')} more")
     if any(finding.cure in (findings.SCHEMA, findings.NO_SCHEMA) for finding in wrong):
-        print(f"  {paths.SCHEMA} is not of these pictures: {schema.REMEDY}")
+        say(f"  {paths.SCHEMA} is not of these pictures: {schema.REMEDY}")
     if wrong:
-        print(f"  cures and pictures: {paths.INSPECTION}, {paths.ARTIFACTS / 'inspect/findings'}")
+        say(f"  cures and pictures: {paths.INSPECTION}, {paths.ARTIFACTS / 'inspect/findings'}")
 
 
 def _refuse(wrong: Sequence[Finding], limits: Inspect) -> None:

@@ -6,6 +6,7 @@ from imagetrail.base import hub
 from imagetrail.base.errors import UserError
 from imagetrail.base.hashing import sha256
 from imagetrail.base.hub import Architecture
+from imagetrail.base.terminal import say
 from imagetrail.models import backbones
 
 Shape = tuple[int, int, int]  # H, W, C
@@ -38,5 +39,5 @@ def read(
         weights=path,
     )
     if architecture.size not in (height, width):
-        print(f"{model} was learned on pictures of {architecture.size} pixels: its best image_size")
+        say(f"{model} was learned on pictures of {architecture.size} pixels: its best image_size")
     return trunk.state_dict(prefix="trunk."), architecture

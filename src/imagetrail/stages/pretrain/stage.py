@@ -10,6 +10,7 @@ from imagetrail.base.files import write_json
 from imagetrail.base.hub import Architecture, named
 from imagetrail.base.params import load
 from imagetrail.base.samples import Samples
+from imagetrail.base.terminal import say, track
 from imagetrail.models.weights import save_weights, trunk_weights
 from imagetrail.stages.pretrain import backbone
 from imagetrail.stages.pretrain.params import Pretrain
@@ -33,9 +34,10 @@ def run() -> None:
     if len(related):
         train, valid = _parts(related)
         begun = loop.start(recipe, train, seed=seed, pretrained=weights, architecture=architecture)
-        for epoch in loop.fit(begun, Mixture.of(recipe, train), valid):
+        fitted = loop.fit(begun, Mixture.of(recipe, train), valid)
+        for epoch in track(fitted, recipe.epochs, "training", "epochs"):
             top1 = f"{epoch.valid_top1:.2%}"
-            print(f"epoch {epoch.number}: top-1 {top1} on related images", flush=True)
+            say(f"epoch {epoch.number}: top-1 {top1} on related images")
         weights = trunk_weights(begun.outcome)
         facts |= {
             "images": len(train),

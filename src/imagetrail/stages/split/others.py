@@ -17,6 +17,7 @@ from imagetrail.base import paths, samples
 from imagetrail.base.files import read_json
 from imagetrail.base.rng import generator
 from imagetrail.base.samples import Images, fingerprint
+from imagetrail.base.terminal import say
 from imagetrail.data import datasets
 from imagetrail.data.params import Data
 from imagetrail.data.pictures import Pictures
@@ -46,7 +47,7 @@ def write_related(ours: Sequence[str], judged: Set[str | None], data: Data, seed
             labels += [numbers[pictures.labels[i]] for i, _ in kept]
             fingerprints += [content for _, content in kept]
             shared = ", ".join(kind for kind in kinds if kind in ours) or "none"
-            print(
+            say(
                 f"{name}: {len(kept)} related images, {len(chosen) - len(kept)} left out because "
                 f"ours has the same; classes taken for ours: {shared}"
             )

@@ -16,6 +16,7 @@ from imagetrail.base.errors import UserError
 from imagetrail.base.files import write_csv
 from imagetrail.base.params import load
 from imagetrail.base.samples import Images, fingerprint
+from imagetrail.base.terminal import say, track
 from imagetrail.data import arrival
 from imagetrail.data.params import Data
 from imagetrail.data.pictures import Pictures
@@ -42,7 +43,7 @@ def run() -> None:
     rows = account.left_out(pictures, found, division, fingerprints)
     write_csv(LEFT_OUT, rows, columns=account.LEFT_OUT_COLUMNS)
     sizes = ", ".join(f"{len(numbers)} {name}" for name, numbers in chosen.items())
-    print("\n".join([*pictures.notes, sizes, *_told(rows), *lines]))
+    say(*pictures.notes, sizes, *_told(rows), *lines)
     # those of train too: a cross-validation judges them
     judged = {fingerprints[i] for numbers in chosen.values() for i in numbers}
     others.write_related(pictures.classes, judged, data, seed)
@@ -100,7 +101,8 @@ def _decoded(
     pictures: Pictures, chosen: Sequence[int], fingerprints: Sequence[str | None], data: Data
 ) -> Iterator[Images]:
     """Raises UserError for a picture that is not what inspect saw."""
-    for i, image in zip(chosen, pictures.readable(chosen, data.target), strict=True):
+    decoded = zip(chosen, pictures.readable(chosen, data.target), strict=True)
+    for i, image in track(decoded, len(chosen), "decoding", "pictures"):
         if fingerprint(image) != fingerprints[i]:
             raise UserError(f"{pictures.sources[i]} is not what inspect saw; run `dvc repro`")
         yield image[None]

@@ -12,6 +12,7 @@ from imagetrail.base import paths, samples
 from imagetrail.base.files import replacing, write_json
 from imagetrail.base.params import load
 from imagetrail.base.samples import Images
+from imagetrail.base.terminal import say, track
 from imagetrail.plots import sheets
 from imagetrail.stages.synthesise import synthesis
 from imagetrail.stages.synthesise.params import Synthesise
@@ -28,14 +29,15 @@ def run() -> dict[str, float]:
     if params.per_class:
         parts = synthesis.divide(train, seed)
         sieve = synthesis.build_sieve(parts, seed)
-        drawn = list(synthesis.synthesise(parts, sieve, **params.model_dump(), seed=seed))
+        drawing = synthesis.synthesise(parts, sieve, **params.model_dump(), seed=seed)
+        drawn = list(track(drawing, len(train.classes), "drawing", "classes"))
         quality |= synthesis.counts(drawn, sieve) | synthesis.judge(drawn, parts, sieve, seed=seed)
     _write(drawn, train.classes)
     folder = paths.artifacts("synthesise")
     write_json(folder / "quality.json", quality)
     with replacing(folder / "samples.png") as temporary:
         _sheet([new.images for new in drawn]).save(temporary, "png")
-    print(_report(drawn, train.classes, params.per_class))
+    say(_report(drawn, train.classes, params.per_class))
     return {"images": sum(len(new.images) for new in drawn)}
 
 

@@ -5,19 +5,19 @@ start it as several processes, on one machine or more; the first of them writes.
 """
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
 from imagetrail.base import paths, pipeline
 from imagetrail.base.files import write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.base.samples import Samples, at_once
+from imagetrail.base.terminal import progress, say
 from imagetrail.compute import distributed
 from imagetrail.models import classifier, weights
 from imagetrail.stages.train.activity import Activity, activity
@@ -67,23 +67,21 @@ def _train(
     rows, images = read_history(state / "history.csv")[: training.epoch], 0
     keeper = Keeper(state / CHECKPOINT, training)
     if training.epoch or training.step:
-        print(f"resuming after epoch {training.epoch}, step {training.step}", flush=True)
-    with _progress() as bar:
-        task = bar.add_task("epoch", total=training.recipe.epochs, completed=training.epoch)
+        say(f"resuming after epoch {training.epoch}, step {training.step}")
+    epochs, began = training.recipe.epochs, time.monotonic()
+    with progress("training", epochs, "epochs", done=training.epoch) as bar:
         for event in _until_stopped(events, keeper.save):
             if isinstance(event, Step):
                 images += event.images
-                bar.update(
-                    task, completed=event.epoch - 1 + event.number / event.steps, images=images
-                )
+                speed = f"{images / max(time.monotonic() - began, 1e-9):,.0f} images/s"
+                bar.to(event.epoch - 1 + event.number / event.steps, speed)
                 keeper.save_if_due()
             else:
                 rows.append(as_row(event))
                 write_csv(state / "history.csv", rows)
                 keeper.save()
                 log.epoch(rows[-1])
-                line = _line(event, training.recipe.epochs)
-                bar.console.print(line, highlight=False, soft_wrap=True)
+                say(_line(event, epochs))
     return rows, images
 
 
@@ -125,19 +123,4 @@ def _line(epoch: Epoch, epochs: int) -> str:
         f"epoch {epoch.number:3d}/{epochs}  loss {epoch.train_loss:.4f}  "
         f"valid loss {epoch.valid_loss:.4f}  valid top-1 {epoch.valid_top1:.2%}  "
         f"macro recall {epoch.valid_macro_recall:.2%}"
-    )
-
-
-class _Speed(ProgressColumn):
-    """Images a second since this process began."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.fields.get('images', 0) / max(task.elapsed or 0, 1e-9):,.0f} images/s")
-
-
-def _progress() -> Progress:
-    """A bar on a terminal; elsewhere only the line an epoch."""
-    count = TextColumn("{task.completed:.1f}/{task.total}")
-    return Progress(
-        "training", BarColumn(), count, _Speed(), "left", TimeRemainingColumn(), transient=True
     )

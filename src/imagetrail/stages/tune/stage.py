@@ -12,6 +12,7 @@ from imagetrail.base.criteria import Criterion
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import read_json, replacing, write_csv, write_json
 from imagetrail.base.params import load
+from imagetrail.base.terminal import progress, say
 from imagetrail.compute import parallel
 from imagetrail.stages.tune.costs import costs
 from imagetrail.stages.tune.params import Tune, resolve, with_largest_shares
@@ -51,7 +52,10 @@ def run() -> dict[str, float]:
 
     price = _prices(data, recipe)
     trials: list[Trial] = []
-    with live.running("tune", tune.model_dump(exclude={"space", "known", "limits"})) as log:
+    with (
+        live.running("tune", tune.model_dump(exclude={"space", "known", "limits"})) as log,
+        progress("searching", tune.trials, "trials") as bar,
+    ):
         for trial in search(
             tune, run_legs, seed=seed, folder=state, costs=lambda values: price(values, tune.costs)
         ):
@@ -59,7 +63,8 @@ def run() -> dict[str, float]:
             row = _row(trial, tune, recipe)
             times = job(trial.values, trial.trained).times()
             log.part(trial_part(row, recipe.model_dump(), trial.history), times)
-            print(_line(row, by), flush=True)
+            say(_line(row, by))
+            bar.to(len(trials), _best(trials, by))
         _write(trials, tune, recipe)
         _write_front(trials, tune, price)
     return {"epochs": sum(trial.epochs for trial in trials)}
@@ -70,7 +75,7 @@ def _searchable(tune: Tune, recipe: Recipe, data: Experiment) -> Tune:
     tune = resolve(tune, recipe, "params.yaml: tune")
     fixed = [name for name in FIXED if name in tune.space and data.pretrained]
     if fixed:
-        print(f"not searched, as the pretrained weights fix it: {', '.join(fixed)}")
+        say(f"not searched, as the pretrained weights fix it: {', '.join(fixed)}")
     space = {
         name: choices
         for name, choices in tune.space.items()
@@ -96,7 +101,7 @@ def _state(facts: dict[str, Any]) -> Path:
         changed += [name for name in others if facts[name] != old.get(name)]
         kept = f"the last one is kept in {before[-1].parent}"
         again = "trainings that are the same are not repeated"
-        print(f"{', '.join(changed)} changed: a new study begins; {kept}, and {again}", flush=True)
+        say(f"{', '.join(changed)} changed: a new study begins; {kept}, and {again}")
     write_json(path, facts)
     return state
 
@@ -143,6 +148,11 @@ def _line(row: dict[str, Any], by: Criterion) -> str:
     return (
         f"trial {row['number']:3d}  {score}  {state:8s} after {epochs} epochs  {', '.join(fields)}"
     )
+
+
+def _best(trials: list[Trial], by: Criterion) -> str:
+    finished = [trial.scores[trial.epochs] for trial in trials if trial.state == "COMPLETE"]
+    return f"best {by.words} {max(finished):.2%}" if finished else "none has finished yet"
 
 
 def _write(trials: list[Trial], tune: Tune, recipe: Recipe) -> None:

@@ -14,6 +14,7 @@ from imagetrail.base.errors import UserError
 from imagetrail.base.files import replacing, write_json
 from imagetrail.base.hashing import sha256
 from imagetrail.base.params import load
+from imagetrail.base.terminal import say
 from imagetrail.data import addresses, checksums
 from imagetrail.data.sources import LOCAL
 
@@ -45,7 +46,7 @@ def fetch(model: str, revision: str, digest: str | None, folder: Path) -> None:
         else:
             facts["revision"] = revision
             facts["files"] = _files(model, revision, digest, folder / hub.repository(model))
-        print(f"{model}: from {facts.get('where', f'{ADDRESS}, {revision}')}")
+        say(f"{model}: from {facts.get('where', f'{ADDRESS}, {revision}')}")
     write_json(folder / "hub.json", facts)
 
 
