@@ -1,6 +1,5 @@
 """`imagetrail demo`: a page to try the model on."""
 
-import sys
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imagetrail.base.errors import UserError
+from imagetrail.base.terminal import say
 from imagetrail.cli.serve import need_extra
 
 if TYPE_CHECKING:  # what the command works with is loaded when it runs: the others start without it
@@ -42,7 +42,7 @@ def demo(
         from imagetrail.service import static_page
 
         static_page.write(path, static, top=TOP, unsure=unsure)
-        print(f"{static}: a page of files; try it with `python -m http.server -d {static}`")
+        say(f"{static}: a page of files; try it with `python -m http.server -d {static}`")
         return
     need_extra()
     _open(path, port=port, unsure=unsure, browser=browser)
@@ -66,8 +66,8 @@ def _open(path: Path, *, port: int, unsure: float, browser: bool) -> None:
     )
     with server.listen(server.LOOPBACK, port, tried=server.TRIED) as listening:
         address = f"http://{server.LOOPBACK}:{listening.getsockname()[1]}/"
-        print(f"model: {path} ({model.sha256[:12]})", file=sys.stderr)
-        print(f"demo: {address}  (Ctrl-C ends it)", flush=True)
+        say(f"model: {path} ({model.sha256[:12]})", error=True)
+        say(f"demo: {address}  (Ctrl-C ends it)")
         if browser:
             webbrowser.open(address)
         server.run(built, listening, seconds=SECONDS)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from imagetrail.base.errors import UserError
+from imagetrail.base.terminal import say
 
 if TYPE_CHECKING:  # the other commands start without it
     from imagetrail.cli.checkup.check import Check
@@ -36,9 +37,9 @@ def doctor() -> None:
     others = _run(checks)
     found = {"params": _told(project.params)} | others()  # it works all the time, and asks nobody
     for name, check in found.items():
-        print(f"{check.state:<8} {name:<11} {check.found}")
+        say(f"{check.state:<8} {name:<11} {check.found}")
         if check.cure:
-            print(f"{'':<20} cure: {check.cure}")
+            say(f"{'':<20} cure: {check.cure}")
     if any(check.state == "fault" for check in found.values()):
         raise typer.Exit(1)
 

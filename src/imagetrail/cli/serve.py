@@ -1,6 +1,5 @@
 """`imagetrail serve`: the exported model over HTTP."""
 
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +7,7 @@ from typing import Annotated
 import typer
 
 from imagetrail.base.errors import UserError
+from imagetrail.base.terminal import say
 
 EXTRA = "pip install 'imagetrail[serve]'"
 LIBRARIES = ("httptools", "prometheus_client", "python_multipart", "starlette", "uvicorn")
@@ -49,8 +49,8 @@ def serve(
     built = app.build(opened, top=top, unsure=unsure, limits=limits, hosts=names)
     with server.listen(host, port) as listening:
         place, number = f"[{host}]" if ":" in host else host, listening.getsockname()[1]
-        print(f"model: {path} ({opened.sha256[:12]})", file=sys.stderr)
-        print(f"serve: http://{place}:{number}/docs  (Ctrl-C ends it)", flush=True)
+        say(f"model: {path} ({opened.sha256[:12]})", error=True)
+        say(f"serve: http://{place}:{number}/docs  (Ctrl-C ends it)")
         server.run(built, listening, seconds=seconds)
 
 

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from imagetrail.base import paths, samples
 from imagetrail.base.criteria import Criterion
 from imagetrail.base.files import replacing
+from imagetrail.base.terminal import say
 from imagetrail.plots import search
 from imagetrail.stages.report import (
     answers,
@@ -55,7 +56,7 @@ def run() -> None:
         with replacing(folder / name) as temporary:
             temporary.write_text(environment.get_template(template).render(given) + "\n")
     run_facts.write(Path())
-    print(f"{(folder / 'index.html').resolve().as_uri()}")
+    say(f"{(folder / 'index.html').resolve().as_uri()}")
 
 
 def _environment() -> Environment:
