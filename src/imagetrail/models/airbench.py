@@ -19,7 +19,7 @@ class Whitening(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         half = channels * SIDE**2
-        pixels = torch.eye(half).unflatten(1, (channels, SIDE, SIDE))
+        pixels = torch.eye(half).view(half, channels, SIDE, SIDE)
         self.register_buffer("weight", torch.cat([pixels, -pixels]))
         self.bias = nn.Parameter(torch.zeros(2 * half))
 

@@ -2,14 +2,51 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from imagetrail.plots.style import BLUE, GREY, ORANGE, RED, finish, save
+from imagetrail.base.criteria import Criterion
+from imagetrail.plots.style import BLACK, BLUE, GREY, ORANGE, RED, finish, save
+
+COLOURS = {  # of verdicts; also the colour-blind tell them apart
+    "win": BLUE,
+    "helps": BLUE,
+    "loss": ORANGE,
+    "harms": ORANGE,
+    "tie": GREY,
+    "no effect": GREY,
+    "reference": BLACK,
+}
+
+
+def intervals(
+    arms: Sequence[Mapping[str, Any]],
+    path: Path | BinaryIO,
+    *,
+    by: Criterion = Criterion.TOP1,
+) -> None:
+    """Each arm with 95 % intervals, best at the top: its mean, and its difference."""
+    figure = Figure(figsize=(9, 0.9 + 0.4 * len(arms)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    right.axvline(0, color=COLOURS["reference"], linewidth=1)
+    for row, arm in enumerate(reversed(arms)):
+        colour = COLOURS[arm["verdict"]]
+        for axes, middle, prefix in ((left, "mean", ""), (right, "difference", "difference_")):
+            if axes is left or arm["verdict"] != "reference":
+                ends = [100 * arm[f"{prefix}low"], 100 * arm[f"{prefix}high"]]
+                axes.plot(ends, [row, row], color=colour, linewidth=3, alpha=0.5)
+                axes.plot(100 * arm[middle], row, "o", color=colour)
+    left.set_yticks(
+        range(len(arms)), [f"{arm['arm']}  ({arm['verdict']})" for arm in reversed(arms)]
+    )
+    (reference,) = (arm["arm"] for arm in arms if arm["verdict"] == "reference")
+    finish(left, f"valid {by.words}, %", "")
+    finish(right, f"points more than {reference}, paired by seed", "")
+    save(figure, path)
 
 
 def confusion(table: NDArray[np.int64], names: Sequence[str], path: Path | BinaryIO) -> None:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from imagetrail.base.terminal import say
 
-BLUE, ORANGE, GREY, RED = "#2563eb", "#ea580c", "#94a3b8", "#dc2626"
+BLUE, ORANGE, GREY, RED, BLACK = "#2563eb", "#ea580c", "#94a3b8", "#dc2626", "#0f172a"
 
 FALLBACKS = (  # families with scripts that DejaVu Sans lacks, as Linux and macOS call them
     "Noto Sans CJK SC",

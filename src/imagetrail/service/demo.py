@@ -28,6 +28,8 @@ SHOWN = {  # name of the page's part: the file
     "/engine.js": ("remote.js", "text/javascript"),
 }
 NEAREST = 6
+SIDE = 224  # pixels that a small picture is enlarged to, about
+TINT = np.array([255, 90, 0])  # where the model looked
 Pixels = NDArray[np.uint8]  # H×W×C
 
 
@@ -77,12 +79,24 @@ def _looked(asked: Answering, sent: Sent, limits: Limits, knowledge: Knowledge) 
     found, reason = knowledge.nearest(image, NEAREST)
     return {
         "class": asked.model.classes[target],
-        "picture": _address(occlusion.picture(image, heat)),
+        "picture": _address(_marked(image, heat)),
         "unusual": knowledge.unusual(image),
         "milliseconds": round(1000 * (looked - begun), 3),
         "nearest": [{"class": one.label, "picture": _address(_drawn(one.pixels))} for one in found],
         "reason": reason,
     }
+
+
+def _marked(image: Pixels, heat: NDArray[np.float64]) -> Image.Image:
+    """The picture, and beside it the same in grey, orange where the heat is."""
+    scale = max(1, round(SIDE / image.shape[0]))
+    colour = np.broadcast_to(image, (*image.shape[:2], 3))
+    grey = np.broadcast_to(image.mean(2, keepdims=True), colour.shape)
+    share = heat / max(float(heat.max()), 1e-12)
+    marked = grey + share[..., None] * 0.8 * (TINT - grey)
+    line = np.full((image.shape[0], 1, 3), 255)
+    both = np.concatenate([colour, line, marked.round()], 1).astype(np.uint8)
+    return Image.fromarray(both.repeat(scale, 0).repeat(scale, 1))
 
 
 def _drawn(pixels: Pixels) -> Image.Image:
