@@ -15,6 +15,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from imagetrail.stages.report import stage
+from imagetrail.tracking import run_facts
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 AXE = "axe-core@4.11.0"  # under the MPL: it looks at the page in tests and is part of nothing
@@ -46,6 +47,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         stage.run()
+        run_facts.write(root, links=run_facts.links("http://127.0.0.1:5000/", "1", "abc"))
     return (root / "artifacts/report/index.html").as_uri()
 
 
@@ -155,6 +157,8 @@ def test_times_and_machine_are_shown_at_opening(show: Callable[..., Chrome]) -> 
     assert "90 s for all stages" in page.find_element(By.ID, "cost").text
     assert "an estimate" in page.find_element(By.ID, "cost").text
     assert "train" in page.find_element(By.ID, "times").text
+    run = page.find_element(By.LINK_TEXT, "this run").get_attribute("href")
+    assert run == "http://127.0.0.1:5000/#/experiments/1/runs/abc"
 
 
 def test_without_scripts_all_but_the_times_is_there(show: Callable[..., Chrome]) -> None:

@@ -14,7 +14,7 @@ import pytest
 import report_files
 from PIL import Image
 
-from imagetrail.stages.report import confusions, facts, stage, svg, words
+from imagetrail.stages.report import answers, confusions, facts, stage, svg, words
 from imagetrail.stages.report.pictures import GAP, THUMB, Album
 from imagetrail.stages.report.svg import Frame
 from imagetrail.tracking import run_facts
@@ -139,6 +139,24 @@ def test_the_top_answers_what_one_asks_first(make: Callable[[], str]) -> None:
     assert "+10.00 points of top-1 against the champion (95 %: +5.00 … +15.00)" in top
     assert "猫: 10.00 % of its 25 test pictures are recognised" in top
     assert "Not shown: augmented had no shown effect (−0.40 points" in top
+
+
+@pytest.mark.parametrize(
+    ("decision", "said"),
+    [
+        ("PROMOTE", "Yes. Make it the champion with `imagetrail promote`"),
+        ("HOLD", "keep the champion"),
+        ("REJECT", "No: keep the champion"),
+    ],
+)
+def test_each_decision_says_what_to_do(decision: str, said: str) -> None:
+    gate = {"decision": decision, "reason": "", "champion": "d"}
+    assert said in answers.verdict(gate)
+    assert "there is no champion" in answers.verdict({"decision": "HOLD", "reason": ""})
+    assert "could not be compared" in answers.change(gate)
+    assert "no champion yet" in answers.change(gate | {"champion": None})
+    same = gate | {"reason": "the challenger is the champion"}
+    assert "nothing to do" in answers.verdict(same)
 
 
 def test_what_was_not_chosen_is_explained(make: Callable[[], str]) -> None:

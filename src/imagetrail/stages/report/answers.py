@@ -30,8 +30,10 @@ def verdict(gate: Mapping[str, Any]) -> str:
 
 def change(gate: Mapping[str, Any]) -> str:
     """How the new model differs from the champion, on the same pictures."""
-    if "top1_difference" not in gate:
+    if gate.get("champion") is None:
         return "There is no champion yet that it could be compared with."
+    if "top1_difference" not in gate:
+        return "It could not be compared with the champion; the verdict below says why."
     ends = between(gate["top1_difference_low"], gate["top1_difference_high"])
     same = " and the same training pictures" if _same_data(gate) else ""
     return (
