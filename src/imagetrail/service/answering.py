@@ -1,7 +1,8 @@
 """Pictures as bytes become answers, on a few threads and never more at a time than they can take.
 
-Small pictures take as long to decode as to recognise, and batches of several clients' pictures
-gained less than waiting for them cost: each request is answered by itself, on one thread.
+Each request is answered by itself, on one thread: no picture waits for another's, and a fault is its
+own request's. To answer all that waits as one batch took a quarter less of the processors' time for
+28×28 pixels and 8 clients or more, too little for that.
 """
 
 import asyncio
