@@ -74,7 +74,7 @@ def test_what_is_no_picture_is_named_and_the_others_are_answered(
     service: Service, picture: bytes
 ) -> None:
     status, found = service.form(("notes.txt", b"no picture"), ("<b>.png", picture))
-    good, bad = found["answers"]
+    bad, good = found["answers"]
     assert status == 200 and good["file"] == "<b>.png" and "class" in good
     assert bad["file"] == "notes.txt" and bad["error"].startswith("no JPEG, PNG")
     status, found = service.predict(picture[:-30])

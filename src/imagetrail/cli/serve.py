@@ -21,7 +21,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8080,
     allow: Annotated[
         list[str] | None,
-        typer.Option(help="A name that it may be asked for by; * for any. On loopback: none else."),
+        typer.Option(help="A name, beside --host, that it may be asked for by; * for any."),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="Classes to name, the likeliest first.")] = 3,
     unsure: Annotated[

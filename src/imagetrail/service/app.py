@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from imagetrail.service import document, reading
-from imagetrail.service.answering import Answered, Answering
+from imagetrail.service.answering import Answered, Answering, Fault
 from imagetrail.service.figures import Figures
 from imagetrail.service.guard import Guard, refusal
 from imagetrail.service.limits import Limits
@@ -38,7 +38,7 @@ def build(
     async def predict(request: Request) -> Response:
         sent = await reading.pictures(request, most=limits.pictures)
         found = await asked.run(lambda: asked.answer(sent))
-        figures.answered(found.answers, len(found.faults), found.seconds)
+        figures.answered(found)
         return Response(
             _as_json(found), 200 if found.answers else 422, media_type="application/json"
         )
@@ -75,9 +75,14 @@ def _about(asked: Answering, limits: Limits) -> dict[str, object]:
 
 
 def _as_json(found: Answered) -> str:
-    """The answers as `imagetrail predict --format json` gives them, then what is no picture."""
-    rows = [*prediction.as_json(found.answers, ())]
-    rows += [json.dumps({"file": name, "error": reason}) for name, reason in found.faults]
+    """Answers as `imagetrail predict --format json` gives them, among them what is no picture."""
+    answers = prediction.as_json(found.answers, ())
+    rows = [
+        json.dumps({"file": one.file, "error": one.reason})
+        if isinstance(one, Fault)
+        else next(answers)
+        for one in found.results
+    ]
     return f'{{"answers": [{", ".join(rows)}], "milliseconds": {found.seconds * 1000:.3f}}}'
 
 

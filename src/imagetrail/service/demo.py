@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from imagetrail.data.decoding import Unreadable
 from imagetrail.service import reading
 from imagetrail.service.answering import Answering, Sent
 from imagetrail.service.limits import Limits
@@ -69,11 +70,10 @@ def routes(asked: Answering, limits: Limits, knowledge: Knowledge) -> list[Route
 def _looked(asked: Answering, sent: Sent, limits: Limits, knowledge: Knowledge) -> dict[str, Any]:
     """Where the model looked, drawn as `imagetrail predict --explain` does, and what is like it."""
     begun = time.perf_counter()
-    batch = asked.batch([sent], until=begun + limits.seconds)
-    if batch.faults:
-        raise HTTPException(422, batch.faults[0][1])
-    image = batch.images[0]
-    target = int(asked.model.predict(batch.images)[0].argmax())
+    (image,) = asked.decode([sent], until=begun + limits.seconds)
+    if isinstance(image, Unreadable):
+        raise HTTPException(422, str(image))
+    target = int(asked.model.predict(image[None])[0].argmax())
     heat = occlusion.sensitivity(asked.model.predict, image, target)
     looked = time.perf_counter()
     found, reason = knowledge.nearest(image, NEAREST)

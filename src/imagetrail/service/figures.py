@@ -1,10 +1,10 @@
 """What the service counts, for Prometheus."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from imagetrail.serving.prediction import Answer
+from imagetrail.service.answering import Answered
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
@@ -44,11 +44,11 @@ class Figures:
         self._requests.labels(path, str(status)).inc()
         self._request_seconds.labels(path).observe(seconds)
 
-    def answered(self, answers: Iterable[Answer], refused: int, seconds: float) -> None:
-        for answer in answers:
+    def answered(self, found: Answered) -> None:
+        for answer in found.answers:
             self._classes.labels(answer.ranked[0][0], str(answer.unsure).lower()).inc()
-        self._refused.inc(refused)
-        self._model_seconds.observe(seconds)
+        self._refused.inc(len(found.results) - len(found.answers))
+        self._model_seconds.observe(found.seconds)
 
     def text(self) -> bytes:
         """As Prometheus reads it."""
