@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from imagetrail.base.errors import UserError
-from imagetrail.base.words import count_of
+from imagetrail.base.words import count_of, without_secrets
 from imagetrail.cli.drift import drift
 from imagetrail.cli.import_labels import import_labels
 from imagetrail.cli.init import init
@@ -90,8 +90,8 @@ def _terminated(number: int, _: FrameType | None) -> None:
 
 
 def _fail(text: str, code: int) -> None:
-    """Ends with a message, in which no name can steer the terminal."""
-    print("\n".join(map(escaped, text.split("\n"))), file=sys.stderr)
+    """Ends with a message that has no secret in it, and in which no name steers the terminal."""
+    print("\n".join(map(escaped, without_secrets(text).split("\n"))), file=sys.stderr)
     sys.exit(code)
 
 
@@ -114,7 +114,8 @@ def publish() -> None:
     from imagetrail.tracking import store
 
     version, made = publishing.publish()
-    print(f"pipeline {version[:7]} is in MLflow ({count_of(made, 'new run')}): {store.uri(Path())}")
+    place = without_secrets(store.uri(Path()))
+    print(f"pipeline {version[:7]} is in MLflow ({count_of(made, 'new run')}): {place}")
 
 
 @app.command()
@@ -158,7 +159,7 @@ def _follow() -> None:
         publishing.follow()
     except UserError as error:
         catch_up = "the champion is the champion all the same, `imagetrail publish` catches up"
-        print(f"warning: {error}; {catch_up}", file=sys.stderr)
+        print(f"warning: {without_secrets(str(error))}; {catch_up}", file=sys.stderr)
 
 
 @app.command()

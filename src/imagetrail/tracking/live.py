@@ -24,6 +24,7 @@ from typing import Any
 import psutil
 
 from imagetrail.base import pipeline
+from imagetrail.base.words import without_secrets
 from imagetrail.tracking.parts import Part
 from imagetrail.tracking.store import (
     CONTENT,
@@ -116,7 +117,7 @@ class Live:
             self._warned = True
             going_on = "going on without it, `imagetrail publish` catches up"
             warning = f"warning: MLflow cannot be reached; {going_on} ({reason})"
-            print(warning, file=sys.stderr, flush=True)
+            print(without_secrets(warning), file=sys.stderr, flush=True)
 
 
 @contextmanager
