@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from studio import Studio
 
-SECRET = "correct-horse-battery"
+SECRET = "correct-horse-battery"  # noqa: S105
 ENVIRONMENT = {
     "MLFLOW_TRACKING_URI": f"http://ada:{SECRET}@127.0.0.1:9",  # where nobody listens
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
