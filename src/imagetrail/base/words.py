@@ -1,4 +1,4 @@
-"""How many of what, as a sentence has it."""
+"""Words of sentences: how many of what, and addresses that may be shown."""
 
 import re
 
