@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and one line for those that are missing or damaged."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from imagetrail.base import files
 from imagetrail.base.errors import UserError, damaged, missing
-from imagetrail.base.words import count_of
+from imagetrail.base.words import count_of, without_secrets
 
 
 def test_a_json_value_comes_back_as_written(tmp_path: Path) -> None:
@@ -44,6 +45,13 @@ def test_a_damaged_file_that_git_keeps_has_a_remedy_of_its_own(tmp_path: Path) -
 )
 def test_a_count_is_said_as_a_sentence_has_it(number: int, noun: str, words: str) -> None:
     assert count_of(number, noun) == words
+
+
+@pytest.mark.parametrize("user", ["ada:secret", "secret", "ada:s%40cret", ":secret"])
+def test_what_is_said_has_no_secret_of_an_address(user: str) -> None:
+    said = f"MLflow at https://{user}@host:5000/a@b cannot be reached, nor s3://bucket/a"
+    shown = "MLflow at https://…@host:5000/a@b cannot be reached, nor s3://bucket/a"
+    assert without_secrets(said) == shown and without_secrets(shown) == shown
 
 
 @pytest.mark.parametrize("read", [files.read_json, files.read_csv])
@@ -100,3 +108,12 @@ def test_removing_a_link_spares_the_folder_it_points_to(tmp_path: Path) -> None:
     files.remove(tmp_path / "link")
     files.remove(tmp_path / "not there")
     assert [path.name for path in tmp_path.iterdir()] == ["real"]
+
+
+@pytest.mark.parametrize("read", [files.read_json, files.read_csv])
+def test_a_pipe_is_refused_and_not_waited_for(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="pipe is a pipe, socket or device; a file is wanted"):
+        read(tmp_path / "pipe")

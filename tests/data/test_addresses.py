@@ -232,6 +232,7 @@ def test_a_server_that_falls_silent_is_one_line(monkeypatch: pytest.MonkeyPatch)
         ("s4://bucket/pets", "no address begins so; known are https, "),
         ("https://[x", "https://[x is no address (Invalid IPv6 URL)"),
         ("https://me:secret@host/pets.zip", "params.yaml is no place for a password"),
+        ("https://secret@host/pets.zip", "params.yaml is no place for a password or token"),
         ("s3://bucket/pets", "needs the package s3fs; pip install 'imagetrail[remote]'"),
         ("gs://bucket/pets", "needs the package gcsfs"),
         ("hf://datasets/me/pets", "needs the package huggingface_hub"),

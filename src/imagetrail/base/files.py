@@ -53,7 +53,7 @@ def read_json(path: Path, *, remedy: str = ANEW) -> Any:
         return json.loads(path.read_text())
     except FileNotFoundError:
         raise missing(path) from None
-    except ValueError as error:  # no JSON, or no UTF-8
+    except (RecursionError, ValueError) as error:  # no JSON, or no UTF-8
         raise damaged(path, error, remedy=remedy) from None
 
 

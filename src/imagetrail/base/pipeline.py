@@ -10,10 +10,11 @@ from typing import Any
 import yaml
 
 from imagetrail.base import hashing, paths
-from imagetrail.base.errors import UserError
+from imagetrail.base.errors import UserError, damaged
 from imagetrail.base.files import read_json
 from imagetrail.base.params import read_yaml
 
+LOCK_REMEDY = "bring it back with `git checkout -- dvc.lock`"
 OBSERVATIONS = ("timing.json", "SOURCE.json")  # outs that describe a run: they differ each time
 
 
@@ -78,7 +79,21 @@ def lock(root: Path = Path()) -> dict[str, Any]:
     path = root / "dvc.lock"
     if not path.exists() or not path.stat().st_size:
         return {}
-    return dict(read_yaml(path).get("stages", {}))
+    stages = read_yaml(path).get("stages", {})
+    if not _whole(stages):
+        raise damaged("dvc.lock", "it does not say what stages made", remedy=LOCK_REMEDY)
+    return dict(stages)
+
+
+def _whole(stages: Any) -> bool:
+    """Whether each stage's outs have a path and a hash."""
+    if not isinstance(stages, dict) or not all(isinstance(one, dict) for one in stages.values()):
+        return False
+    outs = [out for one in stages.values() for out in one.get("outs") or ()]
+    return all(
+        isinstance(out, dict) and all(isinstance(out.get(key), str) for key in ("path", "md5"))
+        for out in outs
+    )
 
 
 def results(entry: dict[str, Any]) -> dict[str, str]:

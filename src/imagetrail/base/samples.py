@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from mmap import mmap
 from pathlib import Path
+from tokenize import TokenError
 from types import MappingProxyType
 
 import numpy as np
@@ -93,7 +94,7 @@ def read(folder: Path, *, columns: Sequence[str] | None = None) -> Samples:
         images = np.load(file, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise missing(file) from None
-    except (EOFError, ValueError) as error:
+    except (EOFError, TokenError, ValueError) as error:
         raise damaged(file, error) from None
     index = read_table(folder / "index.parquet", columns=columns and [*columns, WEIGHT])
     if absent := set(columns or INDEX.names) - set(index.column_names):

@@ -9,17 +9,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from imagetrail.base.words import without_secrets
+
 T = TypeVar("T")
 
 
 def say(*lines: str, error: bool = False) -> None:
-    """Prints each text as a line, and nothing in it that a terminal would obey.
+    """Prints each text as a line, no secret in it, and nothing that a terminal would obey.
 
     At once, so that who reads along in a pipe or a log sees what is done.
     """
     if lines:
         stream = sys.stderr if error else sys.stdout
-        print(*map(printable, lines), sep="\n", file=stream, flush=True)
+        shown = (printable(without_secrets(line)) for line in lines)
+        print(*shown, sep="\n", file=stream, flush=True)
 
 
 def hand_over(line: str) -> None:

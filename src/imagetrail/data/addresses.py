@@ -18,6 +18,7 @@ import fsspec
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import refuse_endless, remove
+from imagetrail.base.words import without_secrets
 from imagetrail.data import archives, checksums, listing
 
 TIMEOUT = 20  # seconds without a byte before an address counts as out of reach
@@ -62,8 +63,9 @@ def check(address: str) -> None:
     if scheme not in CLIENTS:
         known = ", ".join(name for name in CLIENTS if name != "memory")
         raise UserError(f"{address}: no address begins so; known are {known}")
-    if parts.password is not None:
-        raise UserError(f"{_public(address)}: params.yaml is no place for a password; remove it")
+    if parts.password is not None or (_is_web(address) and parts.username is not None):
+        fault = "params.yaml is no place for a password or token; remove it"
+        raise UserError(f"{without_secrets(address)}: {fault}")
     try:
         importlib.import_module(CLIENTS[scheme].package)
     except ImportError:
@@ -235,9 +237,3 @@ def _reason(error: BaseException) -> str:
     if status:
         return f"the server answered {status}"
     return f"out of reach ({next(iter(str(error).splitlines()), type(error).__name__)})"
-
-
-def _public(address: str) -> str:
-    """Without its password."""
-    parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -149,6 +149,11 @@ def _write(member: Member, folder: Path, path: PurePosixPath, shown: str) -> Non
     except (FileExistsError, NotADirectoryError):
         fault = "is in the archive twice, or under a name that is the same here"
         raise UserError(f"{shown}: {escaped(member.name)} {fault}; leave one of them") from None
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        fault = f"{escaped(member.name[:40])}…: the name is too long for a file here; shorten it"
+        raise UserError(f"{shown}: {fault}") from None
     if member.kind == "copy":
         original = folder / _inside(member.of, shown)
         if not original.is_file():

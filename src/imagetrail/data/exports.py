@@ -48,7 +48,7 @@ def read(path: Path) -> Found:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise UserError(f"{path} is not JSON ({error}); {WANTED}") from None
     reader = _reader(content)
     if not reader:

@@ -27,7 +27,7 @@ READERS: dict[str, Callable[[Path, str, str], Table]] = {
     ".ndjson": tables.json_lines,
     ".parquet": parquet.load,
 }
-FIRST = 3  # missing files that are named
+FIRST, LONGEST = 3, 200  # missing files that are named, and characters of a path
 PLAIN = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")  # a path that needs no second look
 
 
@@ -186,7 +186,7 @@ def _refuse_other(path: str, one: Row, other: Row, shown: str) -> None:
 
 def _missing(missing: Sequence[str], first: Mapping[str, Row], shown: str) -> str:
     """Tells them; raises UserError if it is all, which is a mistake in the paths."""
-    named = ", ".join(f"{path} ({_where(first[path])})" for path in missing[:FIRST])
+    named = ", ".join(f"{path[:LONGEST]} ({_where(first[path])})" for path in missing[:FIRST])
     if len(missing) == len(first):
         raise UserError(
             f"{shown}: none of the {len(first)} files of the table is there: {named}; "

@@ -113,7 +113,7 @@ def json_lines(path: Path, name: str, shown: str) -> Table:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (RecursionError, ValueError) as error:
             raise UserError(f"{shown}: {name}, line {number} is not JSON ({error})") from None
         if not isinstance(row, dict):
             raise UserError(f"{shown}: {name}, line {number} is no JSON object: {{…}} is wanted")

@@ -41,7 +41,7 @@ def read(root: Path = Path()) -> list[Entry]:
         where = f"{LEDGER}: line {number}"
         try:
             value = json.loads(line)
-        except ValueError:
+        except (RecursionError, ValueError):
             raise _edited(f"{where} is not JSON") from None
         entry = check(Entry, value, where)
         if entry.number != number:

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def read_reference(path: Path, model: Model) -> Reference:
             )
     except FileNotFoundError:
         raise missing(path) from None
-    except (EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (EOFError, KeyError, TokenError, ValueError, zipfile.BadZipFile) as error:
         raise damaged(path, error) from None
     wide = model.features(np.zeros((1, *model.shape), np.uint8)).shape[1]
     if reference.features.shape[1:] != (wide,) or reference.counts.shape != (len(model.classes),):
