@@ -14,7 +14,7 @@ test: setup  ## run the tests but the slow ones: five minutes
 test-all: test  ## run those, then the slow ones
 	$(PYTEST) -m "slow and not fetch"
 
-test-faults: setup  ## kill, fill and damage on purpose: FAULTS=300 (default 30) SEED=0; a minute for ten or so
+test-faults: setup  ## kill, fill and damage on purpose: FAULTS=300 (default 30) SEED=0
 	FAULTS=$(or $(FAULTS),30) SEED=$(or $(SEED),0) $(PYTEST) tests/faults
 
 docs: setup  ## build the documentation: site/index.html
