@@ -367,7 +367,7 @@ def test_a_hold_says_how_many_more_images_would_show_the_gain() -> None:
     (row,) = decision.figures["settles"]
     assert row["check"] == "challenger_is_better" and 4000 < row["more_images"] < 6000
     assert f"about {row['more_images']:,} more test images would show it" in decision.reason
-    behind = decide(model(range(100)), model(range(10, 100)))
+    behind = decide(model(range(100)), model(range(3, 100)))
     assert behind.figures["settles"][0]["more_images"] is None
     assert "it is not ahead on them" in behind.reason
     alike = decide(model(range(10)), model(range(10), sha256="old"))
