@@ -141,6 +141,6 @@ def test_one_line_says_where_the_run_is_and_where_it_stands_beside_the_champion(
     alone = ui.where("1", "a", None)
     assert alone == ui.where("1", "a", "a")
     assert alone.endswith("/runs/a?workflowType=machine_learning  (with `imagetrail ui`)")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org/")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://ada:secret@mlflow.example.org/")
     both = ui.where("1", "a", "b")
     assert both.count("https://mlflow.example.org/#/") == 2 and "%22a%22%2C%20%22b%22" in both

@@ -114,7 +114,7 @@ def publish() -> None:
 
     done = publishing.publish()
     made = count_of(done.made, "new run")
-    print(f"pipeline {done.version[:7]} is in MLflow ({made}): {opening.uri(Path())}")
+    print(f"pipeline {done.version[:7]} is in MLflow ({made}): {opening.shown(Path())}")
     print(pages.where(done.experiment, done.run, done.champion))
 
 

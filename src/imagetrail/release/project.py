@@ -43,5 +43,5 @@ def whereabouts(root: Path) -> str:
     """Where others find it: the address of git's remote, else machine and folder."""
     address = git_dvc.git(root, "remote", "get-url", "origin")
     if address:
-        return re.sub(r"//[^/@]*@", "//", address)  # it may have a token in it
+        return re.sub(r"://[^/@]*@", "://", address)  # it may have a token in it
     return f"{socket.gethostname()}:{root.resolve()}"

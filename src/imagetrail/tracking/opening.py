@@ -6,6 +6,7 @@ others use too, theirs may have the same name: hence a tag with the project's id
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,11 @@ SQLITE = "sqlite:///"
 def uri(root: Path) -> str:
     """MLFLOW_TRACKING_URI, else a database in the repository itself."""
     return os.environ.get("MLFLOW_TRACKING_URI") or _own(root)
+
+
+def shown(root: Path) -> str:
+    """The address as people see it: it may have a password in it."""
+    return re.sub(r"://[^/@]*@", "://", uri(root))
 
 
 def open_store(root: Path, *, patience: int = 30, retries: int = 1) -> Store:
