@@ -74,6 +74,14 @@ def test_a_clone_is_the_same_project_and_one_with_another_name_is_not(tmp_path: 
 
 
 @pytest.mark.usefixtures("shared")
+def test_a_project_whose_identity_was_not_committed_is_known_by_its_place(tmp_path: Path) -> None:
+    root = named(tmp_path / "ours", "flowers")
+    first = open_store(root)
+    (root / "data/project.json").unlink()
+    assert open_store(root).owner == first.owner
+
+
+@pytest.mark.usefixtures("shared")
 def test_an_alias_is_not_moved_off_a_version_that_is_not_the_projects(tmp_path: Path) -> None:
     store = open_store(named(tmp_path / "ours", "flowers"))
     theirs = Store(store.client, store.experiment, {"imagetrail.project": "another"})

@@ -64,9 +64,11 @@ def open_store(root: Path, *, patience: int = 30, retries: int = 1) -> Store:
     if address == _own(root):  # nobody else's can be in there
         moved.repoint(root.resolve() / "mlflow.db", experiment.artifact_location)
         return Store(client, experiment.experiment_id)
-    owner = {PROJECT: project.identity(root), WHERE: project.whereabouts(root)}
+    where, tags = project.whereabouts(root), experiment.tags
+    known = tags.get(PROJECT, "") if tags.get(WHERE) == where else ""
+    owner = {PROJECT: project.identity(root, known=known), WHERE: where}
     _refuse_another(experiment, owner[PROJECT])
-    if PROJECT not in experiment.tags:
+    if PROJECT not in tags:
         for tag, value in owner.items():
             client.set_experiment_tag(experiment.experiment_id, tag, value)
     return Store(client, experiment.experiment_id, owner)
