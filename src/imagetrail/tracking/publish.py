@@ -204,7 +204,7 @@ def _show(store: Store, runs: Mapping[str, str], root: Path) -> None:
             for number, (name, of) in enumerate(scores.items(), 1)
         ]
     known = store.client.get_experiment(store.experiment).tags
-    page = ui_views.front_page(store.experiment, wanted)
-    for tag, value in (*wanted, *page.items()):
+    wanted += ui_views.front_page(store.experiment, wanted, known)
+    for tag, value in wanted:
         if known.get(tag) != value:
             store.client.set_experiment_tag(store.experiment, tag, value)
