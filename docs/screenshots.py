@@ -75,9 +75,9 @@ def mlflow_ui() -> Iterator[str]:
         assert process.stdout
         try:
             lines = (re.search(r"MLflow UI: (\S+)", line) for line in process.stdout)
-            address = next(match[1] for match in lines if match)
+            opened = next(match[1] for match in lines if match)
             next(line for line in process.stdout if "Application startup complete" in line)
-            yield address
+            yield opened.partition("&viewStateShareKey=")[0]
         finally:
             os.killpg(process.pid, signal.SIGKILL)
 

@@ -13,7 +13,7 @@ from tiny_onnx import noise, write
 from workshop import Workshop
 
 from imagetrail.base.errors import UserError
-from imagetrail.tracking import doubles, publish, turns
+from imagetrail.tracking import doubles, publish, turns, ui_views
 from imagetrail.tracking.opening import open_store
 from imagetrail.tracking.registry import Exported, register
 from imagetrail.tracking.store import CONTENT, PARENT, Store
@@ -71,6 +71,14 @@ def test_a_clone_is_the_same_project_and_one_with_another_name_is_not(tmp_path: 
     assert open_store(clone).experiment == ours.experiment
     other = open_store(named(clone, "birds"))
     assert other.owner["imagetrail.project"] != ours.owner["imagetrail.project"]
+
+
+@pytest.mark.usefixtures("shared")
+def test_a_project_whose_identity_was_not_committed_is_known_by_its_place(tmp_path: Path) -> None:
+    root = named(tmp_path / "ours", "flowers")
+    first = open_store(root)
+    (root / "data/project.json").unlink()
+    assert open_store(root).owner == first.owner
 
 
 @pytest.mark.usefixtures("shared")
@@ -198,3 +206,11 @@ def test_publishes_at_once_into_no_database_make_no_doubles_and_leave_nothing_ru
     assert len(tree) == 2 * 5  # the pipeline and its four stages
     assert {run.info.status for run in tree} == {"FINISHED"}
     assert len(client.search_model_versions("name = 'toy'")) == 2
+
+
+def test_a_description_that_people_have_written_stays() -> None:
+    views = [ui_views.pipelines()]
+    (_, (name, made)) = ui_views.front_page("1", views, {})
+    assert "[Pipelines](#/experiments/1/runs?" in made
+    assert (name, made) in ui_views.front_page("1", views, {name: "Views: old"})
+    assert name not in dict(ui_views.front_page("1", views, {name: "Our flowers."}))

@@ -19,7 +19,7 @@ def publish() -> None:
 
     done = publishing.publish()
     made = count_of(done.made, "new run")
-    say(f"pipeline {done.version[:7]} is in MLflow ({made}): {opening.uri(Path())}")
+    say(f"pipeline {done.version[:7]} is in MLflow ({made}): {opening.shown(Path())}")
     say(pages.where(done.experiment, done.run, done.champion))
 
 

@@ -23,18 +23,19 @@ class Identity(Section):
     id: str
 
 
-def identity(root: Path) -> str:
+def identity(root: Path, *, known: str = "") -> str:
     """The id in data/project.json, which is written if it is not there or has another name.
 
-    Raises UserError if the file is damaged.
+    known: the id that a server has of a project of this name and place, as where CI could not
+    commit the file. Raises UserError if the file is damaged.
     """
     name, file = pipeline.project(root), root / PROJECT_FILE
     if file.exists():
         value = read_json(file, remedy=f"bring it back with `git checkout -- {PROJECT_FILE}`")
-        known = check(Identity, value, str(PROJECT_FILE))
-        if known.name == name:
-            return known.id
-    made = Identity(name=name, id=uuid.uuid4().hex[:16])
+        held = check(Identity, value, str(PROJECT_FILE))
+        if held.name == name:
+            return held.id
+    made = Identity(name=name, id=known or uuid.uuid4().hex[:16])
     write_json(file, made.model_dump())
     return made.id
 
@@ -43,5 +44,5 @@ def whereabouts(root: Path) -> str:
     """Where others find it: the address of git's remote, else machine and folder."""
     address = git_dvc.git(root, "remote", "get-url", "origin")
     if address:
-        return re.sub(r"//[^/@]*@", "//", address)  # it may have a token in it
+        return re.sub(r"://[^/@]*@", "://", address)  # it may have a token in it
     return f"{socket.gethostname()}:{root.resolve()}"

@@ -6,6 +6,7 @@ others use too, theirs may have the same name: hence a tag with the project's id
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,11 @@ def uri(root: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or _own(root)
 
 
+def shown(root: Path) -> str:
+    """The address as people see it: it may have a password in it."""
+    return re.sub(r"://[^/@]*@", "://", uri(root))
+
+
 def open_store(root: Path, *, patience: int = 30, retries: int = 1) -> Store:
     """The experiment of this project, made if need be, restored if somebody has deleted it.
 
@@ -58,9 +64,11 @@ def open_store(root: Path, *, patience: int = 30, retries: int = 1) -> Store:
     if address == _own(root):  # nobody else's can be in there
         moved.repoint(root.resolve() / "mlflow.db", experiment.artifact_location)
         return Store(client, experiment.experiment_id)
-    owner = {PROJECT: project.identity(root), WHERE: project.whereabouts(root)}
+    where, tags = project.whereabouts(root), experiment.tags
+    known = tags.get(PROJECT, "") if tags.get(WHERE) == where else ""
+    owner = {PROJECT: project.identity(root, known=known), WHERE: where}
     _refuse_another(experiment, owner[PROJECT])
-    if PROJECT not in experiment.tags:
+    if PROJECT not in tags:
         for tag, value in owner.items():
             client.set_experiment_tag(experiment.experiment_id, tag, value)
     return Store(client, experiment.experiment_id, owner)

@@ -14,7 +14,7 @@ from imagetrail.plots import search
 from imagetrail.release import ledger, verification
 from imagetrail.tracking import doubles, live, pipeline_run, turns, ui_views
 from imagetrail.tracking.live import content_key
-from imagetrail.tracking.opening import open_store, uri
+from imagetrail.tracking.opening import open_store, shown, uri
 from imagetrail.tracking.patience import Bounded, Late, limit, within
 from imagetrail.tracking.registry import Exported, register
 from imagetrail.tracking.stage_runs import clock, complete
@@ -83,7 +83,7 @@ def _reachable(root: Path) -> Iterator[None]:
         yield
     except (*UNREACHABLE, Late) as error:
         raise UserError(
-            f"MLflow at {uri(root)} cannot be reached or refuses: {str(error).splitlines()[0]}"
+            f"MLflow at {shown(root)} cannot be reached or refuses: {str(error).splitlines()[0]}"
         ) from None
 
 
@@ -204,7 +204,7 @@ def _show(store: Store, runs: Mapping[str, str], root: Path) -> None:
             for number, (name, of) in enumerate(scores.items(), 1)
         ]
     known = store.client.get_experiment(store.experiment).tags
-    page = ui_views.front_page(store.experiment, wanted)
-    for tag, value in (*wanted, *page.items()):
+    wanted += ui_views.front_page(store.experiment, wanted, known)
+    for tag, value in wanted:
         if known.get(tag) != value:
             store.client.set_experiment_tag(store.experiment, tag, value)

@@ -11,20 +11,20 @@ from urllib.parse import quote
 from imagetrail.base.errors import UserError
 from imagetrail.base.terminal import say
 from imagetrail.tracking import ui_views
-from imagetrail.tracking.opening import open_store, uri
+from imagetrail.tracking.opening import open_store, shown, uri
 
 PORT = 5000  # the first that is tried
 
 
 def where(experiment: str, run: str, champion: str | None) -> str:
     """One line: the address of a run, and of it beside the champion's run, if that is another."""
-    address = uri(Path())
-    shared = address.startswith("http")
-    server = address.rstrip("/") if shared else f"http://127.0.0.1:{PORT}"
+    address = shown(Path())
+    is_server = address.startswith("http")
+    server = address.rstrip("/") if is_server else f"http://127.0.0.1:{PORT}"
     line = f"this run: {server}/#/experiments/{experiment}/runs/{run}?{ui_views.PAGES}"
     if champion not in (None, run):
         line += f"  beside the champion: {server}/{beside(experiment, [run, champion])}"
-    return line if shared else f"{line}  (with `imagetrail ui`)"
+    return line if is_server else f"{line}  (with `imagetrail ui`)"
 
 
 def beside(experiment: str, runs: Sequence[str | None]) -> str:
@@ -36,9 +36,8 @@ def beside(experiment: str, runs: Sequence[str | None]) -> str:
 
 def serve(first: int) -> None:
     """Replaces this process with MLflow's server on the first free port from `first` on."""
-    address = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if address.startswith("http"):
-        raise UserError(f"MLFLOW_TRACKING_URI is a server already: open {address}")
+    if uri(Path()).startswith("http"):
+        raise UserError(f"MLFLOW_TRACKING_URI is a server already: open {shown(Path())}")
     port = next((port for port in range(first, first + 20) if _free(port)), None)
     if port is None:
         raise UserError(f"no free port from {first} to {first + 19}; choose another with --port")

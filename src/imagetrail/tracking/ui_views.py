@@ -14,6 +14,7 @@ DIFFERENCE = ("difference", "difference_low", "difference_high")  # of an arm, 9
 CURVES = (SCORE, "valid_loss", "train_loss")
 NAME = "attributes.`Run Name`"
 PAGES = "workflowType=machine_learning"  # else MLflow shows those for language models
+NOTE = "mlflow.note.content"  # tag: the description, in Markdown
 FIRST = "pipelines"  # the view that is opened
 LAYOUT = {"columns": 2, "cardHeight": 400}  # of charts; pixels
 COLOUR = "mlflow.runColor"  # tag of a run
@@ -67,16 +68,20 @@ def arms(comparison: str, name: str, number: int, scores: Sequence[float]) -> tu
     )
 
 
-def front_page(experiment: str, views: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Tags by which the page of an experiment opens on its runs, and leads to the views."""
+def front_page(
+    experiment: str, views: Iterable[tuple[str, str]], known: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """Tags by which the page of an experiment opens on its runs, and leads to the views.
+
+    known: its tags now; a description that people have written stays.
+    """
     links = [
         f"[{json.loads(value)['name']}]({address(experiment, tag.rsplit('.', 1)[-1])})"
         for tag, value in views
     ]
-    return {
-        "mlflow.experimentKind": "custom_model_development",
-        "mlflow.note.content": "Views: " + " · ".join(links),
-    }
+    begins, text = "Views: ", known.get(NOTE, "")
+    note = [(NOTE, begins + " · ".join(links))] if not text or text.startswith(begins) else []
+    return [("mlflow.experimentKind", "custom_model_development"), *note]
 
 
 def address(experiment: str, view: str) -> str:
