@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from project import ROOT
 
 @pytest.mark.slow
 def test_no_hostile_input_crashes_runs_code_or_writes_elsewhere(
-    tmp_path: Path, record_property: pytest.RecordProperty
+    tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     here = Path(__file__).parent
     path = [str(ROOT / "src"), str(ROOT / "tests/support"), str(here)]
