@@ -96,11 +96,13 @@ def test_who_is_at_work_is_named(healthy: Project) -> None:
 def test_versions_that_differ_from_the_lock_are_told(healthy: Project) -> None:
     own = project.metadata.version("typer")
     (healthy.root / "requirements.lock").write_text(
-        f"typer=={own} \\\n    --hash=sha256:0\nnumpy==0.1 ; sys_platform == 'linux'\nno-such==1\n"
+        f"typer=={own} \\\n    --hash=sha256:0\nnumpy==0.1 ; python_version > '3'\nno-such==1\n"
     )
     check = project.versions(Path())
     assert check.state == "warning" and check.found.startswith("numpy ") and "0.1" in check.found
-    (healthy.root / "requirements.lock").write_text(f"typer[all]=={own}\n")
+    (healthy.root / "requirements.lock").write_text(
+        f"typer[all]=={own}\nnumpy==0.1 ; python_version < '3'\n"
+    )
     assert project.versions(Path()) == ok("as requirements.lock says")
 
 

@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 import psutil
+from packaging.requirements import Requirement
 
 from imagetrail.base import paths
 from imagetrail.base.errors import UserError
@@ -17,7 +18,7 @@ from imagetrail.release import git_dvc, lock_files
 
 MINUTE = 60
 LOCKED = Path("requirements.lock")
-PIN = re.compile(r"^([A-Za-z0-9_.-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
+LINE = re.compile(r"^[A-Za-z0-9][^\\\n]*", re.MULTILINE)  # of a package, without its hashes
 
 
 def params(_: Path) -> Check:
@@ -111,17 +112,21 @@ def versions(root: Path) -> Check:
     file = next((f for f in (LOCKED, paths.REQUIREMENTS) if (root / f).exists()), None)
     if file is None:
         return ok("nothing pins them here")
-    pins = dict(PIN.findall((root / file).read_text()))
-    other = [text for name, wanted in pins.items() if (text := _other(name, wanted))]
+    lines = LINE.findall((root / file).read_text())
+    other = [text for line in lines if (text := _other(Requirement(line)))]
     if other:
         more = f" and {len(other) - 1} more" if other[1:] else ""
         return warning(f"{other[0]}{more}", f"`make setup` installs those of {file}")
     return ok(f"as {file} says")
 
 
-def _other(name: str, wanted: str) -> str:
+def _other(pinned: Requirement) -> str:
+    if pinned.marker and not pinned.marker.evaluate():
+        return ""  # of another Python or system
     try:
-        here = metadata.version(name).split("+")[0]  # torch's says for which processor it is
+        here = metadata.version(pinned.name)
     except metadata.PackageNotFoundError:
-        return ""  # of another system, or an extra
-    return "" if here == wanted else f"{name} {here}, not {wanted}"
+        return ""  # of an extra
+    return (
+        "" if pinned.specifier.contains(here) else f"{pinned.name} {here}, not {pinned.specifier}"
+    )
