@@ -393,7 +393,7 @@ def test_values_change_and_comments_stay_in_their_column() -> None:
     assert params["data"]["path"] == ODD and params["data"]["table"] == "a#b.csv"
     same = [line for line in after.splitlines() if line in text.splitlines()]
     assert len(same) == len(text.splitlines()) - len(chosen)
-    assert "  model: resnet         # article" in after
+    assert "  model: resnet         # airbench" in after
     assert write.changed(after, yaml_values(text, chosen)) == text
 
 

@@ -96,7 +96,7 @@ def test_a_saved_model_is_rebuilt_with_the_same_answers(
 
 
 def test_keras_initialisation_is_uniform_by_both_fans_with_zero_biases() -> None:
-    assert set(INITIALISATIONS) == {"gain", "glorot"}
+    assert set(INITIALISATIONS) == {"gain", "glorot", "identity"}
     model = Classifier(replace(SPEC, initialisation="glorot"))
     second = [layer for layer in model.trunk if isinstance(layer, nn.Conv2d)][1]
     limit = (6 / (9 * 32 + 9 * 64)) ** 0.5

@@ -16,7 +16,6 @@ from imagetrail.base import pipeline
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import replacing
 from imagetrail.base.paths import PROJECT_FILE
-from imagetrail.base.words import without_secrets
 from imagetrail.release import project
 from imagetrail.tracking import moved
 from imagetrail.tracking.store import (
@@ -41,8 +40,8 @@ def uri(root: Path) -> str:
 
 
 def shown(root: Path) -> str:
-    """The address as people see it: it may have a password in it."""
-    return without_secrets(uri(root))
+    """The address for people to open, without the password that may be in it."""
+    return re.sub(r"://[^/\s@]+@", "://", uri(root))
 
 
 def open_store(root: Path, *, patience: int = 30, retries: int = 1) -> Store:

@@ -9,6 +9,7 @@ from imagetrail.cli.begin.look import LEAST, Look
 from imagetrail.cli.begin.plans import Plan
 
 UNEQUAL = 3  # pictures of the largest class by those of the smallest: beyond, classes count alike
+FIRST_ALPHA = 0.025  # of gate.alpha, what the first challenger of a test set is given
 SHOWN = 0.424  # accuracy: a loss by a class of n test pictures shows from SHOWN / √n
 NOISE = 1.4  # of a calibration error over 15 bins, for a right share of 0.7, times √n
 
@@ -26,7 +27,7 @@ def counts(look: Look, chosen: Plan) -> Iterator[Choice]:
     least = max(LEAST, min(10, look.smallest))
     yield Choice({"inspect.min_per_class": least}, f"the smallest class has {look.smallest:,}")
     tested = look.tested / len(look.classes) or 0.2 * look.smallest
-    margin = math.ceil(100 * max(0.03, SHOWN / math.sqrt(max(tested, 1)))) / 100
+    margin = math.ceil(100 * max(0.03, _shown(tested))) / 100
     yield Choice(
         {"gate.margin": margin if margin <= 0.15 else None},
         f"about {count_of(round(tested), 'test picture')} in a class"
@@ -35,6 +36,17 @@ def counts(look: Look, chosen: Plan) -> Iterator[Choice]:
     yield _calibration(tests)
     maps = max(1, min(4, 40 // len(look.classes)))
     yield Choice({"explain.per_class": maps}, f"{len(look.classes)} classes")
+
+
+def _shown(tested: float) -> float:
+    """The loss of accuracy that the gate can rule out for a class of so many test pictures.
+
+    With room beyond the least, at which old and new model would have to agree on all of them.
+    """
+    from imagetrail.metrics.noninferiority import smallest_margin
+
+    least = smallest_margin(tested, FIRST_ALPHA)
+    return max(1.2 * least, SHOWN / math.sqrt(max(tested, 1)))
 
 
 def _criterion(look: Look) -> Choice:
