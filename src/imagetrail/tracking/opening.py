@@ -6,6 +6,7 @@ others use too, theirs may have the same name: hence a tag with the project's id
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
