@@ -65,6 +65,7 @@ def test_a_proposal_that_was_killed_before_its_champion_is_completed(
     report.parent.mkdir()
     report.write_text("# Report\n")
     workshop.train(2)
+    workshop.run("git", "commit", "-qm", "Pictures", "--", "given")
     with monkeypatch.context() as patched:
         patched.setattr(promotion, "promote", lambda _: exec("raise KeyboardInterrupt"))
         with pytest.raises(KeyboardInterrupt):

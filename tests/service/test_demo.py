@@ -19,6 +19,7 @@ from service_client import CLASSES, Service, draw
 
 from imagetrail.base import paths, samples
 from imagetrail.data import decoding
+from imagetrail.service import demo
 from imagetrail.serving import inputs, occlusion, onnx_model
 
 Start = Callable[..., Service]
@@ -70,7 +71,7 @@ def test_it_shows_where_the_model_looked_and_what_is_like_it(
     target = int(opened.predict(image[None])[0].argmax())
     heat = occlusion.sensitivity(opened.predict, image, target)
     assert found["class"] == CLASSES[target]
-    assert (pixels(found["picture"]) == np.asarray(occlusion.picture(image, heat))).all()
+    assert (pixels(found["picture"]) == np.asarray(demo.marked(image, heat))).all()
 
 
 def test_it_tells_what_is_unlike_the_pictures_that_the_model_knows(

@@ -79,7 +79,7 @@ def _looked(asked: Answering, sent: Sent, limits: Limits, knowledge: Knowledge) 
     found, reason = knowledge.nearest(image, NEAREST)
     return {
         "class": asked.model.classes[target],
-        "picture": _address(_marked(image, heat)),
+        "picture": _address(marked(image, heat)),
         "unusual": knowledge.unusual(image),
         "milliseconds": round(1000 * (looked - begun), 3),
         "nearest": [{"class": one.label, "picture": _address(_drawn(one.pixels))} for one in found],
@@ -87,7 +87,7 @@ def _looked(asked: Answering, sent: Sent, limits: Limits, knowledge: Knowledge) 
     }
 
 
-def _marked(image: Pixels, heat: NDArray[np.float64]) -> Image.Image:
+def marked(image: Pixels, heat: NDArray[np.float64]) -> Image.Image:
     """The picture, and beside it the same in grey, orange where the heat is."""
     scale = max(1, round(SIDE / image.shape[0]))
     colour = np.broadcast_to(image, (*image.shape[:2], 3))
