@@ -177,7 +177,7 @@ def test_corruptions_are_judged_one_by_one_and_in_the_mean() -> None:
         top1["noise", "3"] < found["top1_clean_subset"]
         and top1["occlusion", "3"] < top1["occlusion", "1"]
     )
-    assert found["corrupted"] == 100 and found["n"] == 180
+    assert found["corrupted"] == 100 < found["n"]
     assert abs(found["top1_clean_subset"] - found["top1"]) < 0.15
 
 
