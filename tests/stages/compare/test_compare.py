@@ -224,7 +224,7 @@ def test_another_arm_costs_its_own_trainings_only(project: Path, tmp_path: Path)
 
 
 def test_a_training_that_diverges_counts_as_guessing(project: Path, tmp_path: Path) -> None:
-    arms = {"good": {}, "wild": {"optimiser": "sgd", "lr": 1000.0, "batch_size": 16}}
+    arms = {"good": {}, "wild": {"lr": 1000.0, "weight_decay": 1000.0, "batch_size": 16}}
     sets = {"rates": {"epochs": 4, "images": 200, "reference": "good", "arms": arms}}
     section = {"seeds": 3, "remedies": {"epochs": 1, "images": 200, "tried": {}}, "sets": sets}
     rows = compared_anew(project, tmp_path / "copy", recipe={"model": "mlp"}, section=section)

@@ -219,7 +219,7 @@ def test_twins_are_trained_once(project: Search) -> None:
             "parameters 10 (the least was 19210)",
         ),
         (
-            {"space": {"lr": [1000.0]}},
+            {"space": {"lr": [1000.0], "weight_decay": [1000.0]}},
             "error: no trial finished; 2 of 2 failed: narrow tune.space, for example to lower lr",
         ),
         (
