@@ -335,7 +335,7 @@ def test_the_largest_pictures_are_answered_in_the_memory_of_one(tmp_path: Path) 
     command = [sys.executable, "-c", code, "predict", *names]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     *answers, kilobytes = done.stdout.splitlines()
-    assert len(answers) == 6 and int(kilobytes) < 1.3e6  # one takes 0.8 GB
+    assert len(answers) == 6 and int(kilobytes) < 2e6  # one takes 0.8 GB, all at once 5
 
 
 def test_batches_keep_the_order_and_part_the_readable_from_the_rest(tmp_path: Path) -> None:
