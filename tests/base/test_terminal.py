@@ -26,10 +26,11 @@ hand_over("row\\x1b[31m")
 
 
 def on_a_terminal(code: str, **environment: str) -> str:
-    """What a program writes to a terminal of 100 columns."""
+    """What a program writes to a terminal of 160 columns."""
     ours, its = pty.openpty()
-    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
-    given = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 160, 0, 0))
+    own = ("NO_COLOR", "COLUMNS")  # of whoever runs the tests
+    given = {name: value for name, value in os.environ.items() if name not in own}
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         stdin=its,
