@@ -8,7 +8,7 @@ setup: $(STAMP)  ## create .venv with the exact versions of requirements.lock
 
 # A module's tests stay in one process, where they share what is dear to make.
 PYTEST = $(BIN)/pytest -n 2 --dist loadfile
-test: setup  ## run the tests but the slow ones: five minutes
+test: setup  ## run the tests but the slow ones: about eight minutes
 	$(PYTEST) -m "not slow and not fetch"
 
 test-all: test  ## run those, then the slow ones
