@@ -54,7 +54,14 @@ def main() -> None:
     task = given()
     on_the_cpu()
     torch.manual_seed(task.seed)
-    os.chdir(tempfile.mkdtemp(dir=task.folder.parent))
+    with tempfile.TemporaryDirectory(dir=task.folder.parent) as folder:
+        os.chdir(folder)  # it opens files of fixed names
+        seconds, answers = trained(task)
+    report(seconds, answers, task.classes)
+
+
+def trained(task: Task) -> tuple[float, list[int]]:
+    """The seconds from the files to a trained model, and its answers for test."""
     Path("cifar10").mkdir()
     before = time.perf_counter()
     torch.save(read(task, "train"), "cifar10/train.pt")
@@ -70,8 +77,7 @@ def main() -> None:
     )
     seconds += time.perf_counter() - before
     test = CifarLoader("cifar10", train=False, batch_size=2000)
-    answers = infer(model, test, tta_level=hyp["net"]["tta_level"]).argmax(1)
-    report(seconds, answers.tolist(), task.classes)
+    return seconds, infer(model, test, tta_level=hyp["net"]["tta_level"]).argmax(1).tolist()
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -145,7 +146,8 @@ def _cifar10(folder: Path) -> None:
     try:
         addresses.fetch(CIFAR10, binary, sha256=CIFAR10_SHA256)
         unpack_cifar10(binary, folder)
-    except UserError:  # not to be reached
+    except UserError as error:
+        print(f"{error}; so {CIFAR10_PACKAGE} of npm is taken", file=sys.stderr)
         _cifar10_of_npm(folder)
     remove(binary)
 

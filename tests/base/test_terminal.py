@@ -10,7 +10,8 @@ import termios
 
 import pytest
 
-from imagetrail.base.terminal import clock, hand_over, printable, progress, say, track
+from imagetrail.base.terminal import clock, hand_over, progress, say, track
+from imagetrail.base.words import printable
 
 EVIL = "cat\x1b[2J\x1b]0;title\x07\r\u202e\x9b31m\udcff\n"
 SEARCH = """

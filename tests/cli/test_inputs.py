@@ -11,7 +11,7 @@ from photos import photo, photos
 from project import Project, finished, wait_for
 
 from imagetrail.base.errors import UserError
-from imagetrail.cli.inputs import SMALL, unchanged
+from imagetrail.cli.inputs import SMALL, look, unchanged
 
 DVC_YAML = """stages:
   train:
@@ -84,14 +84,19 @@ NO_CHANGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("what", NO_CHANGES)
 def test_what_is_no_change_of_its_inputs_is_let_pass(folder: Path, what: str) -> None:
+    ended = False
     with unchanged("train"):
         NO_CHANGES[what](folder)
+        ended = True
+    assert ended and look("train") is not None, "it was watched, and nothing was refused"
 
 
 def test_a_stage_that_no_pipeline_has_is_not_watched(folder: Path) -> None:
+    assert look("polish") is None
     with unchanged("polish"):
         edit(folder / "params.yaml", "epochs: 3", "epochs: 4")
     (folder / "dvc.yaml").unlink()
+    assert look("train") is None
     with unchanged("train"):
         edit(folder / "params.yaml", "epochs: 4", "epochs: 5")
 

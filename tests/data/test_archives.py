@@ -11,6 +11,7 @@ import pytest
 from photos import ANIMALS, animals, as_bzip, as_gzip, as_tar, as_xz, as_zip, as_zstandard, photo
 
 from imagetrail.base.errors import UserError
+from imagetrail.base.words import printable
 from imagetrail.data import archives, folders
 
 PACKERS = [as_zip, as_tar, as_gzip, as_bzip, as_xz, as_zstandard]
@@ -223,6 +224,4 @@ def test_a_name_that_is_not_utf8_is_refused_escaped(tmp_path: Path) -> None:
 def test_members_that_would_be_one_file_are_refused(tmp_path: Path, names: tuple[str, str]) -> None:
     members = [(name, tarfile.REGTYPE, "") for name in names]
     path = tarred(tmp_path / "a.tar", *members, content=b"picture")
-    assert f"{archives.escaped(names[1])} is in the archive twice" in refusal(
-        path, tmp_path / "raw"
-    )
+    assert f"{printable(names[1])} is in the archive twice" in refusal(path, tmp_path / "raw")

@@ -1,12 +1,12 @@
 """The page in a browser, by its keys."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import browsers
 import pytest
 from review_page import Page
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
@@ -14,24 +14,13 @@ from selenium.webdriver.support.wait import WebDriverWait
 from imagetrail.base import paths
 from imagetrail.data import corrections
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (CHROMIUM and shutil.which("chromedriver")), reason="there is no Chromium here"
-    ),
-]
+pytestmark = [pytest.mark.slow, browsers.needed]
 SIZES = ((1280, 860), (390, 844))
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Chrome]:
-    options = ChromeOptions()
-    options.binary_location = CHROMIUM or ""
-    for flag in ("headless", "no-sandbox", "disable-gpu", "window-size=1280,860"):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    with Chrome(options, ChromeService(shutil.which("chromedriver"))) as opened:
+    with browsers.opened() as opened:
         yield opened
 
 

@@ -177,19 +177,19 @@ def test_what_goes_wrong_is_said_on_the_page(alone: Service, browser: Chrome) ->
     browser.get(alone.address)
     browsers.wait(browser, "8×8 grey")
     in_page(WAYS["drop"], browser, b"broken")
-    browsers.wait(browser, "This cannot be read: no JPEG")
+    assert browsers.wait(browser, "This cannot be read: no JPEG")
     in_page(
         "dispatchEvent(new DragEvent('drop', {dataTransfer: new DataTransfer()}));", browser, b""
     )
-    browsers.wait(browser, "That was no picture file")
+    assert browsers.wait(browser, "That was no picture file")
     in_page(WAYS["drop"], browser, draw(3))
-    browsers.wait(browser, "data/split/train")
+    assert browsers.wait(browser, "data/split/train")
     browser.find_element(By.ID, "camera").click()
-    browsers.wait(browser, "There is no camera here")
+    assert browsers.wait(browser, "There is no camera here")
     alone.process.terminate()
     alone.process.wait()
     in_page(WAYS["drop"], browser, draw(3))
-    browsers.wait(browser, "The server has ended; start `imagetrail demo` again")
+    assert browsers.wait(browser, "The server has ended; start `imagetrail demo` again")
 
 
 @in_browser

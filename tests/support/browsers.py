@@ -26,12 +26,12 @@ def opened(*flags: str) -> Iterator[Chrome]:
         yield browser
 
 
-def wait(browser: Chrome, text: str) -> None:
-    """Until the text is seen on the page, whatever the case of its letters."""
+def wait(browser: Chrome, text: str) -> bool:
+    """Whether the text comes to be seen on the page, whatever the case of its letters."""
 
     def shown(_: Chrome) -> bool:
         return text.lower() in browser.execute_script(
             "return document.body.innerText.toLowerCase()"
         )
 
-    WebDriverWait(browser, 60).until(shown, f"not on the page: {text}")
+    return bool(WebDriverWait(browser, 60).until(shown, f"not on the page: {text}"))

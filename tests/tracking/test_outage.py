@@ -34,6 +34,14 @@ def hangs() -> Iterator[int]:
 
 
 @contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as made:
+        Thread(target=made.serve_forever, daemon=True).start()
+        yield made.server_port
+        made.shutdown()
+
+
+@contextmanager
 def answers(status: int, text: str) -> Iterator[int]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -47,10 +55,8 @@ def answers(status: int, text: str) -> Iterator[int]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as made:
-        Thread(target=made.serve_forever, daemon=True).start()
-        yield made.server_port
-        made.shutdown()
+    with serving(Handler) as port:
+        yield port
 
 
 SERVERS: dict[str, Callable[[], AbstractContextManager[int]]] = {
@@ -101,10 +107,8 @@ def drips() -> Iterator[int]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as made:
-        Thread(target=made.serve_forever, daemon=True).start()
-        yield made.server_port
-        made.shutdown()
+    with serving(Handler) as port:
+        yield port
 
 
 NONSENSE = '{"experiment": {"experiment_id": "1", "name": "toy"}}'  # whatever is asked

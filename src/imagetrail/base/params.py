@@ -85,6 +85,15 @@ def load(kind: type[T], key: str, path: Path = Path("params.yaml")) -> T:
     return check(kind, value, f"{path}: {key}")
 
 
+def at(values: Any, key: str, default: Any = None) -> Any:
+    """The value at a dotted key; `default` where there is none."""
+    for part in key.split("."):
+        if not isinstance(values, dict) or part not in values:
+            return default
+        values = values[part]
+    return values
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     refuse_endless(path)
     try:

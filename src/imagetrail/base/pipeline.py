@@ -12,8 +12,9 @@ import yaml
 from imagetrail.base import hashing, paths
 from imagetrail.base.errors import UserError, damaged
 from imagetrail.base.files import read_json
-from imagetrail.base.params import read_yaml
+from imagetrail.base.params import at, read_yaml
 
+MISSING = object()  # of a value that may be null
 LOCK_REMEDY = "bring it back with `git checkout -- dvc.lock`"
 OBSERVATIONS = ("timing.json", "SOURCE.json")  # outs that describe a run: they differ each time
 
@@ -65,12 +66,10 @@ def _out(out: str | dict[str, Any]) -> tuple[str, bool]:
     return path, how.get("cache", True)
 
 
-def _at(params: dict[str, Any], dotted: str) -> Any:
-    value: Any = params
-    for key in dotted.split("."):
-        if not isinstance(value, dict) or key not in value:
-            raise UserError(f"params.yaml: {dotted} is missing")
-        value = value[key]
+def _at(params: dict[str, Any], key: str) -> Any:
+    value = at(params, key, MISSING)
+    if value is MISSING:
+        raise UserError(f"params.yaml: {key} is missing")
     return value
 
 

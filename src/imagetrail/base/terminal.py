@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from imagetrail.base.words import without_secrets
+from imagetrail.base.words import printable, without_secrets
 
 T = TypeVar("T")
 
@@ -28,11 +28,6 @@ def say(*lines: str, error: bool = False) -> None:
 def hand_over(line: str) -> None:
     """Prints a line for another program as it is; on a terminal as `say` does."""
     print(printable(line) if sys.stdout.isatty() else line)
-
-
-def printable(text: str) -> str:
-    r"""The text with what cannot be printed escaped: \x1b, \n, \u202e, odd bytes of a name."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 class Bar:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from imagetrail.base import hashing, pipeline
-from imagetrail.base.params import read_yaml
+from imagetrail.base.params import at, read_yaml
 from imagetrail.base.pipeline import Stage
 
 SMALL = 4_000_000  # bytes, that are hashed
@@ -103,15 +103,8 @@ def _files(folder: Path, ignored: hashing.Ignored | None) -> list[Path]:
 def _changed_params(stage: Stage, entry: Entry, params: dict[str, Any]) -> Iterator[str]:
     noted = entry.get("params", {}).get("params.yaml", {})
     for key in stage.params:
-        before, now = noted.get(key, ABSENT), _at(params, key)
+        before, now = noted.get(key, ABSENT), at(params, key, ABSENT)
         yield from _differences(key, before, now)
-
-
-def _at(params: dict[str, Any], key: str) -> Any:
-    value: Any = params
-    for part in key.split("."):
-        value = value.get(part, ABSENT) if isinstance(value, dict) else ABSENT
-    return value
 
 
 def _differences(key: str, before: Any, now: Any) -> Iterator[str]:

@@ -48,11 +48,20 @@ def init(
 ) -> None:
     """Look at pictures and write params.yaml for them; where there is no project, begin one."""
     from imagetrail.base.lookup import choose
-    from imagetrail.cli.begin import origin, scaffold, write
     from imagetrail.cli.begin.kinds import KINDS
-    from imagetrail.data.params import OWN
 
     named = None if kind is None else choose(KINDS, kind, "kind")
+    say(*_begin(path, force=force, minutes=minutes, kind=named), "next: make repro")
+
+
+def _begin(path: str, *, force: bool, minutes: int | None, kind: "Kind | None") -> list[str]:
+    """Writes params.yaml, and where there is none a project around it; returns what to say of it.
+
+    Raises UserError for pictures that cannot be read, and for changes that Git lacks, unless force.
+    """
+    from imagetrail.cli.begin import origin, scaffold, write
+    from imagetrail.data.params import OWN
+
     new = not PIPELINE.exists()
     if new:
         scaffold.refuse(Path())
@@ -61,7 +70,7 @@ def init(
     lines = ["sizes are chosen by the pictures: run `dvc repro fetch`, then this again"]
     with origin.opened(origin.find(path, Path(params["data"]["path"]))) as (found, pictures):
         if pictures is not None:
-            made, last = _chosen(pictures, path, minutes, named)
+            made, last = _chosen(pictures, path, minutes, kind)
             made = [_needed(choice, params["recipe"]) for choice in made]
             lines = [*(f"{_shown(choice.values)}: {choice.why}" for choice in made), last]
             values = {key: value for choice in made for key, value in choice.values.items()}
@@ -73,7 +82,7 @@ def init(
         lines.append(f"{PARAMS} had all of these values")
     if found.source == OWN and (line := scaffold.ignore(found.path)):
         lines.append(line)
-    say(*lines, "next: make repro")
+    return lines
 
 
 def _chosen(

@@ -16,7 +16,7 @@ from typing import Any
 from imagetrail.base import hashing, pipeline
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import remove
-from imagetrail.base.params import read_yaml
+from imagetrail.base.params import at, read_yaml
 
 SMALL = 4 << 20  # bytes of a dep up to which content counts: a file saved as it was is no change
 PARAMS, CODE = Path("params.yaml"), Path("src")
@@ -120,14 +120,8 @@ def _ignored(path: Path) -> bool:
 
 def _params(keys: Iterable[str]) -> dict[str, Any]:
     """The values in params.yaml; None for a key that is missing, which the stage will tell."""
-    found: dict[str, Any] = {}
     params = read_yaml(PARAMS)
-    for key in keys:
-        value: Any = params
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        found[key] = value
-    return found
+    return {key: at(params, key) for key in keys}
 
 
 def _look(dep: Path) -> Dep:

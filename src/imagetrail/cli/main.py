@@ -57,15 +57,8 @@ STAGES = {
 STOPPED = "stopped; nothing half-written is left, run the same command again to go on"
 
 IN_ORDER = "Stages, which dvc repro runs in this order where they are out of date"
-ANYWHERE = {
-    "init",
-    "import",
-    "predict",
-    "serve",
-    "demo",
-    "drift",
-    "suggest",
-}  # they need no project around them
+# they need no project around them
+ANYWHERE = {"init", "import", "predict", "serve", "demo", "drift", "suggest"}
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from imagetrail.base.terminal import hand_over, printable, progress, say
+from imagetrail.base.terminal import hand_over, progress, say
+from imagetrail.base.words import printable
 
 if TYPE_CHECKING:  # what the command works with is loaded when it runs: the others start without it
     from imagetrail.serving.inputs import Batch

@@ -18,7 +18,7 @@ import fsspec
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import refuse_endless, remove
-from imagetrail.base.words import without_secrets
+from imagetrail.base.words import printable, without_secrets
 from imagetrail.data import archives, checksums, listing
 
 TIMEOUT = 20  # seconds without a byte before an address counts as out of reach
@@ -164,7 +164,7 @@ def _name(name: str, address: str) -> str:
     """Where a file goes in our folder."""
     plain = unquote(name.partition("?")[0]) if _is_web(address) else name
     if ".." in PurePosixPath(plain).parts or PurePosixPath(plain).is_absolute():
-        raise UserError(f"{address}: {listing.escaped(plain)} leads out of the folder: refused")
+        raise UserError(f"{address}: {printable(plain)} leads out of the folder: refused")
     return plain
 
 

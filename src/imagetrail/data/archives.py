@@ -19,7 +19,8 @@ from typing import IO, Any, Literal
 import pyarrow as pa
 
 from imagetrail.base.errors import UserError
-from imagetrail.data.listing import escaped, flaw, hidden
+from imagetrail.base.words import printable
+from imagetrail.data.listing import flaw, hidden
 
 KINDS = "zip, tar, tar.gz, tar.bz2, tar.xz or tar.zst"
 SMALL, RATIO = 1 << 30, 200  # an archive may unpack to so many bytes, or times its own size
@@ -99,7 +100,7 @@ def unpack(origin: Path, folder: Path, shown: str) -> None:
     except DAMAGED as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise  # the disk's; EINVAL is the archive's, which says that a file begins before it
-        reason = escaped(str(error))
+        reason = printable(str(error))
         raise UserError(f"{shown} cannot be unpacked ({reason}); make it anew") from None
 
 
@@ -123,9 +124,9 @@ def _inside(name: str, shown: str) -> PurePosixPath:
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or str(path)[1:3] == ":/" or ".." in path.parts:
         fault = "leads out of the archive; make it anew from within the folder"
-        raise UserError(f"{shown}: {escaped(name)} {fault}")
+        raise UserError(f"{shown}: {printable(name)} {fault}")
     if fault := flaw(name):
-        raise UserError(f"{shown}: {escaped(name)}: the name {fault}; rename it")
+        raise UserError(f"{shown}: {printable(name)}: the name {fault}; rename it")
     return path
 
 
@@ -141,18 +142,18 @@ def _write(member: Member, folder: Path, path: PurePosixPath, shown: str) -> Non
     if member.kind in ("link", "device"):
         fault = "is a link" if member.kind == "link" else "is no file"
         remedy = "put the file itself into the archive"
-        raise UserError(f"{shown}: {escaped(member.name)} {fault}; {remedy}")
+        raise UserError(f"{shown}: {printable(member.name)} {fault}; {remedy}")
     target = folder / path
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.touch(exist_ok=False)
     except (FileExistsError, NotADirectoryError):
         fault = "is in the archive twice, or under a name that is the same here"
-        raise UserError(f"{shown}: {escaped(member.name)} {fault}; leave one of them") from None
+        raise UserError(f"{shown}: {printable(member.name)} {fault}; leave one of them") from None
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
-        fault = f"{escaped(member.name[:40])}…: the name is too long for a file here; shorten it"
+        fault = f"{printable(member.name[:40])}…: the name is too long for a file here; shorten it"
         raise UserError(f"{shown}: {fault}") from None
     if member.kind == "copy":
         original = folder / _inside(member.of, shown)

@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 from imagetrail.base import units
 from imagetrail.base.errors import UserError
 from imagetrail.base.samples import INDEX
+from imagetrail.base.words import printable
 from imagetrail.data.labels import split_of
-from imagetrail.data.listing import escaped
 from imagetrail.data.tables import Column, Table
 
 ROLES = {  # what a column says, by its name in any case
@@ -50,7 +50,7 @@ def understand(table: Table, shown: str) -> Marked:
         del roles["path"]  # a name beside the picture is the user's own column
     for role in ("path", "label"):
         if roles.get(role) == "":
-            there = escaped(", ".join(table.columns))
+            there = printable(", ".join(table.columns))
             wanted = f"call one of {there} {ROLES[role][0]!r}" if there else "its header is empty"
             raise UserError(f"{shown}: {table.name} has no column for the {role}; {wanted}")
     values = {role: table.columns[name] for role, name in roles.items() if name}

@@ -13,6 +13,7 @@ import numpy as np
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import nearest
 from imagetrail.base.samples import WEIGHT
+from imagetrail.base.words import printable
 from imagetrail.data import columns, decoding, labels, listing, parquet, tables
 from imagetrail.data.columns import Marked, Row
 from imagetrail.data.decoding import Target, Unreadable
@@ -156,7 +157,7 @@ def _places(m: Marked, there: set[str], top: Path, shown: str) -> list[str]:
 def _plain(path: str, top: Path, where: str) -> str:
     """A path with / that begins in the source, however it was written."""
     if fault := listing.flaw(path):
-        raise UserError(f"{where}: {listing.escaped(path)}: the path {fault}")
+        raise UserError(f"{where}: {printable(path)}: the path {fault}")
     found = PurePosixPath(path.strip().replace("\\", "/"))
     for root in (top.absolute(), top.resolve()):
         if found.is_relative_to(root):

@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from imagetrail.base.errors import UserError
-from imagetrail.data.listing import escaped, flaw
+from imagetrail.base.words import printable
+from imagetrail.data.listing import flaw
 
 SPLITS = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
@@ -36,7 +37,7 @@ def check_classes(classes: Mapping[str, str], shown: str) -> None:
     alike: dict[str, str] = {}
     for name, where in classes.items():
         if fault := flaw(name):
-            raise UserError(f"{shown}: class '{escaped(name)}'{where} {fault}; rename it")
+            raise UserError(f"{shown}: class '{printable(name)}'{where} {fault}; rename it")
         if len(name) > LONGEST:
             fault = f"has {len(name)} characters; at most {LONGEST} can be shown"
             raise UserError(f"{shown}: class '{name[:40]}…'{where} {fault}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagetrail.base.errors import UserError
+from imagetrail.base.words import breaks, printable
 
 HIDDEN = {"$RECYCLE.BIN", "@eaDir", "__MACOSX", "Desktop.ini", "Thumbs.db", "desktop.ini"}
 STEERS_DVC = {".dvc", ".dvcignore", "dvc.lock", "dvc.yaml"}  # it would take them for its own
@@ -18,8 +19,6 @@ NO_PICTURE = re.compile(  # by its name; any other file is judged by its content
     r"|zip|tar|gz|tgz|bz2|xz|zst|7z|rar|mp4|mov|avi|mkv|webm|mp3|wav|m4a|aae|xmp)",
     re.IGNORECASE,
 )
-BREAKING = {"Cc", "Cs", "Zl", "Zp"}  # Unicode: control, half a pair, line and paragraph ends
-TURNING = {*map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}  # where text runs
 DEEPEST = 50  # folders within folders
 
 
@@ -51,27 +50,13 @@ def may_be_picture(name: str) -> bool:
     return not NO_PICTURE.fullmatch(name)
 
 
-def escaped(name: str) -> str:
-    """A name as it can be printed, with the codes of what breaks a line or is not UTF-8."""
-    return "".join(_escaped(char) if _breaks(char) else char for char in name)
-
-
-def _escaped(char: str) -> str:
-    byte = ord(char) - 0xDC00  # where Python puts a byte that is not UTF-8
-    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else char.encode("unicode_escape").decode()
-
-
 def flaw(name: str) -> str:
     """What keeps a file, folder or class from being called so; empty if nothing does."""
     if name.isprintable():
         return ""
     if any(unicodedata.category(char) == "Cs" for char in name):
         return "is not UTF-8"
-    return "has a control character" if any(map(_breaks, name)) else ""
-
-
-def _breaks(char: str) -> bool:
-    return unicodedata.category(char) in BREAKING or char in TURNING
+    return "has a control character" if any(map(breaks, name)) else ""
 
 
 def scan(folder: Path, shown: str) -> Folder:
@@ -96,7 +81,7 @@ def _scan(folder: Path, shown: str, inside: str, depth: int) -> Folder:
         if entry.name in UNSEEN:
             continue
         if fault := flaw(entry.name):
-            raise UserError(f"{shown}: {escaped(path)}: the name {fault}; rename it")
+            raise UserError(f"{shown}: {printable(path)}: the name {fault}; rename it")
         if _steers_dvc(entry.name, names):
             raise UserError(f"{shown}: {path} is DVC's, not a picture; take it out of the pictures")
         if _is_folder(entry, shown, path):

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from imagetrail.base.errors import UserError
+from imagetrail.base.words import printable
 from imagetrail.data.decoding import Unreadable
-from imagetrail.data.listing import escaped
 from imagetrail.data.tables import Column, Table, refuse_twice
 
 PIECE = 2 << 20  # bytes of pictures that are read at once
@@ -54,7 +54,7 @@ def load(path: Path, name: str, shown: str) -> Table:
 
 
 def _said(error: Exception) -> str:
-    return escaped(" ".join(str(error).split()))
+    return printable(" ".join(str(error).split()))
 
 
 def _count(about: pq.FileMetaData, read: pa.Table) -> int:

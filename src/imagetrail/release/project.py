@@ -4,7 +4,6 @@ The commit that a repository begins with does not do: all that begin with a clon
 the same one. A project that is given another name is another project.
 """
 
-import re
 import socket
 import uuid
 from pathlib import Path
@@ -13,6 +12,7 @@ from imagetrail.base import pipeline
 from imagetrail.base.files import read_json, write_json
 from imagetrail.base.params import Section, check
 from imagetrail.base.paths import PROJECT_FILE
+from imagetrail.base.words import without_secrets
 from imagetrail.release import git_dvc
 
 
@@ -44,5 +44,5 @@ def whereabouts(root: Path) -> str:
     """Where others find it: the address of git's remote, else machine and folder."""
     address = git_dvc.git(root, "remote", "get-url", "origin")
     if address:
-        return re.sub(r"://[^/@]*@", "://", address)  # it may have a token in it
+        return without_secrets(address)
     return f"{socket.gethostname()}:{root.resolve()}"

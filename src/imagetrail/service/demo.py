@@ -68,7 +68,7 @@ def routes(asked: Answering, limits: Limits, knowledge: Knowledge) -> list[Route
 
 
 def _looked(asked: Answering, sent: Sent, limits: Limits, knowledge: Knowledge) -> dict[str, Any]:
-    """Where the model looked, drawn as `imagetrail predict --explain` does, and what is like it."""
+    """Where the model looked, by the measure of `imagetrail predict --explain`; what is like it."""
     begun = time.perf_counter()
     (image,) = asked.decode([sent], until=begun + limits.seconds)
     if isinstance(image, Unreadable):

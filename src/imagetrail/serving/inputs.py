@@ -11,6 +11,7 @@ import numpy as np
 from imagetrail.base.errors import UserError
 from imagetrail.base.params import check
 from imagetrail.base.samples import Images
+from imagetrail.base.words import printable
 from imagetrail.data import decoding, listing
 from imagetrail.data.decoding import Target, Unreadable
 from imagetrail.data.limits import MAX_BYTES
@@ -50,7 +51,7 @@ def _in_folder(folder: Path) -> list[str]:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    for entry in listing.entries(folder, listing.escaped(str(folder))):
+    for entry in listing.entries(folder, printable(str(folder))):
         path = folder / entry.name
         if listing.hidden(entry.name):
             continue
@@ -58,7 +59,7 @@ def _below(folder: Path) -> Iterator[Path]:
             if listing.may_be_picture(entry.name):
                 yield path
         elif entry.is_symlink():
-            shown = listing.escaped(str(path))
+            shown = printable(str(path))
             raise UserError(f"{shown} is a linked folder; put the folder itself there")
         else:
             yield from _below(path)

@@ -6,7 +6,6 @@ others use too, theirs may have the same name: hence a tag with the project's id
 
 import fcntl
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,14 +16,10 @@ from imagetrail.base import pipeline
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import replacing
 from imagetrail.base.paths import PROJECT_FILE
+from imagetrail.base.words import without_secrets
 from imagetrail.release import project
 from imagetrail.tracking import moved
-from imagetrail.tracking.store import (
-    NO_MLFLOW,
-    PROJECT,
-    WHERE,
-    Store,
-)  # first: it switches telemetry off
+from imagetrail.tracking.store import NO_MLFLOW, PROJECT, WHERE, Store  # first: no telemetry
 
 # isort: split
 import mlflow
@@ -42,7 +37,7 @@ def uri(root: Path) -> str:
 
 def shown(root: Path) -> str:
     """The address for people to open, without the password that may be in it."""
-    return re.sub(r"://[^/\s@]+@", "://", uri(root))
+    return without_secrets(uri(root))
 
 
 def open_store(root: Path, *, patience: int = 30, retries: int = 1) -> Store:

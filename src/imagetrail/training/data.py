@@ -10,10 +10,10 @@ from imagetrail.base import paths, samples
 from imagetrail.base.hub import Architecture
 from imagetrail.base.samples import Samples
 from imagetrail.models.weights import load_architecture, load_weights
-from imagetrail.training import checkpoints, loop
+from imagetrail.training import checkpoints, loop, shares
 from imagetrail.training.batches import Mixture
 from imagetrail.training.loop import Epoch
-from imagetrail.training.recipe import SHARES, Recipe, check_shares, shares
+from imagetrail.training.recipe import Recipe
 from imagetrail.training.state import Training
 
 FOLDERS = (paths.TRAIN, paths.AUGMENTED, paths.SYNTHETIC, paths.RELATED, paths.VALID)
@@ -49,14 +49,15 @@ class Experiment:
 
         True of a field that takes none.
         """
-        if field in SHARES:
+        if field in shares.SHARES:
             return bool((getattr(self, field).labels < len(self.train.classes)).any())
         return field not in ("pretrained", "fine_tune") or bool(self.pretrained)
 
     def mixture(self, recipe: Recipe, *, images: int | None = None) -> Mixture:
         """The images of an epoch, by the shares in `recipe`; of `related`, those of our classes."""
-        check_shares(recipe, "recipe", prepared=self.has)
-        others = tuple((getattr(self, field), share) for field, share in shares(recipe).items())
+        shares.check(recipe, "recipe", prepared=self.has)
+        taken = shares.taken(recipe).items()
+        others = tuple((getattr(self, field), share) for field, share in taken)
         return Mixture.of(recipe, self.train, others, images)
 
     def fit(

@@ -14,18 +14,16 @@ from torch import Tensor, nn
 from imagetrail.base import hub
 from imagetrail.base.errors import UserError
 from imagetrail.base.hub import Architecture
-from imagetrail.base.rng import derive
 from imagetrail.base.samples import Samples
 from imagetrail.compute import distributed
 from imagetrail.models.airbench import Whitening
 from imagetrail.models.classifier import Classifier
 from imagetrail.models.inference import predict
 from imagetrail.models.networks import Spec
-from imagetrail.training import losses, optimisers
+from imagetrail.training import losses, optimisers, steps
 from imagetrail.training.batches import Mixture, channel_statistics
 from imagetrail.training.recipe import Recipe
 from imagetrail.training.state import Training
-from imagetrail.training.transforms import Jitter
 from imagetrail.training.views import READ, Views
 
 WHITENED = 5000  # pictures, at most, that a layer is solved for
@@ -148,28 +146,28 @@ def _learn(
     """All layers learn."""
     network, recipe = distributed.synchronised(training.model), training.recipe
     rank, ranks, size = distributed.rank(), distributed.ranks(), recipe.batch_size
-    steps, schedule = _steps(len(images), size), optimisers.SCHEDULES[recipe.schedule]
+    each, schedule = _steps(len(images), size), optimisers.SCHEDULES[recipe.schedule]
     if recipe.logit_adjustment and training.teacher is None:  # its answers are adjusted already
         training.shares = torch.from_numpy(images.shares(training.seed)).to(training.machine.device)
     if training.pretrained and not training.epoch and not training.step:
-        yield from _head_first(training, images, steps)
+        yield from _head_first(training, images, each)
     for number in range(training.epoch + 1, until + 1):
         batches = images.epoch(
             number, batch_size=size, seed=training.seed, skip=training.step, rank=rank, ranks=ranks
         )
         for batch, labels, weights in batches:
             targets = losses.weighed(labels, weights, len(training.model.spec.classes))
-            lr = training.set_lr(schedule(_progress(training, training.step, steps)))
+            lr = training.set_lr(schedule(_progress(training, training.step, each)))
             count = min(size, len(images) - training.step * size)  # over all processes
-            loss = _step(training, network, batch, targets, share=len(labels) / count)
+            loss = steps.take(training, network, batch, targets, share=len(labels) / count)
             if not math.isfinite(loss):
                 where = f"epoch {number}, step {training.step + 1}, at learning rate {lr:.3g}"
                 raise Diverged(f"the loss became {loss} in {where}; try a lower lr")
             training.step += 1
             training.loss += loss * count
             training.images += count
-            yield Step(number, training.step, steps, count)
-        lr = training.set_lr(schedule(_progress(training, training.step - 1, steps)))
+            yield Step(number, training.step, each, count)
+        lr = training.set_lr(schedule(_progress(training, training.step - 1, each)))
         logits = predict(training.outcome, valid) if rank == 0 else torch.empty(0)
         yield _ended(training, number, training.loss / training.images, logits, valid, lr=lr)
 
@@ -199,50 +197,6 @@ def _steps(images: int, batch_size: int) -> int:
 
 def _progress(training: Training, step: int, steps: int) -> float:
     return (training.epoch + step / steps) / training.recipe.epochs
-
-
-def _step(
-    training: Training, network: nn.Module, batch: Tensor, targets: Tensor, *, share: float
-) -> float:
-    """An optimiser step on this process's share of a batch; returns the loss of the whole batch."""
-    draw = derive(training.seed, "step", training.epoch + 1, training.step, distributed.rank())
-    training.machine.seed(draw)  # dropout draws from torch's global stream
-    batch, targets = Jitter.of(training.recipe)(
-        training.machine.take(batch),
-        training.machine.take(targets),
-        classes=len(training.model.spec.classes),
-        seed=draw,
-    )
-    network.train()
-    if training.pretrained:
-        _keep_statistics(training.model)
-    loss = _loss(training, network, batch, targets)
-    training.model.zero_grad()
-    torch.autograd.backward(loss * (share * distributed.ranks()))
-    for optimiser in training.optimisers:
-        optimiser.step()
-    if training.average:
-        training.average.update_parameters(training.model)
-    return distributed.total(loss.item() * share)
-
-
-def _keep_statistics(model: nn.Module) -> None:
-    """Normalisation goes on with the means and variances that it has learned."""
-    for layer in model.modules():
-        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
-            layer.eval()
-
-
-def _loss(training: Training, network: nn.Module, batch: Tensor, targets: Tensor) -> Tensor:
-    with training.machine.autocast():
-        logits = network(batch).float()
-        if training.teacher is not None:  # it sees the very same pictures (arXiv:2106.05237)
-            with torch.no_grad():
-                answers = training.teacher.eval()(batch).float().softmax(1)
-            weighed = targets.is_floating_point()
-            weights = targets.sum(1, keepdim=True) if weighed else 1.0
-            targets = answers * weights
-    return losses.mean_loss(training.recipe, logits, targets, training.shares)
 
 
 def _ended(

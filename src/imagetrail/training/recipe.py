@@ -1,6 +1,5 @@
 """The recipe of a training."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -10,6 +9,7 @@ from imagetrail.base import hub, paths
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import alternatives, names_in, one_of
 from imagetrail.base.params import Epochs, Section, check, load, read_yaml
+from imagetrail.training import shares
 
 
 def _network(model: str) -> str:
@@ -31,15 +31,6 @@ Optimiser = Annotated[str, one_of("imagetrail.training.optimisers:OPTIMISERS", "
 Loss = Annotated[str, one_of("imagetrail.training.losses:LOSSES", "loss")]
 Schedule = Annotated[str, one_of("imagetrail.training.optimisers:SCHEDULES", "schedule")]
 
-# Field of the recipe: the params one of which has a stage prepare its images or weights.
-PREPARED_BY = {
-    "augmented": ("augment.copies",),
-    "synthetic": ("synthesise.per_class",),
-    "related": ("pretrain.related",),
-    "pretrained": ("pretrain.related", "pretrain.weights"),
-    "fine_tune": ("pretrain.related", "pretrain.weights"),
-}
-SHARES = ("augmented", "synthetic", "related")  # of the images of an epoch
 # model: pixels of the shorter side; the others take all sizes
 LEAST_SIDE = {"airbench": 5, "article": 10}
 
@@ -206,33 +197,9 @@ class Recipe(Section):
     )
 
     def check(self, path: Path) -> None:
-        check_shares(self, f"{path}: recipe", prepared=prepared_by(path))
+        shares.check(self, f"{path}: recipe", prepared=shares.prepared_by(path))
         check_size(self.model, f"{path}: recipe", path)
         hub.check_use(self.model, self.width, f"{path}: recipe")
-
-
-def shares(recipe: Recipe) -> dict[str, float]:
-    """The shares of an epoch that are not train's own images."""
-    return {field: getattr(recipe, field) for field in SHARES}
-
-
-def check_shares(
-    recipe: Recipe, where: str, *, prepared: Callable[[str], bool], base: Recipe | None = None
-) -> None:
-    """Raises UserError, beginning with `where`, for shares of over 1 or of what is not prepared.
-
-    base: a recipe that is checked by itself, so that its shares are no fault of this one.
-    """
-    taken, given = shares(recipe), shares(base) if base else {}
-    if sum(taken.values()) > 1 + 1e-9 and taken != given:
-        raise UserError(f"{where}: {' + '.join(taken)} is {sum(taken.values()):g}; at most 1")
-    for field, share in taken.items():
-        if share and share != given.get(field) and not prepared(field):
-            (key,) = PREPARED_BY[field]
-            raise UserError(
-                f"{where}: takes a share of {share:g} {field} images, but {key} makes none of "
-                "these classes"
-            )
 
 
 def check_size(model: str, where: str, path: Path) -> None:
@@ -243,23 +210,6 @@ def check_size(model: str, where: str, path: Path) -> None:
         raise UserError(
             f"{where}: model {model!r} needs data.image_size {least} or more, not {side}"
         )
-
-
-def prepared_by(path: Path) -> Callable[[str], bool]:
-    """Whether a params file has the images or weights prepared that a field of the recipe takes.
-
-    True of a field that takes none.
-    """
-    values = read_yaml(path)
-
-    def prepared(field: str) -> bool:
-        keys = PREPARED_BY.get(field, ())
-        if "pretrain.weights" in keys and hub.named(values["recipe"]["model"]):
-            return True  # it comes with weights
-        parts = [key.split(".") for key in keys]
-        return not parts or any(values[section].get(key) for section, key in parts)
-
-    return prepared
 
 
 def default_recipe(*, epochs: int, path: Path = Path("params.yaml")) -> Recipe:

@@ -1,41 +1,30 @@
 """The report in a browser: light and dark, narrow and wide, by mouse and by keys."""
 
 import json
-import shutil
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import browsers
 import pytest
 import report_files
 from project import ROOT
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from imagetrail.stages.report import stage
 from imagetrail.tracking import run_facts
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 AXE = "axe-core@4.11.0"  # under the MPL: it looks at the page in tests and is part of nothing
 CACHE = ROOT / ".imagetrail" / "axe"
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (CHROMIUM and shutil.which("chromedriver")), reason="there is no Chromium here"
-    ),
-]
+pytestmark = [pytest.mark.slow, browsers.needed]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Chrome]:
-    options = ChromeOptions()
-    options.binary_location = CHROMIUM or ""
-    for flag in ("headless", "no-sandbox", "disable-gpu", "window-size=1280,900"):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    with Chrome(options, ChromeService(shutil.which("chromedriver"))) as opened:
+    with browsers.opened() as opened:
         yield opened
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from imagetrail.base.words import without_secrets
 from imagetrail.cli.checkup.check import Check, fault, ok, warning
 from imagetrail.cli.checkup.machine import SKEW
 from imagetrail.cli.checkup.project import remotes
@@ -40,7 +41,7 @@ def mlflow(root: Path) -> Check:
 
 
 def _server(address: str) -> Check:
-    place = _without_password(address)
+    place = without_secrets(address)
     cure = "start it, or mend MLFLOW_TRACKING_URI; without it runs are published later"
     try:
         answer = requests.get(f"{address.rstrip('/')}/health", timeout=PATIENCE)
@@ -77,7 +78,7 @@ def _others(root: Path) -> Iterator[Check]:
 def _reached(what: str, address: str) -> Check:
     parts = urlsplit(address)
     if not parts.hostname:  # a file, or an address without a host
-        return ok(f"{what} is {_without_password(address)}")
+        return ok(f"{what} is {without_secrets(address)}")
     port = parts.port or PORTS.get(parts.scheme.split("+")[0], 0)
     try:
         socket.create_connection((parts.hostname, port), timeout=PATIENCE).close()
@@ -87,8 +88,3 @@ def _reached(what: str, address: str) -> Check:
             f"{what} at {place} does not answer ({error})", "start it, or mend its address"
         )
     return ok(f"{what} answers")
-
-
-def _without_password(address: str) -> str:
-    parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -28,7 +28,8 @@ from imagetrail.stages.audit.confident import Judgement
 from imagetrail.stages.audit.params import Audit
 from imagetrail.training import checkpoints, folds
 from imagetrail.training.out_of_fold import PARTS, out_of_fold
-from imagetrail.training.recipe import SHARES, Recipe, default_recipe
+from imagetrail.training.recipe import Recipe, default_recipe
+from imagetrail.training.shares import SHARES
 
 SHOWN = 48  # suspects in the picture
 FACTS = ("source", "id", "split", "label", "suggested")

@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 
 from imagetrail.base.params import Name, Section
 from imagetrail.stages.compare.arms import JUDGES, REMEDIES, Remedies, Set, resolve
-from imagetrail.training.recipe import check_shares, check_size, default_recipe, prepared_by
+from imagetrail.training import shares
+from imagetrail.training.recipe import check_size, default_recipe
 
 
 class Compare(Section):
@@ -30,11 +31,11 @@ class Compare(Section):
         return self
 
     def check(self, path: Path) -> None:
-        base, prepared = default_recipe(epochs=1, path=path), prepared_by(path)
+        base, prepared = default_recipe(epochs=1, path=path), shares.prepared_by(path)
         where = f"{path}: compare"
         for contest in resolve(self.sets, self.remedies, base, where, prepared=prepared):
             for arm, recipe in contest.arms.items():
                 place = f"{where}, set {contest.name}, arm {arm}"
-                check_shares(recipe, place, prepared=prepared, base=base)
+                shares.check(recipe, place, prepared=prepared, base=base)
                 if recipe.model != base.model:
                     check_size(recipe.model, place, path)

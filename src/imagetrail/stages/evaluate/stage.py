@@ -52,10 +52,9 @@ def run() -> dict[str, float]:
     def answer(images: Images) -> Floats:
         return calibrate(_logits(model, images))
 
-    together = units(test.index)
-    found = measure(
-        probabilities, calibrated, test.labels, draws=params.bootstrap, seed=seed, units=together
-    )
+    together, draws = units(test.index), params.bootstrap
+    given = probabilities, calibrated, test.labels
+    found = measure(*given, draws=draws, seed=seed, units=together)
     found |= {"temperature": calibrate.temperature, "bend": calibrate.bend}
     if params.mirrored:
         mirrored = scores.softmax(_logits(model, test.images, mirrored=True))

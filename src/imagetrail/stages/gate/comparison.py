@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from imagetrail.base.criteria import Criterion
 from imagetrail.metrics import intervals, scores
 from imagetrail.metrics.scores import Floats, Labels
-from imagetrail.stages.gate import checks, settling
+from imagetrail.stages.gate import checks, readings, settling
 from imagetrail.stages.gate.candidate import Candidate, aligned, compared
 from imagetrail.stages.gate.checks import Check
 from imagetrail.stages.gate.pair import Pair, Units
@@ -47,12 +47,13 @@ def compare(
     params: Gate,
     *,
     by: Criterion,
-    spent: float,
+    reading: int,
 ) -> Comparison:
     """What is asked of a challenger beside the champion, on the classes that both know.
 
-    spent: the share of `alpha` that this reading of the test images may have.
+    reading: which challenger this is that the images judge, from 1.
     """
+    spent = readings.spent(params.alpha, reading)
     classes = compared(challenger, champion)
     names = {i: name for i, name in enumerate(challenger.classes) if name in classes.both}
     both = judged.of(list(names))
@@ -69,7 +70,9 @@ def compare(
         made.append(checks.no_class_loses(rows, params.margin, spent))
     failed = [check.name for check in made if not check.passed]
     settles = settling.settling(failed, pair, rows, spent)
-    found: dict[str, Any] = {**figures("champion", theirs, both.labels, both.units)}
+    found: dict[str, Any] = {"reading": reading, "alpha_spent": spent}
+    found |= {"fresh_due": reading > readings.DUE}
+    found |= figures("champion", theirs, both.labels, both.units)
     found |= {**pair.figures(spent), "compared": len(both.numbers), "classes_new": classes.new}
     found |= {"classes_gone": classes.gone, "settles": settles, "by_class": rows}
     differ = both.numbers[pair.ours != pair.theirs]

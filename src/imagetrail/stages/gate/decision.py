@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from imagetrail.base.criteria import Criterion
 from imagetrail.metrics.scores import Labels
-from imagetrail.stages.gate import checks, readings
+from imagetrail.stages.gate import checks
 from imagetrail.stages.gate.candidate import Candidate, compared, other_task
 from imagetrail.stages.gate.checks import Check
 from imagetrail.stages.gate.comparison import Comparison, Judged, compare, figures
@@ -67,18 +67,16 @@ def decide(
     made = tuple(checks.alone(challenger, ours, judged.labels, params, data, judged.units))
     found = _images(challenger, champion, judged)
     found |= figures("challenger", ours, judged.labels, judged.units)
-    skipped, beside = checks.skipped(challenger, champion, params), Comparison()
+    beside = Comparison()
     if champion:
-        spent = readings.spent(params.alpha, reading)
-        found |= {"reading": reading, "alpha_spent": spent, "fresh_due": reading > readings.DUE}
-        beside = compare(challenger, champion, judged, params, by=by, spent=spent)
+        beside = compare(challenger, champion, judged, params, by=by, reading=reading)
     made, found = made + beside.checks, found | beside.figures
     decision, faults = _conclude(made)
-    said = [_how(challenger, champion, params, by), *faults, *_notes(found)]
-    if decision == HOLD and beside.settling:
-        said.append(beside.settling)
+    more = [beside.settling] if decision == HOLD and beside.settling else []
+    said = [_how(challenger, champion, params, by), *faults, *_notes(found), *more]
     if champion and champion.sha256 == challenger.sha256:
         decision, said = HOLD, ["the challenger is the champion"]
+    skipped = checks.skipped(challenger, champion, params)
     return Decision(decision, "; ".join(said), made, skipped, found, beside.disagreements)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from imagetrail.stages.report.words import between, minus, percent, points, thousands
 
-TODO = {
+NEXT = {
     "PROMOTE": "Yes. Make it the champion with `imagetrail promote`, and commit what that changes.",
     "HOLD": "Not shown to be better than what ships: keep the champion. More test "
     "pictures, or a better recipe, may change that.",
@@ -25,7 +25,7 @@ def verdict(gate: Mapping[str, Any]) -> str:
         return "Not shown to be good enough, and there is no champion: see what failed below."
     if gate["reason"] == "the challenger is the champion":
         return "This model is the champion already: there is nothing to do."
-    return TODO[gate["decision"]]
+    return NEXT[gate["decision"]]
 
 
 def change(gate: Mapping[str, Any]) -> str:

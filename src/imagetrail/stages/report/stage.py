@@ -56,7 +56,7 @@ def run() -> None:
         with replacing(folder / name) as temporary:
             temporary.write_text(environment.get_template(template).render(given) + "\n")
     run_facts.write(Path())
-    say(f"{(folder / 'index.html').resolve().as_uri()}")
+    say((folder / "index.html").resolve().as_uri())
 
 
 def _environment() -> Environment:

@@ -8,14 +8,8 @@ from pydantic import Field, model_validator
 from imagetrail.base.lookup import one_of
 from imagetrail.base.params import Count, Epochs, Section
 from imagetrail.stages.tune.space import Space, completed, ends, typed
-from imagetrail.training.recipe import (
-    SHARES,
-    Recipe,
-    check_shares,
-    check_size,
-    default_recipe,
-    prepared_by,
-)
+from imagetrail.training import shares
+from imagetrail.training.recipe import Recipe, check_size, default_recipe
 
 Cost = Annotated[str, one_of("imagetrail.stages.tune.costs:COSTS", "cost")]
 Bound = Annotated[float, Field(gt=0, le=1e18)]
@@ -79,7 +73,8 @@ class Tune(Section):
         recipe = default_recipe(epochs=self.rungs[-1], path=path)
         space = resolve(self, recipe, f"{path}: tune").space
         largest = with_largest_shares(recipe, space)
-        check_shares(largest, f"{path}: tune.space", prepared=prepared_by(path), base=recipe)
+        prepared = shares.prepared_by(path)
+        shares.check(largest, f"{path}: tune.space", prepared=prepared, base=recipe)
         for model in ends(space.get("model", [])):
             check_size(model, f"{path}: tune.space.model", path)
 
@@ -97,5 +92,5 @@ def resolve(tune: Tune, recipe: Recipe, where: str) -> Tune:
 
 def with_largest_shares(recipe: Recipe, space: Space) -> Recipe:
     """The recipe that takes of each kind of images the largest share that is searched."""
-    largest = {field: max(ends(space[field])) for field in SHARES if field in space}
+    largest = {field: max(ends(space[field])) for field in shares.SHARES if field in space}
     return recipe.model_copy(update=largest)
