@@ -265,7 +265,12 @@ def test_the_command_says_the_address_and_ends_cleanly(folder: Path) -> None:
     command = [sys.executable, "-m", "imagetrail.cli", "review", "--no-open", "--port", "0"]
     pipe = subprocess.PIPE
     process = subprocess.Popen(
-        [*command, "--by", "Eve"], cwd=folder, stdout=pipe, stderr=pipe, text=True
+        [*command, "--by", "Eve"],
+        cwd=folder,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's & ignores it
     )
     assert process.stdout
     address = process.stdout.readline().split()[1]
