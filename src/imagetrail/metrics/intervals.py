@@ -204,7 +204,7 @@ def auroc(known: Floats, unknown: Floats) -> tuple[float, float, float]:
     above, below = _beaten(known, unknown), _beaten(unknown, known)
     half = Z * np.sqrt(above.var() / len(known) + below.var() / len(unknown))
     value = float(above.mean())
-    if half == 0:  # the variance is at most that of so many trials (doi:10.1214/aoms/1177706800)
+    if half == 0:  # the variance is at most that of so many trials (Birnbaum and Klose, 1957)
         return value, *alike(value, min(len(known), len(unknown)), (0, 1))
     return value, max(0.0, value - half), min(1.0, value + half)
 

@@ -135,7 +135,8 @@ def sentence(standings: Sequence[Standing], seeds: int, metric: str = "top-1") -
     """The outcome of a set, to be quoted. metric: what the scores are called."""
     best, reference = standings[0], _reference(standings)
     phrases = (f"better than {reference}", f"not told apart from {reference}", "worse")
-    parts = [f"Best on average is {best.arm} with {best.mean:.2%} ± {best.sd:.2%} {metric}"]
+    score = f"{100 * best.mean:.2f} ± {100 * best.sd:.2f} % {metric}"
+    parts = [f"Best on average is {best.arm} with {score}"]
     for verdict, phrase in zip(OUTCOMES, phrases, strict=True):
         arms = [standing.arm for standing in standings if standing.verdict == verdict]
         if arms:
