@@ -85,7 +85,7 @@ def page(root: Path, links: Mapping[str, str]) -> Iterator[Path]:
 
 def links(address: str, experiment: str, run: str) -> dict[str, str]:
     """The pages of a run and of its like; address: of the server, or of a database."""
-    here = "" if address.startswith("http") else " (while `imagetrail ui` runs)"
+    here = "" if address.startswith("http") else " (while imagetrail ui runs)"
     server = LOCAL if here else address.rstrip("/")
     runs = f"{server}/#/experiments/{experiment}/runs"
     return {f"this run{here}": f"{runs}/{run}", f"all runs{here}": runs}
