@@ -120,7 +120,7 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(help="From labelled pictures to a model that is searched, judged, explained and shipped.")
+@app.callback(help="From labelled pictures to a model that is judged, explained and shipped.")
 def _check(
     context: typer.Context,
     _: Annotated[
