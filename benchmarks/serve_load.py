@@ -1,8 +1,9 @@
 """So many clients at a time ask a server, each again as soon as it is answered.
 
 Reads a plan as JSON from stdin: host, port, path, headers, body (base64), clients, seconds, which
-become more where a server has not answered as many as there are clients. Prints the answers a second and the times of all of them in milliseconds. A process of its own, so that
-neither side shares an interpreter with it.
+become more where a server has not answered as many as there are clients. Prints the answers a
+second and the times of all of them in milliseconds. A process of its own, so that neither side
+shares an interpreter with it.
 """
 
 import asyncio
