@@ -125,6 +125,11 @@ def _loads(path: Path) -> set[str]:
 
 def test_every_stage_of_the_command_line_is_in_the_pipeline() -> None:
     assert list(pipeline.stages(ROOT)) == list(STAGES)
+    described = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    assert {name: it["cmd"] for name, it in described.items()} == {
+        name: f"exec imagetrail {name}"
+        for name in STAGES  # no shell stays between DVC and it
+    }
 
 
 def test_only_what_judges_reads_the_test_split() -> None:

@@ -31,7 +31,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
     made.init()
     made.set()
     (made.root / "wait.py").write_text(WAIT)
-    stage = f"stages:\n  wait:\n    cmd: {sys.executable} wait.py\n    outs: [out]\n"
+    stage = f"stages:\n  wait:\n    cmd: exec {sys.executable} wait.py\n    outs: [out]\n"
     (made.root / "dvc.yaml").write_text(stage)
     (made.root / "wait").touch()
     yield made
@@ -40,9 +40,9 @@ def project(tmp_path: Path) -> Iterator[Project]:
             process.kill()
 
 
-def begin(project: Project) -> subprocess.Popen[str]:
-    """Starts it, and waits until its stage runs."""
-    process = project.start(sys.executable, "-m", "imagetrail.cli", "repro")
+def begin(project: Project, shell: str = "/bin/sh") -> subprocess.Popen[str]:
+    """Starts it, and waits until its stage runs, which DVC starts by that shell."""
+    process = project.start(sys.executable, "-m", "imagetrail.cli", "repro", SHELL=shell)
     wait_for((project.root / "waiting").exists, process)
     return process
 
@@ -61,8 +61,9 @@ def test_a_signal_to_it_alone_ends_dvc_and_the_stage(
     assert (project.root / "out").exists()
 
 
-def test_killed_it_leaves_no_process(project: Project) -> None:
-    process = begin(project)
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])  # dash waits, bash makes way
+def test_killed_it_leaves_no_process(project: Project, shell: str) -> None:
+    process = begin(project, shell)
     process.kill()
     process.wait()
     wait_for(lambda: not project.processes())
