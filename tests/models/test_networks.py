@@ -103,3 +103,17 @@ def test_keras_initialisation_is_uniform_by_both_fans_with_zero_biases() -> None
     assert second.weight.abs().max().item() == pytest.approx(limit, rel=1e-3)
     assert second.weight.std().item() == pytest.approx(limit / 3**0.5, rel=0.02)
     assert second.bias is not None and not second.bias.any()
+
+
+def test_of_a_picture_that_is_not_enlarged_the_head_reads_the_greatest_values_too() -> None:
+    lite0 = replace(SPEC, model="efficientnet_lite0", activation="relu6")
+    small, large = (Classifier(replace(lite0, image_size=side)).eval() for side in (28, 96))
+    last = 1280  # channels
+    with torch.no_grad():
+        images = torch.randint(0, 256, (2, 96, 96, 1), dtype=torch.uint8)
+        features, seen = large.features(images), large.normal(images)
+        for layer in large.trunk:
+            seen = layer(seen)
+        assert torch.equal(features[:, -last:], seen.amax((2, 3)))
+        assert torch.allclose(features[:, -2 * last : -last], seen.mean((2, 3)))
+        assert features.shape[1] == small.features(images[:, :28, :28]).shape[1] + last

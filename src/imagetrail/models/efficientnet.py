@@ -49,12 +49,14 @@ Sides = tuple[int, int]  # H, W
 class Pyramid(nn.Sequential):
     """Layers, some of which also hand on a 3×3 map of what they see: N×C×H×W to N×D.
 
-    The maps come first in D, then the mean of the last layer over its places.
+    The maps come first in D, then the mean of the last layer over its places and, if `peaks`, its
+    greatest values.
     """
 
-    def __init__(self, layers: list[nn.Module], maps: dict[int, nn.Module]) -> None:
+    def __init__(self, layers: list[nn.Module], maps: dict[int, nn.Module], *, peaks: bool) -> None:
         super().__init__(*layers)
         self.maps = maps  # no weights in them; by the number of the layer they follow
+        self.peaks = peaks
 
     def forward(self, features: Tensor) -> Tensor:
         seen = []
@@ -62,7 +64,10 @@ class Pyramid(nn.Sequential):
             features = layer(features)
             if number in self.maps:
                 seen.append(self.maps[number](features).flatten(1))
-        return torch.cat([*seen, features.mean((2, 3))], 1)
+        seen.append(features.mean((2, 3)))
+        if self.peaks:
+            seen.append(features.amax((2, 3)))
+        return torch.cat(seen, 1)
 
 
 def lite(
@@ -79,18 +84,20 @@ def lite(
     """Trunk and head, for pictures of `sides` pixels, normalised by `mean` and `std` per channel.
 
     Beside the mean of the last layer, the head reads coarse maps of stages 3 to 5: pictures unlike
-    those of ImageNet are told apart by where simple parts are. The ImageNet weights were learned
-    with relu6 and at width 1.
+    those of ImageNet are told apart by where simple parts are. Of pictures that are not enlarged it
+    also reads the greatest values, as fastai's heads do: a crack fills few places. The ImageNet
+    weights were learned with relu6 and at width 1.
     """
     factor = max(1, -(-SMALLEST // min(sides)))
     enlarged = sides[0] * factor, sides[1] * factor
     channels, last, seen = scaled(STEM, width), scaled(LAST, width), _halved(enlarged, 2)
+    peaks = factor == 1
     layers: list[nn.Module] = [
         _as_imagenet(mean, std, factor),
         _layer(len(mean), channels, 3, 2, enlarged, activation),
     ]
     maps: dict[int, nn.Module] = {}
-    features = last
+    features = last * (1 + peaks)
     for stage, (blocks, kernel, first, inner, wide) in enumerate(STAGES, 1):
         out = scaled(wide, width * scale.width)
         deep = blocks if stage in (1, len(STAGES)) else math.ceil(blocks * scale.depth)
@@ -104,7 +111,7 @@ def lite(
             )
             features += 9 * channels
     layers.append(_layer(channels, last, 1, 1, seen, activation))
-    return Pyramid(layers, maps), normalised_head(features, classes, dropout)
+    return Pyramid(layers, maps, peaks=peaks), normalised_head(features, classes, dropout)
 
 
 def _halved(sides: Sides, stride: int) -> Sides:
