@@ -29,6 +29,7 @@ FINGERPRINTS = ARTIFACTS / "inspect" / "fingerprints.parquet"
 LABEL_ERRORS = ARTIFACTS / "audit" / "label_errors.csv"
 CHAMPION = Path("champion")
 LEDGER = CHAMPION / "ledger.jsonl"
+SIGNERS = CHAMPION / "allowed_signers"  # whose signatures count; without it, none is asked for
 CHAMPION_FOLDER = CHAMPION / "model"  # DVC keeps it, the next file points at it
 CHAMPION_POINTER = CHAMPION / "model.dvc"
 CHAMPION_MODEL = CHAMPION_FOLDER / "model.onnx"
