@@ -21,6 +21,7 @@ from imagetrail.base.files import replacing, write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.base.samples import Samples
 from imagetrail.base.terminal import say
+from imagetrail.base.words import percent
 from imagetrail.models.weights import load_weights
 from imagetrail.plots import charts
 from imagetrail.stages.audit import confident
@@ -149,7 +150,7 @@ def _draw(path: Path, judged: Judgement, pool: pa.Table, parts: Sequence[Samples
     shown, classes = _ranked(judged)[:SHOWN], parts[0].classes
     labels = pool["label"].to_numpy()[shown]
     captions = [
-        f"{classes[label]}\n→ {classes[judged.suggested[i]]}, {judged.wrong[i]:.1%}"
+        f"{classes[label]}\n→ {classes[judged.suggested[i]]}, {percent(judged.wrong[i], 1)}"
         for i, label in zip(shown, labels, strict=True)
     ]
     with replacing(path) as temporary:
