@@ -19,6 +19,8 @@ RELATED = SPLIT / "related"  # pictures of RELATED_FILES, none of which is in va
 UNKNOWN = SPLIT / "unknown"  # pictures of UNKNOWN_FILES, to be told from those of test
 AUGMENTED = Path("data/augmented")
 SYNTHETIC = Path("data/synthetic")
+# What an epoch may have a share of, beside train's own images: by field of the recipe.
+SHARES = {"augmented": AUGMENTED, "synthetic": SYNTHETIC, "related": RELATED}
 ARTIFACTS = Path("artifacts")  # <stage>/
 BEST = ARTIFACTS / "tune" / "best.yaml"  # what the search found
 REMEDIES = ARTIFACTS / "compare" / "cures.yaml"  # what of it goes into the final training

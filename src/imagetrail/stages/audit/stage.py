@@ -30,7 +30,6 @@ from imagetrail.stages.audit.params import Audit
 from imagetrail.training import checkpoints, folds
 from imagetrail.training.out_of_fold import PARTS, out_of_fold
 from imagetrail.training.recipe import Recipe, default_recipe
-from imagetrail.training.shares import SHARES
 
 SHOWN = 48  # suspects in the picture
 FACTS = ("source", "id", "split", "label", "suggested")
@@ -85,7 +84,7 @@ def _judge(
 def _quick(recipe: Recipe) -> Recipe:
     """The recipe of these trainings in a project with this recipe."""
     if not recipe.fine_tune and load_weights(paths.PRETRAINED):
-        return recipe.model_copy(update=dict.fromkeys(SHARES, 0.0))
+        return recipe.model_copy(update=dict.fromkeys(paths.SHARES, 0.0))
     carried = {name: getattr(recipe, name) for name in (*CARRIED, "epochs")}
     return Recipe.model_validate(QUICK | carried)
 
