@@ -2,11 +2,9 @@
 
 import random
 import sys
-from hashlib import md5
 
 import pytest
-from project import Project
-from stand import FAULTS, SEED, Stand, results
+from stand import FAULTS, SEED, Stand, half_written, results
 
 from imagetrail.cli.main import STAGES
 
@@ -33,15 +31,3 @@ def test_a_full_disk_leaves_nothing_half_written(stand: Stand, number: int) -> N
     assert half_written(project, expected["files"]) == [], said
     again = project.imagetrail(*command.split())
     assert results(project, command) == expected, f"{stage} in {size} bytes:\n{said}\n{again}"
-
-
-def half_written(project: Project, whole: dict[str, str]) -> list[str]:
-    """Outs that are there and are not what they should be; temporary names count."""
-    found = []
-    for top in ("artifacts", "data"):
-        for path in (project.root / top).rglob("*"):
-            name = str(path.relative_to(project.root))
-            other = name in whole and md5(path.read_bytes()).hexdigest() != whole[name]
-            if other or path.name.endswith(".partial"):
-                found.append(name)
-    return found

@@ -113,3 +113,15 @@ def results(project: Project, command: str) -> dict[str, Any]:
     if command == "publish":
         found["mlflow"] = said_of(project.client())
     return found
+
+
+def half_written(project: Project, whole: dict[str, str]) -> list[str]:
+    """Outs that are there and are not what they should be; temporary names count."""
+    found = []
+    for top in ("artifacts", "data"):
+        for path in (project.root / top).rglob("*"):
+            name = str(path.relative_to(project.root))
+            other = name in whole and hashlib.md5(path.read_bytes()).hexdigest() != whole[name]
+            if other or path.name.endswith(".partial"):
+                found.append(name)
+    return found
