@@ -49,13 +49,20 @@ bench-scarcity: setup  ## measure what helps where labelled images are few, agai
 	$(BIN)/python benchmarks/scarcity.py
 	$(BIN)/python benchmarks/transfer.py
 
-# Whatever is installed has a digest in a lock, or pip refuses it.
+# Whatever is installed has a digest in a lock, or pip refuses it. Of torch's builds pip would take one
+# whose digest an index tells, and no CPU build that lies in a folder: hence first the choice, which
+# runs no code, as pip makes it without digests.
+TORCH := $(shell grep -o '^torch==[0-9.]*' requirements.lock)
 NEEDS_CUDA = $(BIN)/python -c 'import importlib.metadata as m; exit(not any(r.startswith("nvidia-") for r in m.requires("torch")))'
 $(STAMP):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "imagetrail needs Python 3.11 or newer, and $(PYTHON) is older; name another: make PYTHON=python3.12"; exit 1; }
 	@echo "installing into .venv: a few minutes, once"
 	@$(PYTHON) -m venv .venv
+	@sed -n '/^torch==/,/[^\\]$$/p' requirements.lock > .venv/torch.txt
+	@$(PIP) download --no-deps --only-binary :all: --dest .venv/torch $(TORCH)
+	@$(PIP) install --no-deps --no-index --find-links .venv/torch --require-hashes -r .venv/torch.txt
+	@rm -r .venv/torch .venv/torch.txt
 	@$(PIP) install --no-deps --require-hashes -r requirements.lock
 	@if $(NEEDS_CUDA); then $(PIP) install --no-deps --require-hashes -r requirements.cuda.lock; fi
 	@$(PIP) install --no-deps --no-build-isolation --editable .
