@@ -94,7 +94,9 @@ def test_no_file_names_a_package_index() -> None:
     """Where packages are from, pip's own settings say."""
     for name in ("Makefile", "pipeline.mk", "Dockerfile", ".ci/run", "pyproject.toml", *LOCKS):
         text = (ROOT / name).read_text()
-        assert not re.search(r"index-url[ =]|find-links (?!.venv)|\bhttps?://\S*(simple|whl)", text), name
+        assert not re.search(
+            r"index-url[ =]|find-links (?!.venv)|\bhttps?://\S*(simple|whl)", text
+        ), name
 
 
 def test_the_bill_of_materials_is_valid_and_names_every_package() -> None:
