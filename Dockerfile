@@ -1,11 +1,33 @@
-# `imagetrail serve` alone: no torch, no DVC, no MLflow; the processor is enough.
+# Two images. `imagetrail serve` alone: no torch, no DVC, no MLflow; the processor is enough.
 #
 #   docker build -t imagetrail-serve .
 #   docker run --rm --read-only --cap-drop ALL -p 127.0.0.1:8080:8080 \
 #     -v "$PWD/artifacts/export:/model:ro" imagetrail-serve --model /model/model.int8.onnx
 #
-# PYTHON may name an image by its digest (python@sha256:…), so that a tag that moves changes nothing.
+# All of it, to train in a project that is mounted:
+#
+#   docker build --target train -t imagetrail-train .
+#   docker run --rm --gpus all --user "$(id -u)" -v "$PWD:/project" imagetrail-train repro
+#
+# torch is the CUDA build, or with --build-arg PIP_EXTRA_INDEX_URL=… that of an index of CPU builds,
+# if requirements.lock has its digest (make lock BUILD=…).
+#
+# A tag can move. To build on the same bytes again, name both images by digest, python@sha256:…, as
+# `docker buildx imagetools inspect python:3.12-slim-bookworm` says it.
 ARG PYTHON=python:3.12-slim-bookworm
+ARG TRAIN=python:3.12-bookworm
+
+FROM ${TRAIN} AS train
+WORKDIR /opt/imagetrail
+COPY . .
+ARG PIP_EXTRA_INDEX_URL
+RUN make setup
+# A project that has the code in it runs its own.
+ENV PATH=/opt/imagetrail/.venv/bin:$PATH PYTHONPATH=/project/src PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
+USER 10001:10001
+WORKDIR /project
+ENTRYPOINT ["/opt/imagetrail/.venv/bin/imagetrail"]
+CMD ["repro"]
 
 FROM ${PYTHON} AS build
 WORKDIR /build

@@ -1,8 +1,8 @@
 include pipeline.mk
-.PHONY: setup test test-all test-faults check docs screenshots bench bench-inference bench-photos bench-search bench-scarcity lock
+.PHONY: setup test test-all test-faults check docs screenshots bench bench-inference bench-photos bench-search bench-scarcity lock sbom
 
 # The stamp's name holds the content of what it was made from, so that a second call costs one checksum.
-STAMP := .venv/.installed-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
+STAMP := .venv/.installed-$(shell cat requirements.lock requirements.cuda.lock pyproject.toml | cksum | tr ' ' '-')
 
 setup: $(STAMP)  ## create .venv with the exact versions of requirements.lock
 
@@ -49,30 +49,32 @@ bench-scarcity: setup  ## measure what helps where labelled images are few, agai
 	$(BIN)/python benchmarks/scarcity.py
 	$(BIN)/python benchmarks/transfer.py
 
-# torch is served as different files (CPU or CUDA build) under one version, so it alone has no hash.
-# pip refuses a mix of lines with and without one, hence the two calls.
+# Whatever is installed has a digest in a lock, or pip refuses it. Of torch's builds pip would take one
+# whose digest an index tells, and no CPU build that lies in a folder: hence first the choice, which
+# runs no code, as pip makes it without digests.
+TORCH := $(shell grep -o '^torch==[0-9.]*' requirements.lock)
+NEEDS_CUDA = $(BIN)/python -c 'import importlib.metadata as m; exit(not any(r.startswith("nvidia-") for r in m.requires("torch")))'
 $(STAMP):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "imagetrail needs Python 3.11 or newer, and $(PYTHON) is older; name another: make PYTHON=python3.12"; exit 1; }
 	@echo "installing into .venv: a few minutes, once"
 	@$(PYTHON) -m venv .venv
-	@grep -v '^torch==' requirements.lock > .venv/hashed.txt
-	@$(PIP) install --no-deps --require-hashes -r .venv/hashed.txt
-	@$(PIP) install $$(grep '^torch==' requirements.lock)
+	@sed -n '/^torch==/,/[^\\]$$/p' requirements.lock > .venv/torch.txt
+	@$(PIP) download --no-deps --only-binary :all: --dest .venv/torch $(TORCH)
+	@$(PIP) install --no-deps --no-index --find-links .venv/torch --require-hashes -r .venv/torch.txt
+	@rm -r .venv/torch .venv/torch.txt
+	@$(PIP) install --no-deps --require-hashes -r requirements.lock
+	@if $(NEEDS_CUDA); then $(PIP) install --no-deps --require-hashes -r requirements.cuda.lock; fi
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@rm -f .venv/.installed-*
 	@touch $@
 
-# What belongs to the CUDA build of torch is left to its own exact pins.
-CUDA := cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx
-lock:  ## write requirements.lock from pyproject.toml; UPGRADE=--upgrade takes the newest versions
+lock:  ## write both locks from pyproject.toml; UPGRADE=--upgrade, BUILD=another wheel of torch
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(PIP) install uv
-	@cp requirements.lock .lock.partial
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --extra dev $(UPGRADE) \
-	  $(addprefix --no-emit-package ,torch triton cuda-bindings cuda-pathfinder cuda-toolkit) \
-	  $(addprefix --no-emit-package nvidia-,$(CUDA)) --output-file .lock.partial pyproject.toml
-	@( echo '# Every version, direct or not, for Linux, macOS and Windows. Written from pyproject.toml by: make lock' && \
-	  echo '# torch has no hash: CPU and CUDA builds are different files under one version.' && \
-	  grep -o 'torch==[0-9.]*' pyproject.toml && cat .lock.partial ) > requirements.lock.new
-	@mv requirements.lock.new requirements.lock && rm .lock.partial
+	@cat requirements.lock requirements.cuda.lock > .lock.partial
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --extra dev $(UPGRADE) --output-file .lock.partial pyproject.toml
+	@$(BIN)/python .ci/lock.py .lock.partial $(BUILD) && rm .lock.partial
+
+sbom: setup  ## name every package of the locks in sbom.json (CycloneDX)
+	cat requirements.lock requirements.cuda.lock | $(BIN)/cyclonedx-py requirements - --pyproject pyproject.toml --output-reproducible --output-file sbom.json

@@ -96,6 +96,12 @@ def test_only_fetch_inspect_and_split_know_where_pictures_are_from() -> None:
     assert readers == {"fetch", "inspect", "split", "weights"}  # it asks addresses, as fetch does
 
 
+def test_a_share_is_written_in_one_way() -> None:
+    """92.00 %, by base/words: Python's own format has no space."""
+    modules = (ROOT / SOURCE).rglob("*.py")
+    assert not [file for file in modules if re.search(r":\.\d%\}", file.read_text())]
+
+
 def test_package_files_hold_no_code() -> None:
     """They are in no closure, so an edit would repeat nothing."""
     files = [file for file in (ROOT / SOURCE).rglob("__init__.py") if file.parent != ROOT / SOURCE]

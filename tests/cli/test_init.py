@@ -612,7 +612,9 @@ def test_minutes_and_kind_are_kept_to_or_refused_in_one_line(project: Project) -
 
 
 def test_make_hands_the_pictures_on(project: Project) -> None:
-    project.take("Makefile", "pipeline.mk", "requirements.lock", "pyproject.toml")
+    project.take(
+        "Makefile", "pipeline.mk", "requirements.lock", "requirements.cuda.lock", "pyproject.toml"
+    )
     folder = project.root / ".venv" / "bin"
     folder.mkdir(parents=True)
     (folder / "imagetrail").symlink_to(Path(sys.executable).with_name("imagetrail"))

@@ -75,3 +75,10 @@ def test_escapes_in_a_mistake_do_not_reach_the_terminal(tmp_path: Path) -> None:
     )
     assert done.returncode == 1 and "\x1b" not in done.stderr
     assert done.stderr == "error: new\\x1b[2J is not a folder of pictures\n"
+
+
+def test_too_little_memory_is_one_line(tmp_path: Path) -> None:
+    """What no machine has is asked for in place of a command."""
+    code = "from imagetrail.cli import main; main.app = lambda: bytearray(1 << 62); main.main()"
+    (line,) = Project(tmp_path).run(sys.executable, "-c", code, ok=False).splitlines()
+    assert line == "error: not enough memory; close other programs, or take a larger machine"

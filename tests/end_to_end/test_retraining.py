@@ -34,6 +34,7 @@ FILES = (
         "pipeline.mk",
         "dvc.yaml",
         "requirements.lock",
+        "requirements.cuda.lock",
         "pyproject.toml",
     ),
     *("src", "champion/README.md", "data/corrections.csv", "data/schema.json"),

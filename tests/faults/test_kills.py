@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from stand import COMMANDS, FAULTS, SEED, Stand, results
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 TARGETS = ("command", "dvc", "stage", "group")
+SHELLS = [shell for name in ("sh", "bash", "zsh") if (shell := shutil.which(name))]  # DVC's: $SHELL
 PATIENCE = 120  # seconds until all have ended, on a machine that does other things as well
 
 
@@ -23,11 +25,14 @@ def test_a_kill_costs_time_and_nothing_else(stand: Stand, number: int) -> None:
     draw = random.Random(f"{SEED}/kill/{number}")
     command = list(COMMANDS)[number % len(COMMANDS)]  # each as often as any other
     how, whom, when = draw.choice(SIGNALS), draw.choice(TARGETS), draw.random()
+    shell = draw.choice(SHELLS)
     expected = stand.undisturbed(command)
     project = stand.ready(command, f"case{number}")
-    process = project.start(sys.executable, "-m", "imagetrail.cli", *command.split())
+    process = project.start(sys.executable, "-m", "imagetrail.cli", *command.split(), SHELL=shell)
     time.sleep(when * expected.seconds)
-    said = f"{how.name} to {whom} at {when:.0%} of {expected.seconds:.1f} s of `{command}`"
+    said = (
+        f"{how.name} to {whom} at {when:.0%} of {expected.seconds:.1f} s of `{command}` in {shell}"
+    )
     strike(process, whom, how)
     process.communicate(timeout=600)
     assert left(project) == [], said

@@ -21,6 +21,8 @@ from imagetrail.base import pipeline
 from imagetrail.cli.main import STAGES
 from imagetrail.release import ledger, verification
 
+# What has a time, a commit or the number of a run in it.
+BY_CHANCE = ("timing.json", "SOURCE.json", "origin.json", "run.js")
 FAULTS, SEED = int(os.environ.get("FAULTS", "0")), os.environ.get("SEED", "0")
 
 
@@ -102,7 +104,7 @@ def results(project: Project, command: str) -> dict[str, Any]:
             str(path.relative_to(root)): hashlib.md5(path.read_bytes()).hexdigest()
             for top in ("artifacts", "data", "champion/model")
             for path in sorted((root / top).rglob("*"))
-            if path.is_file() and path.name not in ("timing.json", "SOURCE.json", "origin.json")
+            if path.is_file() and path.name not in BY_CHANCE
         },
         "ledger": [(line.number, line.action, line.model) for line in ledger.read(root)],
         "verify": [str(finding) for finding in verification.verify(root, root / ".dvc/cache")],
@@ -112,4 +114,16 @@ def results(project: Project, command: str) -> dict[str, Any]:
     }
     if command == "publish":
         found["mlflow"] = said_of(project.client())
+    return found
+
+
+def half_written(project: Project, whole: dict[str, str]) -> list[str]:
+    """Outs that are there and are not what they should be; temporary names count."""
+    found = []
+    for top in ("artifacts", "data"):
+        for path in (project.root / top).rglob("*"):
+            name = str(path.relative_to(project.root))
+            other = name in whole and hashlib.md5(path.read_bytes()).hexdigest() != whole[name]
+            if other or path.name.endswith(".partial"):
+                found.append(name)
     return found

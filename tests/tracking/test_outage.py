@@ -1,12 +1,15 @@
 """MLflow is down, hung, broken, or dies: stages give the same results, and `publish` catches up."""
 
 import socket
+import sqlite3
+import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Thread
 
 import pytest
@@ -59,9 +62,27 @@ def answers(status: int, text: str) -> Iterator[int]:
         yield port
 
 
+@contextmanager
+def resets() -> Iterator[int]:
+    """A server that breaks off each connection as soon as it has heard something."""
+
+    class Handler(BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1)
+            at_once = struct.pack("ii", 1, 0)  # no farewell: the other side has a reset
+            self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+            self.request.close()
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as made:
+        Thread(target=made.serve_forever, daemon=True).start()
+        yield made.server_address[1]
+        made.shutdown()
+
+
 SERVERS: dict[str, Callable[[], AbstractContextManager[int]]] = {
     "refuses": refuses,
     "hangs": hangs,
+    "resets": resets,
     "answers 500": lambda: answers(500, "<html>broken</html>"),
     "is something else": lambda: answers(200, "<html>hello</html>"),
 }
@@ -86,6 +107,23 @@ def test_without_a_server_a_whole_repro_gives_the_same_files_and_publish_catches
             told.startswith(f"error: MLflow at {address} cannot be reached")
             and len(told.splitlines()) == 1
         )
+    studio.publish()
+    assert said_of(studio.client()) == before
+
+
+@pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])  # others may read, or not
+def test_a_database_that_is_locked_for_a_minute_costs_a_line_and_publish_catches_up(
+    studio: Studio, lock: str
+) -> None:
+    before, outs = said_of(studio.client()), studio.outs()
+    began = time.monotonic()
+    with closing(sqlite3.connect(studio.root / "mlflow.db", isolation_level=None)) as other:
+        other.execute(f"BEGIN {lock}")
+        said = studio.repro("--force")
+        assert studio.outs() == outs and "Traceback" not in said
+        told = studio.publish(ok=False)
+        assert "cannot be reached or refuses: " in told and len(told.splitlines()) == 1, told
+        time.sleep(max(0.0, 60 - (time.monotonic() - began)))
     studio.publish()
     assert said_of(studio.client()) == before
 

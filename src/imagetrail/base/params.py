@@ -1,5 +1,7 @@
 """Typed access to `params.yaml`: a component gets its own section; a mistake is one clear line."""
 
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from reprlib import Repr
 from typing import Annotated, Any, ClassVar, TypeVar
@@ -97,7 +99,7 @@ def at(values: Any, key: str, default: Any = None) -> Any:
 def read_yaml(path: Path) -> dict[str, Any]:
     refuse_endless(path)
     try:
-        value = yaml.safe_load(path.read_text())
+        value = deepcopy(_parsed(path.read_text()))
     except FileNotFoundError:
         if path.name != "params.yaml":  # a stage makes it
             raise missing(path) from None
@@ -111,6 +113,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"{path}: expected `key: value` lines")
     return value
+
+
+@lru_cache(maxsize=8)
+def _parsed(text: str) -> Any:
+    """A file is asked for section by section, and PyYAML takes a while over it."""
+    return yaml.safe_load(text)
 
 
 def check(kind: type[T], value: Any, where: str) -> T:

@@ -19,6 +19,8 @@ RELATED = SPLIT / "related"  # pictures of RELATED_FILES, none of which is in va
 UNKNOWN = SPLIT / "unknown"  # pictures of UNKNOWN_FILES, to be told from those of test
 AUGMENTED = Path("data/augmented")
 SYNTHETIC = Path("data/synthetic")
+# What an epoch may have a share of, beside train's own images: by field of the recipe.
+SHARES = {"augmented": AUGMENTED, "synthetic": SYNTHETIC, "related": RELATED}
 ARTIFACTS = Path("artifacts")  # <stage>/
 BEST = ARTIFACTS / "tune" / "best.yaml"  # what the search found
 REMEDIES = ARTIFACTS / "compare" / "cures.yaml"  # what of it goes into the final training
@@ -29,6 +31,7 @@ FINGERPRINTS = ARTIFACTS / "inspect" / "fingerprints.parquet"
 LABEL_ERRORS = ARTIFACTS / "audit" / "label_errors.csv"
 CHAMPION = Path("champion")
 LEDGER = CHAMPION / "ledger.jsonl"
+SIGNERS = CHAMPION / "allowed_signers"  # whose signatures count; without it, none is asked for
 CHAMPION_FOLDER = CHAMPION / "model"  # DVC keeps it, the next file points at it
 CHAMPION_POINTER = CHAMPION / "model.dvc"
 CHAMPION_MODEL = CHAMPION_FOLDER / "model.onnx"

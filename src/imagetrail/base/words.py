@@ -1,4 +1,4 @@
-"""Words of sentences: how many of what, and names and addresses that may be shown."""
+"""Words of sentences: how many of what, shares, and names and addresses that may be shown."""
 
 import re
 import unicodedata
@@ -11,6 +11,11 @@ def count_of(number: int, noun: str) -> str:
     """1 picture, 2 pictures, 1,000 classes."""
     ending = "es" if noun.endswith("s") else "s"
     return f"{number:,} {noun}" + ("" if number == 1 else ending)
+
+
+def percent(share: float, digits: int = 2) -> str:
+    """92.00 %, of 0.92."""
+    return f"{100 * float(share):.{digits}f} %"
 
 
 def without_secrets(text: str) -> str:

@@ -88,6 +88,8 @@ def main() -> None:
         _fail(*(line if line.startswith(" ") else f"error: {line}" for line in lines), code=1)
     except OSError as error:
         _fail(f"error: {error.filename or 'input/output'}: {error.strerror or error}", code=1)
+    except MemoryError:
+        _fail("error: not enough memory; close other programs, or take a larger machine", code=1)
     except Interrupted:
         _fail(STOPPED, code=130)
 

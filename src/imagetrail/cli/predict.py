@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from imagetrail.base.terminal import hand_over, progress, say
-from imagetrail.base.words import printable
+from imagetrail.base.words import percent, printable
 
 if TYPE_CHECKING:  # what the command works with is loaded when it runs: the others start without it
     from imagetrail.serving.inputs import Batch
@@ -76,7 +76,7 @@ def _explained(
         key = hashlib.sha256(os.fsencode(answer.file)).hexdigest()[:8]  # tells a/x.png from b/x.png
         stem = "stdin" if answer.file == STDIN else Path(answer.file).stem[:80]
         path = folder / f"{stem}-{key}.png"
-        title = f"{printable(best)} {100 * probability:.1f} %{', unsure' if answer.unsure else ''}"
+        title = f"{printable(best)} {percent(probability, 1)}{', unsure' if answer.unsure else ''}"
         with replacing(path) as temporary:
             charts.looked_at(image, fall, title, temporary)
         yield replace(answer, explanation=str(path))

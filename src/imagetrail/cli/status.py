@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagetrail.base.terminal import clock, say
-from imagetrail.base.words import count_of
+from imagetrail.base.words import count_of, percent
 
 if TYPE_CHECKING:  # loaded when the command runs: the others start without it
     from imagetrail.cli.freshness import State
@@ -46,7 +46,7 @@ def _headline() -> str:
     metrics = _read(paths.ARTIFACTS / "evaluate" / "metrics.json")
     if not {"top1", "top1_low", "top1_high", "n"} <= metrics.keys():
         return "no model has been judged yet"
-    top1, low, high = (f"{100 * metrics[f'top1{end}']:.2f} %" for end in ("", "_low", "_high"))
+    top1, low, high = (percent(metrics[f"top1{end}"]) for end in ("", "_low", "_high"))
     return f"top-1 {top1} ({low} to {high}) on {count_of(metrics['n'], 'test picture')}"
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from imagetrail.base.terminal import say
+from imagetrail.base.words import percent
 
 
 def suggest(
@@ -43,7 +44,7 @@ def suggest(
     ):
         csv.writer(file).writerows([("rank", "file", "class", "probability"), *rows])
     for rank, one in enumerate(found, 1):
-        line = f"{rank:4}  {one.file}  {one.label} {100 * one.probability:.1f} %"
+        line = f"{rank:4}  {one.file}  {one.label} {percent(one.probability, 1)}"
         say(line)
     alike = "" if len(found) == min(count, len(files)) else "; the others are much like these"
     say(f"{len(found)} of {len(files)} pictures: {out}{alike}", error=True)

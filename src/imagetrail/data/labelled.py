@@ -1,9 +1,7 @@
-"""Labelled by a table: which of its columns say what, and which files its rows mean."""
+"""Labelled by a table, which holds the pictures or names their files."""
 
 import io
-import re
-import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,12 +11,12 @@ import numpy as np
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import nearest
 from imagetrail.base.samples import WEIGHT
-from imagetrail.base.words import printable
-from imagetrail.data import columns, decoding, labels, listing, parquet, tables
+from imagetrail.data import columns, decoding, labels, listing, parquet, references, tables
 from imagetrail.data.columns import Marked, Row
 from imagetrail.data.decoding import Target, Unreadable
 from imagetrail.data.listing import Folder
 from imagetrail.data.pictures import Examined, Pictures
+from imagetrail.data.references import where
 from imagetrail.data.tables import Table
 
 READERS: dict[str, Callable[[Path, str, str], Table]] = {
@@ -28,8 +26,6 @@ READERS: dict[str, Callable[[Path, str, str], Table]] = {
     ".ndjson": tables.json_lines,
     ".parquet": parquet.load,
 }
-FIRST, LONGEST = 3, 200  # missing files that are named, and characters of a path
-PLAIN = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")  # a path that needs no second look
 
 
 def read(place: Path, pattern: str, shown: str) -> Pictures:
@@ -110,15 +106,15 @@ def _named(top: Folder, marked: Sequence[Marked], shown: str) -> Pictures:
     first: dict[str, Row] = {}
     again = 0
     for m in marked:
-        for row, path in enumerate(_places(m, there, top.place, shown)):
+        for row, path in enumerate(references.places(m, there, top.place, shown)):
             if path in first:
                 again += 1
-                _refuse_other(path, first[path], (m, row), shown)
+                references.refuse_other(path, first[path], (m, row), shown)
             first.setdefault(path, (m, row))
     missing = [path for path in first if path not in there]
     notes = [f"{again} row(s) name a picture again, with the same label"] if again else []
     if missing:
-        notes.append(_missing(missing, first, shown))
+        notes.append(references.missing(missing, first, shown))
     sources = list(first)
 
     def file(i: int) -> Path:
@@ -129,76 +125,6 @@ def _named(top: Folder, marked: Sequence[Marked], shown: str) -> Pictures:
     others = sorted(there - first.keys() - {m.table.name for m in marked})
     ignored = [(path, "not in the table") for path in others]
     return _pictures(list(first.values()), sources, file, shown, ignored, notes)
-
-
-def _places(m: Marked, there: set[str], top: Path, shown: str) -> list[str]:
-    """Where each row's file is, from the top: rows count from the table's folder or from the top.
-
-    A name whose letters have another Unicode form, as on a Mac, is the same name.
-    """
-    written = [
-        path if PLAIN.fullmatch(path) else _plain(path, top, f"{shown}: {m.table.where(row)}")
-        for row, path in enumerate(map(str, m.paths))
-    ]
-    parent = PurePosixPath(m.table.name).parent
-    if parent.parts:
-        beside = [f"{parent}/{path}" for path in written]
-        if sum(path in there for path in beside) >= sum(path in there for path in written):
-            written = beside
-    if all(path in there for path in written):
-        return written
-    forms = {unicodedata.normalize("NFC", path): path for path in there}
-    return [
-        path if path in there else forms.get(unicodedata.normalize("NFC", path), path)
-        for path in written
-    ]
-
-
-def _plain(path: str, top: Path, where: str) -> str:
-    """A path with / that begins in the source, however it was written."""
-    if fault := listing.flaw(path):
-        raise UserError(f"{where}: {printable(path)}: the path {fault}")
-    found = PurePosixPath(path.strip().replace("\\", "/"))
-    for root in (top.absolute(), top.resolve()):
-        if found.is_relative_to(root):
-            found = found.relative_to(root)
-    if found.is_absolute() or re.match(r"[A-Za-z]:", str(found)):
-        fault = "is not in the source; write its path from the folder of the table"
-        raise UserError(f"{where}: {path} {fault}")
-    if "://" in path:
-        raise UserError(f"{where}: {path} is an address; put the file beside the table")
-    if ".." in found.parts:
-        raise UserError(f"{where}: {path} leads out with ..; write it without")
-    return str(found)
-
-
-def _refuse_other(path: str, one: Row, other: Row, shown: str) -> None:
-    """Raises UserError if two rows say different things of a picture."""
-    said = [
-        {"label": m.labels[row], "split": m.splits[row], "group": m.group(row)}
-        | ({"weight": m.weights[row]} if m.weights else {})
-        for m, row in (one, other)
-    ]
-    for what, value in said[0].items():
-        if value != said[1].get(what, value):
-            fault = f"{path} has {what} {value!r} and {said[1][what]!r}"
-            raise UserError(f"{shown}: {_where(one)} and {_where(other)}: {fault}; leave one row")
-
-
-def _missing(missing: Sequence[str], first: Mapping[str, Row], shown: str) -> str:
-    """Tells them; raises UserError if it is all, which is a mistake in the paths."""
-    named = ", ".join(f"{path[:LONGEST]} ({_where(first[path])})" for path in missing[:FIRST])
-    if len(missing) == len(first):
-        raise UserError(
-            f"{shown}: none of the {len(first)} files of the table is there: {named}; "
-            "paths are meant from the folder of the table, or from the top of the source"
-        )
-    more = f" and {len(missing) - FIRST} more" if len(missing) > FIRST else ""
-    return f"{len(missing)} of {len(first)} files of the table are missing: {named}{more}"
-
-
-def _where(row: Row) -> str:
-    return row[0].table.where(row[1])
 
 
 def _reader(content: Callable[[int], Path | bytes]) -> Callable[[int, Target], Examined]:
@@ -225,7 +151,7 @@ def _pictures(
     groups = tuple(columns.together(rows))
     first = dict(zip(reversed(kinds), reversed(rows), strict=True))
     first = {kind: first[kind] for kind in dict.fromkeys(kinds)}
-    labels.check_classes({kind: f" ({_where(row)})" for kind, row in first.items()}, shown)
+    labels.check_classes({kind: f" ({where(row)})" for kind, row in first.items()}, shown)
     classes = labels.in_order(first)
     numbers = {name: number for number, name in enumerate(classes)}
     one = " or ".join(map(repr, dict.fromkeys(name for m in marked for name in m.grouped_by)))

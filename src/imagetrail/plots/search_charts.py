@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
+from imagetrail.base.words import percent
 from imagetrail.plots.style import BLUE, GREY, ORANGE, finish, save
 
 
@@ -90,7 +91,7 @@ def _mark(
     for mark in marks:
         text = mark if isinstance(mark, str) else f"{mark:.3g}"
         if name == "value":
-            text = f"{100 * mark:.1f} %"
+            text = percent(mark, 1)
         place, offset = (x, places[values.index(mark)]), (3, 0)
         axes.annotate(text, place, offset, textcoords="offset points", fontsize=7, va="center")
 

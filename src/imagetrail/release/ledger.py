@@ -5,6 +5,7 @@ Its last line says which model is the champion, whatever a disk or a server may 
 
 import hashlib
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +13,8 @@ from typing import Any, Literal
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import replacing
 from imagetrail.base.params import Section, check, load
-from imagetrail.base.paths import CHAMPION_POINTER, LEDGER
-from imagetrail.release import git_dvc
+from imagetrail.base.paths import CHAMPION_POINTER, LEDGER, SIGNERS
+from imagetrail.release import git_dvc, signing
 
 
 class Entry(Section):
@@ -31,6 +32,7 @@ class Entry(Section):
     reason: str | None  # why, where it was forced
     reading: int | None = None  # of a promotion: it was the so many-th that its test images judged
     seal: str = ""  # sha256 of all this and of the seal before, so that an edit is noticed
+    signature: str = ""  # of the seal, by an SSH key, where champion/allowed_signers asks for it
 
 
 def read(root: Path = Path()) -> list[Entry]:
@@ -63,11 +65,41 @@ def append(root: Path, **facts: Any) -> Entry:
         commit=git_dvc.head(root),
         **facts,
     )
-    sealed = entry.model_copy(update={"seal": _seal(entry, history[-1].seal if history else "")})
+    seal = _seal(entry, history[-1].seal if history else "")
+    marks = {"seal": seal, "signature": signing.sign(root, seal, entry.who, entry.when)}
+    sealed = entry.model_copy(update={name: mark for name, mark in marks.items() if mark})
     with replacing(root / LEDGER) as temporary:
         lines = [*_lines(root), json.dumps(sealed.model_dump(exclude_unset=True)).encode()]
         temporary.write_bytes(b"".join(line + b"\n" for line in lines))
     return sealed
+
+
+def doubts(root: Path, history: Sequence[Entry]) -> str:
+    """What speaks against the signatures of these lines; empty: nothing, or none is asked for.
+
+    A line that is signed vouches for those before it, so the last one must be.
+    """
+    signed = [entry for entry in history if entry.signature]
+    if signed and not signing.asked(root):
+        return f"line {signed[-1].number} is signed, and {SIGNERS} is missing; {_back(SIGNERS)}"
+    for entry in signed:
+        doubt = signing.doubts(root, entry.seal, entry.signature, entry.who, entry.when)
+        if doubt:
+            return f"the signature of line {entry.number} {doubt}; {_back(LEDGER)}"
+    if history and signing.asked(root) and not history[-1].signature:
+        number = history[-1].number
+        return (
+            f"line {number} is not signed, as {SIGNERS} asks; look at who added it, then "
+            f"`imagetrail rollback {number}` vouches for it, or `git checkout -- {LEDGER}` "
+            "brings back an earlier one"
+        )
+    return ""
+
+
+def refuse_doubts(root: Path) -> None:
+    """Raises UserError with what speaks against the ledger's signatures."""
+    if doubt := doubts(root, read(root)):
+        raise UserError(f"{LEDGER}: {doubt}")
 
 
 def tracked(root: Path) -> dict[str, Any] | None:
@@ -90,11 +122,13 @@ def _lines(root: Path) -> list[bytes]:
 
 def _seal(entry: Entry, before: str) -> str:
     """Over what the line says: one that was written before a field was there says nothing of it."""
-    facts = json.dumps(entry.model_dump(exclude={"seal"}, exclude_unset=True))
+    facts = json.dumps(entry.model_dump(exclude={"seal", "signature"}, exclude_unset=True))
     return hashlib.sha256((before + facts).encode()).hexdigest()
 
 
 def _edited(what: str) -> UserError:
-    return UserError(
-        f"{what}: the ledger was edited; bring it back with `git checkout -- {LEDGER}`"
-    )
+    return UserError(f"{what}: the ledger was edited; {_back(LEDGER)}")
+
+
+def _back(path: Path) -> str:
+    return f"bring it back with `git checkout -- {path}`"

@@ -18,7 +18,7 @@ from imagetrail.base import hashing, paths, pipeline
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import read_json, remove, replacing, write_json
 from imagetrail.base.paths import CHAMPION_FOLDER, CHAMPION_MODEL, CHAMPION_POINTER, LEDGER
-from imagetrail.release import git_dvc, ledger, verification
+from imagetrail.release import git_dvc, ledger, signing, verification
 from imagetrail.release.ledger import Entry
 
 GATE, EXPORT = paths.ARTIFACTS / "gate", paths.ARTIFACTS / "export"
@@ -42,8 +42,8 @@ def promote(root: Path = Path(), *, reason: str | None = None) -> Entry | None:
     """Makes the challenger the champion; None if it is that already.
 
     reason: why it shall be so whatever the gate's decision is. Raises UserError without one unless
-    the gate decided PROMOTE for exactly these two models, and if any file differs from dvc.lock or
-    the ledger.
+    the gate decided PROMOTE for exactly these two models, if any file differs from dvc.lock or the
+    ledger, and if a signature that is asked for is in doubt or cannot be made.
     """
     if reason is not None and not reason.strip():
         raise UserError("--force needs a reason: the ledger keeps it")
@@ -56,6 +56,8 @@ def promote(root: Path = Path(), *, reason: str | None = None) -> Entry | None:
         decision = (CHAMPION_FOLDER if begun else GATE) / "decision.json"
         if reason is None:
             _refuse_without_decision(root, decision, challenger, last)
+        ledger.refuse_doubts(root)  # a new line vouches for those before
+        signing.refuse_trouble(root)
         if not begun:
             git_dvc.refuse_without_repository(root, "a promotion")  # DVC refuses halfway
             _fill(root, challenger)
@@ -77,15 +79,20 @@ def promote(root: Path = Path(), *, reason: str | None = None) -> Entry | None:
 def rollback(root: Path = Path(), number: int | None = None) -> tuple[Entry, bool]:
     """Makes the champion of a line of the ledger (default: the previous one) the champion again.
 
-    Returns the ledger's last line, and whether it is new. Raises UserError, with nothing changed,
-    if there is no such line or DVC's cache does not have that champion whole.
+    Returns the ledger's last line, and whether it is new: always, where that one lacked a signature
+    that is asked for. Raises UserError, with nothing changed, if there is no such line, DVC's cache
+    does not have that champion whole, or a signature is in doubt or cannot be made.
     """
     with _alone(root):
         history = ledger.read(root)
-        target = _target(history, number)
+        target, last = _target(history, number), history[-1]
+        unsigned = signing.asked(root) and not last.signature
+        if not (unsigned and target == last):  # so one vouches for it
+            ledger.refuse_doubts(root)
+        signing.refuse_trouble(root)
         cache = git_dvc.cache_folder(root)
         if not _whole(cache, target.champion["md5"]):
-            fetch = "dvc fetch" if target == history[-1] else "dvc fetch --all-commits"
+            fetch = "dvc fetch" if target == last else "dvc fetch --all-commits"
             raise UserError(
                 f"DVC's cache does not have line {target.number}'s champion whole; "
                 f"run `{fetch}`, then this again"
@@ -94,8 +101,8 @@ def rollback(root: Path = Path(), number: int | None = None) -> tuple[Entry, boo
             temporary.write_text(yaml.safe_dump({"outs": [target.champion]}, sort_keys=False))
         remove(root / CHAMPION_FOLDER)  # DVC would trust the times of files that it knows
         git_dvc.dvc(root, "checkout", "--force", str(CHAMPION_POINTER))
-        if target.champion == history[-1].champion:
-            return history[-1], False
+        if target.champion == last.champion and not unsigned:
+            return last, False
         facts = target.model_dump(include={"model", "data", "decision", "champion"})
         return ledger.append(root, action="rollback", reason=None, **facts), True
 

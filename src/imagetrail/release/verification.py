@@ -230,6 +230,8 @@ def _champion(root: Path) -> Iterator[Finding]:
             fault = "is of no promotion in the ledger"
             yield Finding(str(CHAMPION_POINTER), fault, f"run `{heal}`")
         return
+    if doubt := ledger.doubts(root, history):
+        yield Finding(f"{paths.LEDGER}:", *doubt.rsplit("; ", 1))
     last, model = history[-1], root / CHAMPION_MODEL
     heal = f"run `imagetrail rollback {last.number}`"
     if tracked != last.champion:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from imagetrail.base.errors import UserError, damaged, missing
 from imagetrail.base.rng import generator
-from imagetrail.base.words import count_of
+from imagetrail.base.words import count_of, percent
 from imagetrail.serving import inputs
 from imagetrail.serving.onnx_model import Model
 from imagetrail.serving.two_sample import (
@@ -155,9 +155,9 @@ def summary(found: dict[str, Any]) -> list[str]:
         f"(0 alike, 1 nothing in common), "
         f"{features['n']:,} pictures against {found['reference']:,}",
         f"classes   p {classes['p']:.4g}, "
-        f"{classes['total_variation']:.1%} of the pictures in other classes than usual",
-        f"unusual   {unusual['share']:.1%} of {found['n']:,} pictures, "
-        f"where {unusual['expected']:.0%} is usual",
+        f"{percent(classes['total_variation'], 1)} of the pictures in other classes than usual",
+        f"unusual   {percent(unusual['share'], 1)} of {found['n']:,} pictures, "
+        f"where {percent(unusual['expected'], 0)} is usual",
     ]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from imagetrail.base import paths, pipeline
 from imagetrail.base.errors import UserError
 from imagetrail.base.params import read_yaml
+from imagetrail.base.words import percent
 from imagetrail.serving.inputs import Batch
 from imagetrail.serving.onnx_model import Model
 
@@ -57,7 +58,7 @@ def as_table(answered: Iterable[Answer], files: Sequence[str]) -> Iterator[str]:
     """Lines to be read by people, without classes that would be shown as 0.0 %."""
     width = min(60, max(map(len, files)))
     for answer in answered:
-        best, *others = [f"{name} {100 * p:.1f} %" for name, p in answer.ranked]
+        best, *others = [f"{name} {percent(p, 1)}" for name, p in answer.ranked]
         found = "  ".join([best, *(other for other in others if not other.endswith(" 0.0 %"))])
         line = f"{answer.file:{width}s}  {'unsure: ' if answer.unsure else ''}{found}"
         yield f"{line}  {answer.explanation}" if answer.explanation else line

@@ -8,11 +8,6 @@ from imagetrail.base import paths
 from imagetrail.base.files import read_csv, read_json
 
 NO_PICTURES = (paths.CORRECTIONS, paths.SCHEMA, paths.WEIGHTS, paths.HUB)
-SHARES = {  # of an epoch, by field of the recipe
-    str(paths.AUGMENTED): "augmented",
-    str(paths.SYNTHETIC): "synthetic",
-    str(paths.RELATED): "related",
-}
 
 
 def used(stage: str, locked: Mapping[str, Any], folder: Path) -> dict[str, str]:
@@ -22,8 +17,8 @@ def used(stage: str, locked: Mapping[str, Any], folder: Path) -> dict[str, str]:
         return {}
     recipes = list(_recipes(stage, folder))
     idle = {
-        path
-        for path, field in SHARES.items()
+        str(path)
+        for field, path in paths.SHARES.items()
         if recipes and not any(float(recipe.get(field) or 0) for recipe in recipes)
     }
     idle |= _empty(_params(locked.get("fetch", {}))) | set(map(str, NO_PICTURES))

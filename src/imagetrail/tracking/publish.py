@@ -43,8 +43,8 @@ class Published:
 def publish(root: Path = Path()) -> Published:
     """Writes to MLflow what it lacks, and removes what it has twice.
 
-    Raises UserError if nothing has run, files differ from dvc.lock, the server is out of reach, or
-    what is called so there is another project's.
+    Raises UserError if nothing has run, files differ from dvc.lock, the champion's signature is in
+    doubt, the server is out of reach, or what is called so there is another project's.
     """
     locked = pipeline.lock(root)
     if not locked:
@@ -53,6 +53,7 @@ def publish(root: Path = Path()) -> Published:
         store = _open(root)
         busy = live.sweep(store, root)
     verification.refuse_differences(root, verification.locked(root, paths.ARTIFACTS))
+    ledger.refuse_doubts(root)
     with _reachable(root), turns.turn(store):
         return _publish(store, locked, root, busy)
 
@@ -62,6 +63,7 @@ def follow(root: Path = Path()) -> None:
 
     Raises UserError if the server is out of reach, or the alias is on another project's model.
     """
+    ledger.refuse_doubts(root)
     with _reachable(root):
         store = _open(root)
         with turns.turn(store):

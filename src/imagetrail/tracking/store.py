@@ -9,6 +9,7 @@ agree with dvc.lock.
 import json
 import logging
 import os
+import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ NO_MLFLOW = "what answers there is no MLflow server"
 WHOLE = "imagetrail.whole"  # tag of a run that has all there is to say
 PROJECT, WHERE = "imagetrail.project", "imagetrail.project.where"  # tags of an experiment
 PARENT = "mlflow.parentRunId"
-UNREACHABLE = (MlflowException, RequestException, SQLAlchemyError, OSError)
+UNREACHABLE = (MlflowException, RequestException, SQLAlchemyError, sqlite3.Error, OSError)
 STATES = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
 SCORE = "valid_top1"  # by which trainings compare
 BATCH = 900  # metrics in one call; MLflow takes 1000 entries at most

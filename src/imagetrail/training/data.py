@@ -49,7 +49,7 @@ class Experiment:
 
         True of a field that takes none.
         """
-        if field in shares.SHARES:
+        if field in paths.SHARES:
             return bool((getattr(self, field).labels < len(self.train.classes)).any())
         return field not in ("pretrained", "fine_tune") or bool(self.pretrained)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagetrail.base import hub
+from imagetrail.base import hub, paths
 from imagetrail.base.errors import UserError
 from imagetrail.base.params import read_yaml
 
@@ -19,12 +19,11 @@ PREPARED_BY = {
     "pretrained": ("pretrain.related", "pretrain.weights"),
     "fine_tune": ("pretrain.related", "pretrain.weights"),
 }
-SHARES = ("augmented", "synthetic", "related")  # of the images of an epoch
 
 
 def taken(recipe: "Recipe") -> dict[str, float]:
     """The shares of an epoch that are not train's own images."""
-    return {field: getattr(recipe, field) for field in SHARES}
+    return {field: getattr(recipe, field) for field in paths.SHARES}
 
 
 def check(

@@ -329,7 +329,7 @@ def test_blank_images_are_replaced_and_told_and_a_policy_that_makes_many_is_refu
     made = samples.read(tmp_path / "data/augmented").images.reshape(800, -1)
     assert ((made.max(1) == made.min(1)).sum()) == 20
     output = stage(tmp_path, train, policy=[{"Affine": away | {"p": 0.5}}], ok=False)
-    assert "augment.policy: leaves nothing to see of over 5% of the images" in output
+    assert "augment.policy: leaves nothing to see of over 5 % of the images" in output
     assert not list((tmp_path / "data").glob("augmented*")) and not list(
         (tmp_path / "data").glob(".*")
     )

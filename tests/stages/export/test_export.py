@@ -199,7 +199,8 @@ def test_the_smallest_file_within_the_budget_is_shipped(
 
 def test_a_budget_that_no_file_keeps_is_told_with_what_each_takes() -> None:
     with pytest.raises(
-        UserError, match=r"no file is within it: float32 1.20 MB, 0.10 ms, loss 0.00%; int8 0.30 MB"
+        UserError,
+        match=r"no file is within it: float32 1.20 MB, 0.10 ms, loss 0.00 %; int8 0.30 MB",
     ):
         onnx_export.choose(FILES, Budget(max_ms=0.01, max_mb=None, max_loss=None))
 

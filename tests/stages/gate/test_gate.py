@@ -138,7 +138,7 @@ def test_a_better_model_that_gives_up_a_class_is_held() -> None:
         model(of_a[:20]), model(others[:90])
     )  # 4 % of class a lost, 3.5 points gained overall
     assert decision.decision == "HOLD" and failed(decision) == ["no_class_loses"]
-    assert "no class loses 3.0% of accuracy, the least for 'a'" in decision.reason
+    assert "no class loses 3.0 % of accuracy, the least for 'a'" in decision.reason
     assert decide(model(of_a[:20]), model(others[:90]), margin=0.1).decision == "PROMOTE"
     assert "no_class_loses" in decide(model(of_a[:20]), model(others[:90]), margin=None).skipped
 
@@ -165,7 +165,7 @@ def test_a_class_of_few_images_is_told_what_it_can_show() -> None:
     decision = gate.decide(*sides, labels, bounds(), data="d")
     assert (
         decision.decision == "HOLD"
-        and "the least for 'd', whose 20 images can at best show it for 18.4%" in decision.reason
+        and "the least for 'd', whose 20 images can at best show it for 18.4 %" in decision.reason
     )
 
 
@@ -308,7 +308,7 @@ def test_a_new_class_is_promoted_if_no_class_that_both_know_loses_the_margin() -
     decision = with_e(of_five(lost), of_four([]))
     assert decision.decision == "PROMOTE" and not failed(decision)
     assert "on the classes that both know (only the challenger knows e)" in decision.reason
-    assert "no such class may lose 3.0%" in decision.reason
+    assert "no such class may lose 3.0 %" in decision.reason
     figures = decision.figures
     assert (figures["images"], figures["compared"], figures["champion_top1"]) == (2000, 1600, 1)
     assert figures["top1_difference"] == -0.005 and len(figures["by_class"]) == 4

@@ -70,7 +70,7 @@ def test_what_cannot_be_used_is_written_down_before_it_stops_the_pipeline(
     (folder / "cat" / "notes.txt").write_text("bought in May")
     with pytest.raises(UserError) as stopped:
         stage.run()
-    first = "error: broken: 6 of 46 pictures cannot be read (13.0%), the first is cat/broken0.png"
+    first = "error: broken: 6 of 46 pictures cannot be read (13.0 %), the first is cat/broken0.png"
     assert f"error: {stopped.value}".startswith(first)
     assert "quarantine.csv" in str(stopped.value) and "inspect.fail_on" in str(stopped.value)
     rows = read_csv(paths.QUARANTINE)

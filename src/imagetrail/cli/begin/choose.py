@@ -5,6 +5,7 @@ The same look and the same speeds give the same choices.
 
 from collections.abc import Iterator
 
+from imagetrail.base.words import percent
 from imagetrail.cli.begin.choice import Choice, Params
 from imagetrail.cli.begin.counts import counts
 from imagetrail.cli.begin.expect import Machine, seconds
@@ -71,7 +72,7 @@ def _pictures(look: Look, chosen: Plan, minutes: int) -> Iterator[Choice]:
     near = f"nine in ten pictures are at most {look.long:.1f} times as long as wide"
     yield Choice({"data.fit": "pad" if long else "crop"}, shape if long else near)
     pages = look.several > 0.01
-    share = f"{look.several:.0%} of the files have several pages or frames"
+    share = f"{percent(look.several, 0)} of the files have several pages or frames"
     frames = "first" if pages else "refuse"
     yield Choice({"data.frames": frames}, share if pages else "no file has several pages")
 

@@ -21,6 +21,7 @@ from imagetrail.base.files import replacing, write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.base.samples import Samples
 from imagetrail.base.terminal import say
+from imagetrail.base.words import percent
 from imagetrail.models.weights import load_weights
 from imagetrail.plots import charts
 from imagetrail.stages.audit import confident
@@ -29,7 +30,6 @@ from imagetrail.stages.audit.params import Audit
 from imagetrail.training import checkpoints, folds
 from imagetrail.training.out_of_fold import PARTS, out_of_fold
 from imagetrail.training.recipe import Recipe, default_recipe
-from imagetrail.training.shares import SHARES
 
 SHOWN = 48  # suspects in the picture
 FACTS = ("source", "id", "split", "label", "suggested")
@@ -84,7 +84,7 @@ def _judge(
 def _quick(recipe: Recipe) -> Recipe:
     """The recipe of these trainings in a project with this recipe."""
     if not recipe.fine_tune and load_weights(paths.PRETRAINED):
-        return recipe.model_copy(update=dict.fromkeys(SHARES, 0.0))
+        return recipe.model_copy(update=dict.fromkeys(paths.SHARES, 0.0))
     carried = {name: getattr(recipe, name) for name in (*CARRIED, "epochs")}
     return Recipe.model_validate(QUICK | carried)
 
@@ -149,7 +149,7 @@ def _draw(path: Path, judged: Judgement, pool: pa.Table, parts: Sequence[Samples
     shown, classes = _ranked(judged)[:SHOWN], parts[0].classes
     labels = pool["label"].to_numpy()[shown]
     captions = [
-        f"{classes[label]}\n→ {classes[judged.suggested[i]]}, {judged.wrong[i]:.1%}"
+        f"{classes[label]}\n→ {classes[judged.suggested[i]]}, {percent(judged.wrong[i], 1)}"
         for i, label in zip(shown, labels, strict=True)
     ]
     with replacing(path) as temporary:

@@ -20,6 +20,7 @@ from imagetrail.base.params import load
 from imagetrail.base.rng import generator
 from imagetrail.base.samples import Images, Samples
 from imagetrail.base.terminal import say, track
+from imagetrail.base.words import percent
 from imagetrail.compute import parallel
 from imagetrail.plots import sheets
 from imagetrail.stages.augment import policy as augment
@@ -86,7 +87,8 @@ def make(
             blank += more
             if blank > MOST_BLANK * copies * len(train):
                 raise UserError(
-                    f"{augment.WHERE} leaves nothing to see of over {MOST_BLANK:.0%} of the images"
+                    f"{augment.WHERE} leaves nothing to see of over "
+                    f"{percent(MOST_BLANK, 0)} of the images"
                 )
     return orders, blank
 
@@ -159,10 +161,11 @@ def _judge(policy: Policy, train: Samples, seed: int) -> list[Row]:
         # Bonferroni: one of many transforms may look harmful by chance
         row["harmful"] = row["after"] < row["before"] and row["p"] < ALPHA / len(rows)
         harm = f"; harmful: learning it too blurs the classes, margin {row['margin']:+.3f}"
+        before, after = percent(row["before"], 1), percent(row["after"], 1)
         say(
-            f"{row['transform']}: of {row['images']} images {row['before']:.1%} are recognised, "
-            f"changed {row['after']:.1%}; {row['lost']} lost, most of {row['worst_class']} "
-            f"({row['worst_lost']:.0%}){harm if row['harmful'] else ''}"
+            f"{row['transform']}: of {row['images']} images {before} are recognised, "
+            f"changed {after}; {row['lost']} lost, most of {row['worst_class']} "
+            f"({percent(row['worst_lost'], 0)}){harm if row['harmful'] else ''}"
         )
     return rows
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from imagetrail.base.words import percent
 from imagetrail.metrics.intervals import mean_interval, standard_error
 from imagetrail.metrics.scores import Floats
 
@@ -135,7 +136,7 @@ def sentence(standings: Sequence[Standing], seeds: int, metric: str = "top-1") -
     """The outcome of a set, to be quoted. metric: what the scores are called."""
     best, reference = standings[0], _reference(standings)
     phrases = (f"better than {reference}", f"not told apart from {reference}", "worse")
-    score = f"{100 * best.mean:.2f} ± {100 * best.sd:.2f} % {metric}"
+    score = f"{100 * best.mean:.2f} ± {percent(best.sd)} {metric}"
     parts = [f"Best on average is {best.arm} with {score}"]
     for verdict, phrase in zip(OUTCOMES, phrases, strict=True):
         arms = [standing.arm for standing in standings if standing.verdict == verdict]

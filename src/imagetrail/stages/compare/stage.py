@@ -32,6 +32,7 @@ from imagetrail.base.criteria import Criterion
 from imagetrail.base.files import replacing, write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.base.terminal import progress, say
+from imagetrail.base.words import percent
 from imagetrail.compute import parallel
 from imagetrail.metrics.scores import Floats, Labels
 from imagetrail.stages.compare.arms import JUDGES, Contest, resolve
@@ -84,7 +85,7 @@ def run() -> dict[str, float]:
                 rows.append(which | {score: history[-1][score] for score in SCORES})
                 curves += [which | epoch for epoch in history]
                 log.part(arm_part(rows[-1], job.recipe.model_dump(), history), job.times())
-                score = f"{by.words} {rows[-1][f'valid_{by}']:.2%}"
+                score = f"{by.words} {percent(rows[-1][f'valid_{by}'])}"
                 say(f"{contest.name}: {arm}, seed {job.seed}: {score}")
             bar.to(number, _best(rows, by))
         ranking = judged(rows, contests, by=by, labels=data.valid.labels)
@@ -95,7 +96,7 @@ def run() -> dict[str, float]:
 
 def _best(rows: Rows, by: Criterion) -> str:
     best = max(rows, key=lambda row: float(row[f"valid_{by}"]))
-    return f"best {by.words} {best[f'valid_{by}']:.2%} ({best['set']}: {best['arm']})"
+    return f"best {by.words} {percent(best[f'valid_{by}'])} ({best['set']}: {best['arm']})"
 
 
 def _jobs(

@@ -23,6 +23,7 @@ from imagetrail.base.params import load
 from imagetrail.base.rng import generator
 from imagetrail.base.terminal import say
 from imagetrail.base.units import units
+from imagetrail.base.words import percent
 from imagetrail.metrics import judgement, scores
 from imagetrail.metrics.scores import Floats
 from imagetrail.training import checkpoints, folds
@@ -53,7 +54,8 @@ def run() -> dict[str, float]:
     logits = out_of_fold(fold, len(classes), recipe, images=None, seed=seed, state=state)
     found = _write(pool, scores.softmax(logits), fold, classes, seed)
     say(
-        f"top-1 {found['top1']:.2%} ({found['top1_low']:.2%} – {found['top1_high']:.2%}) on "
+        f"top-1 {percent(found['top1'])} "
+        f"({percent(found['top1_low'])} – {percent(found['top1_high'])}) on "
         f"{len(pool)} pictures, each judged once, in {count} folds"
     )
     return {"images": len(pool)}

@@ -18,6 +18,7 @@ from imagetrail.base.rng import generator
 from imagetrail.base.samples import Images, Samples
 from imagetrail.base.terminal import say
 from imagetrail.base.units import units
+from imagetrail.base.words import percent
 from imagetrail.metrics import calibration, intervals, judgement, scores
 from imagetrail.metrics.scores import Floats
 from imagetrail.models import classifier, inference, weights
@@ -76,7 +77,7 @@ def run() -> dict[str, float]:
     _write_confusion(folder, probabilities, test)
     _write_curves(folder, probabilities, calibrated, test)
     _draw_mistakes(folder / "mistakes.png", calibrated, test)
-    say(f"top-1 on {len(test)} test images: {found['top1']:.2%}")
+    say(f"top-1 on {len(test)} test images: {percent(found['top1'])}")
     return {"images": len(test)}
 
 
@@ -128,7 +129,7 @@ def _write_robustness(
     _, some = np.unique(units[chosen], return_inverse=True)
     rows = robustness.by_corruption(found, some)
     write_csv(folder / "robustness.csv", rows)
-    captions = [f"{row['corruption']} {row['strength']}: {row['top1']:.1%}" for row in rows]
+    captions = [f"{row['corruption']} {row['strength']}: {percent(row['top1'], 1)}" for row in rows]
     with replacing(folder / "robustness.png") as temporary:
         charts.gallery(found.examples, captions, temporary, columns=len(CORRUPTIONS))
     return robustness.in_the_mean(found, some)
@@ -195,7 +196,7 @@ def _draw_mistakes(path: Path, probabilities: Floats, test: Samples) -> None:
     shown = (order if len(order) else np.arange(len(test)))[:MISTAKES]
     names = test.classes
     captions = [
-        f"{names[test.labels[i]]}\nas {names[predicted[i]]}, {probabilities[i].max():.1%}"
+        f"{names[test.labels[i]]}\nas {names[predicted[i]]}, {percent(probabilities[i].max(), 1)}"
         for i in shown
     ]
     with replacing(path) as temporary:

@@ -12,6 +12,7 @@ from imagetrail.base.files import replacing, write_json
 from imagetrail.base.params import load
 from imagetrail.base.samples import Samples
 from imagetrail.base.terminal import say
+from imagetrail.base.words import percent
 from imagetrail.models import weights
 from imagetrail.models.classifier import Classifier
 from imagetrail.plots import charts
@@ -42,8 +43,8 @@ def run() -> dict[str, float]:
     for name in found:
         drop, other = scores[f"{name}_drop"], scores[f"{name}_other_drop"]
         say(
-            f"{name}: erasing {params.share:.0%} of the pixels costs {drop:.1%}, "
-            f"by another picture's map {other:.1%}"
+            f"{name}: erasing {percent(params.share, 0)} of the pixels costs {percent(drop, 1)}, "
+            f"by another picture's map {percent(other, 1)}"
         )
     return {"images": len(images)}
 

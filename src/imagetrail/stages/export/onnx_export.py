@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import replacing
 from imagetrail.base.samples import Images, Samples, at_once
+from imagetrail.base.words import percent
 from imagetrail.metrics.calibration import Calibration
 from imagetrail.models.classifier import Classifier
 from imagetrail.serving.onnx_model import INPUT, OUTPUTS, PRODUCER, Model
@@ -212,7 +213,7 @@ def choose(files: Sequence[File], budget: Budget) -> File:
     fitting = [file for file in files if within(file)]
     if not fitting:
         sizes = "; ".join(
-            f"{file.name} {file.bytes / 1e6:.2f} MB, {file.ms:.2f} ms, loss {file.loss:.2%}"
+            f"{file.name} {file.bytes / 1e6:.2f} MB, {file.ms:.2f} ms, loss {percent(file.loss)}"
             for file in files
         )
         raise UserError(f"params.yaml: export.budget: no file is within it: {sizes}")

@@ -19,6 +19,7 @@ from imagetrail.base.params import check, load
 from imagetrail.base.rng import derive, generator
 from imagetrail.base.samples import Samples
 from imagetrail.base.terminal import say, track
+from imagetrail.base.words import percent
 from imagetrail.metrics import calibration, scores, significance
 from imagetrail.models import inference, weights
 from imagetrail.models.classifier import Classifier
@@ -228,7 +229,7 @@ def _report(
         single, many = timing[f"{kind}_ms_batch1"], 256e3 / timing[f"{kind}_ms_batch256"]
         speed = f"{single:.2f} ms a picture, {many:,.0f} a second"
         mark = "  <- shipped" if kind == chosen else ""
-        say(f"{kind:8s} top-1 {row['top1']:.2%}  {row['bytes'] / 1e6:.2f} MB  {speed}{mark}")
+        say(f"{kind:8s} top-1 {percent(row['top1'])}  {row['bytes'] / 1e6:.2f} MB  {speed}{mark}")
     for size in BATCHES:
         if timing[f"int8_ms_batch{size}"] > timing[f"float32_ms_batch{size}"]:
             say(f"int8 is smaller but slower than float32 on this machine, in batches of {size}")

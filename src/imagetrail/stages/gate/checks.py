@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from imagetrail.base.criteria import Criterion
+from imagetrail.base.words import percent
 from imagetrail.metrics import intervals, noninferiority, scores, significance
 from imagetrail.metrics.scores import Floats, Labels
 from imagetrail.stages.gate.candidate import Candidate
@@ -97,11 +98,12 @@ def no_class_loses(classes: list[dict[str, Any]], margin: float, spent: float) -
     Technometrics 24, 1982).
     """
     worst = max(classes, key=lambda row: float(row["p"]))
-    fault = f"it is not shown that no class loses {margin:.1%} of accuracy"
+    fault = f"it is not shown that no class loses {percent(margin, 1)} of accuracy"
     fault += f", the least for {worst['class']!r}"
     if margin < (smallest := worst["smallest_margin"]):
         alike = f", worth {worst['worth']:.0f}," if worst["worth"] < worst["images"] else ""
-        fault += f", whose {worst['images']} images{alike} can at best show it for {smallest:.1%}"
+        shown = f"{worst['images']} images{alike} can at best show it for {percent(smallest, 1)}"
+        fault += f", whose {shown}"
     return Check("no_class_loses", worst["p"] < spent, worst["p"], spent, fault)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagetrail.base.criteria import Criterion
+from imagetrail.base.words import percent
 from imagetrail.metrics.scores import Labels
 from imagetrail.stages.gate import checks
 from imagetrail.stages.gate.candidate import Candidate, compared, other_task
@@ -129,7 +130,8 @@ def _how(challenger: Candidate, champion: Candidate | None, params: Gate, by: Cr
         said += f", by {by.words}"
     if differ := compared(challenger, champion).words:
         said += f", on the classes that both know ({differ})"
-        said += "" if params.margin is None else f": no such class may lose {params.margin:.1%}"
+        if params.margin is not None:
+            said += f": no such class may lose {percent(params.margin, 1)}"
     return said
 
 

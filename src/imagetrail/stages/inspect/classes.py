@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import PurePosixPath
 
-from imagetrail.base.words import count_of
+from imagetrail.base.words import count_of, percent
 from imagetrail.stages.inspect.inspection import Inspection
 from imagetrail.stages.inspect.seen import Found, Seen, listed
 
@@ -23,7 +23,8 @@ def words_of_broken(found: Inspection) -> str:
     """How many pictures cannot be read, of some that cannot."""
     bad, count = found.unreadable, len(found.pictures)
     first = f"the first is {bad[0]['source']}: {bad[0]['reason']}"
-    return f"{len(bad)} of {count} pictures cannot be read ({len(bad) / count:.1%}), {first}"
+    share = percent(len(bad) / count, 1)
+    return f"{len(bad)} of {count} pictures cannot be read ({share}), {first}"
 
 
 def unreadable(seen: Seen) -> Found | None:

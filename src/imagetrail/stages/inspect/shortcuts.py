@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from imagetrail.base.rng import generator
+from imagetrail.base.words import percent
 from imagetrail.stages.inspect.seen import Found, Numbers, Seen
 
 BINS = 16  # of a number that has more values than twice as many
@@ -167,7 +168,8 @@ def _told(seen: Seen, attribute: str, labels: Numbers, classes: int) -> Sequence
 
 
 def _shares(one: Told) -> str:
-    return f"{one.hits:.0%} of it, and {one.alarms:.0%} of the others, are taken for it"
+    hits, alarms = percent(one.hits, 0), percent(one.alarms, 0)
+    return f"{hits} of it, and {alarms} of the others, are taken for it"
 
 
 def _examples(seen: Seen, labels: Numbers, label: int) -> list[tuple[int, ...]]:

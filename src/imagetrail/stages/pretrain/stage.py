@@ -11,6 +11,7 @@ from imagetrail.base.hub import Architecture, named
 from imagetrail.base.params import load
 from imagetrail.base.samples import Samples
 from imagetrail.base.terminal import say, track
+from imagetrail.base.words import percent
 from imagetrail.models.weights import save_weights, trunk_weights
 from imagetrail.stages.pretrain import backbone
 from imagetrail.stages.pretrain.params import Pretrain
@@ -36,7 +37,7 @@ def run() -> None:
         begun = loop.start(recipe, train, seed=seed, pretrained=weights, architecture=architecture)
         fitted = loop.fit(begun, Mixture.of(recipe, train), valid)
         for epoch in track(fitted, recipe.epochs, "training", "epochs"):
-            top1 = f"{epoch.valid_top1:.2%}"
+            top1 = percent(epoch.valid_top1)
             say(f"epoch {epoch.number}: top-1 {top1} on related images")
         weights = trunk_weights(begun.outcome)
         facts |= {

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from imagetrail.stages.report.words import between, minus, percent, points, thousands
+from imagetrail.base.words import percent
+from imagetrail.stages.report.words import between, minus, points, thousands
 
 NEXT = {
     "PROMOTE": "Yes. Make it the champion with `imagetrail promote`, and commit what that changes.",

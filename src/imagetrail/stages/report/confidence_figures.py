@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from imagetrail.base.words import percent
 from imagetrail.stages.report import svg
 from imagetrail.stages.report.figures import Figure, Row
 from imagetrail.stages.report.svg import Frame
-from imagetrail.stages.report.words import percent
 
 PARTS = 10  # groups of equal size that the confidence is cut into
 
@@ -38,7 +38,7 @@ def _surest(row: Row) -> str:
 
 
 def _whole(share: Any) -> str:
-    return f"{100 * float(share):.0f} %"
+    return percent(share, 0)
 
 
 def reliability(rows: Sequence[Row]) -> Figure:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from imagetrail.base.criteria import Criterion
+from imagetrail.base.words import percent
 from imagetrail.stages.report import svg
 from imagetrail.stages.report.svg import Frame
-from imagetrail.stages.report.words import between, percent, points
+from imagetrail.stages.report.words import between, points
 
 Row = Mapping[str, Any]
 KINDS = {"win": "good", "helps": "good", "loss": "bad", "harms": "bad", "reference": "main"}
@@ -100,7 +101,7 @@ def arms(rows: Sequence[Row], by: Criterion, reference: str) -> Figure:
     """How far each arm is ahead of the reference, with its interval."""
     marks = [
         Mark(
-            f"{row['arm']}  {100 * row['mean']:.1f} %",
+            f"{row['arm']}  {percent(row['mean'], 1)}",
             100 * row["difference"],
             100 * row["difference_low"],
             100 * row["difference_high"],

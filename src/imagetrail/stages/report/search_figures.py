@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from imagetrail.base.criteria import Criterion
+from imagetrail.base.words import percent
 from imagetrail.stages.report import svg
 from imagetrail.stages.report.figures import Figure, Mark, Row, marked
 from imagetrail.stages.report.svg import Frame
-from imagetrail.stages.report.words import percent, short, thousands
+from imagetrail.stages.report.words import short, thousands
 
 
 def trials(rows: Sequence[Row], by: Criterion, fields: Sequence[str]) -> Figure:
@@ -43,7 +44,7 @@ def importance(shares: Mapping[str, float]) -> Figure:
     marks = [Mark(name, 100 * share, 0, 100 * share) for name, share in shares.items()]
     caption = "What each searched field explains by itself of the score after the first rung."
     drawn = marked(marks, "variance explained, %", caption, zero=True)
-    table = [(name, f"{100 * share:.1f} %") for name, share in shares.items()]
+    table = [(name, percent(share, 1)) for name, share in shares.items()]
     return Figure(caption, "tune/history.csv", drawn, ("field", "variance explained"), table)
 
 

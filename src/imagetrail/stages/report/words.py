@@ -5,11 +5,9 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
+from imagetrail.base.words import percent
+
 SMALLEST = 0.001  # of p: less is not told from 0 by three digits
-
-
-def percent(value: float) -> str:
-    return f"{100 * float(value):.2f} %"
 
 
 def points(value: float) -> str:

@@ -18,6 +18,7 @@ from imagetrail.base.files import write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.base.samples import Samples, at_once
 from imagetrail.base.terminal import progress, say
+from imagetrail.base.words import percent
 from imagetrail.compute import distributed
 from imagetrail.models import classifier, weights
 from imagetrail.stages.train.activity import Activity, activity
@@ -121,6 +122,6 @@ def _write(training: Training, rows: list[dict[str, float]], valid: Samples) -> 
 def _line(epoch: Epoch, epochs: int) -> str:
     return (
         f"epoch {epoch.number:3d}/{epochs}  loss {epoch.train_loss:.4f}  "
-        f"valid loss {epoch.valid_loss:.4f}  valid top-1 {epoch.valid_top1:.2%}  "
-        f"macro recall {epoch.valid_macro_recall:.2%}"
+        f"valid loss {epoch.valid_loss:.4f}  valid top-1 {percent(epoch.valid_top1)}  "
+        f"macro recall {percent(epoch.valid_macro_recall)}"
     )

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
+from imagetrail.base import paths
 from imagetrail.base.lookup import one_of
 from imagetrail.base.params import Count, Epochs, Section
 from imagetrail.stages.tune.space import Space, completed, ends, typed
@@ -92,5 +93,5 @@ def resolve(tune: Tune, recipe: Recipe, where: str) -> Tune:
 
 def with_largest_shares(recipe: Recipe, space: Space) -> Recipe:
     """The recipe that takes of each kind of images the largest share that is searched."""
-    largest = {field: max(ends(space[field])) for field in shares.SHARES if field in space}
+    largest = {field: max(ends(space[field])) for field in paths.SHARES if field in space}
     return recipe.model_copy(update=largest)

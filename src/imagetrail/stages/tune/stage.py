@@ -13,6 +13,7 @@ from imagetrail.base.errors import UserError
 from imagetrail.base.files import read_json, replacing, write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.base.terminal import progress, say
+from imagetrail.base.words import percent
 from imagetrail.compute import parallel
 from imagetrail.stages.tune.costs import costs
 from imagetrail.stages.tune.params import Tune, resolve, with_largest_shares
@@ -139,7 +140,7 @@ def _row(trial: Trial, tune: Tune, recipe: Recipe) -> dict[str, Any]:
 
 
 def _line(row: dict[str, Any], by: Criterion) -> str:
-    score = f"{by.words} {row['value']:.2%}" if row["value"] != "" else "no score"
+    score = f"{by.words} {percent(row['value'])}" if row["value"] != "" else "no score"
     state, epochs = row["state"].lower(), row["epochs"]
     fields = [
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
@@ -152,7 +153,7 @@ def _line(row: dict[str, Any], by: Criterion) -> str:
 
 def _best(trials: list[Trial], by: Criterion) -> str:
     finished = [trial.scores[trial.epochs] for trial in trials if trial.state == "COMPLETE"]
-    return f"best {by.words} {max(finished):.2%}" if finished else "none has finished yet"
+    return f"best {by.words} {percent(max(finished))}" if finished else "none has finished yet"
 
 
 def _write(trials: list[Trial], tune: Tune, recipe: Recipe) -> None:
