@@ -50,7 +50,9 @@ def test_every_method_has_a_map_of_each_picture_by_itself(name: str, model_name:
 def test_integrated_gradients_add_up_to_what_blurring_takes() -> None:
     network = model("fast")
     maps = attribution.integrated_gradients(network, IMAGES, TARGETS)
-    blurred = torch.stack([torch.from_numpy(occlusion.blurred(one).copy()) for one in IMAGES.numpy()])
+    blurred = torch.stack(
+        [torch.from_numpy(occlusion.blurred(one).copy()) for one in IMAGES.numpy()]
+    )
     with torch.no_grad():
         rise = (network(IMAGES) - network(blurred)).gather(1, TARGETS[:, None])[:, 0]
     assert torch.allclose(maps.sum((1, 2)), rise, rtol=0.05, atol=0.1)

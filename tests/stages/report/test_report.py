@@ -224,3 +224,25 @@ def test_a_thousand_classes_and_a_hundred_thousand_pictures_fit(
     page = made()
     assert len(page.encode()) < 5_000_000
     assert "class 999</td>" in page and "980 more are in the table above" in page
+
+
+def test_only_maps_that_passed_are_drawn_and_what_failed_is_listed(make: Callable[[], str]) -> None:
+    page = make().split('<section id="look">')[1].split("</section>")[0]
+    assert "1 of 2 methods passed" in page and "27.0 points of probability more" in page
+    assert "Maps by occlusion" in page and "Maps by grad cam" not in page
+    assert "<td>grad cam</td><td>failed</td>" in page and "A mean map for each class" in page
+    assert "a shortcut, unless what you look for is there" in page
+    assert "look for a shortcut around it" in page
+
+
+def test_where_no_method_passed_the_page_says_so_and_draws_no_map(make: Callable[[], str]) -> None:
+    make()
+    scores = json.loads(Path("artifacts/explain/scores.json").read_text())
+    for figures in scores["methods"].values():
+        figures["passed"] = False
+    changed = json.dumps(scores | {"method": None, "agreement": []})
+    Path("artifacts/explain/scores.json").write_text(changed)
+    shutil.rmtree("artifacts/explain/maps")
+    page = make().split('<section id="look">')[1].split("</section>")[0]
+    assert "No method passed" in page and "<code>explain.pictures</code>" in page
+    assert "<img" not in page and "agree by" not in page

@@ -11,6 +11,7 @@ from imagetrail.cli.begin.plans import Plan
 UNEQUAL = 3  # pictures of the largest class by those of the smallest: beyond, classes count alike
 FIRST_ALPHA = 0.025  # of gate.alpha, what the first challenger of a test set is given
 SHOWN = 0.424  # accuracy: a loss by a class of n test pictures shows from SHOWN / √n
+SMALL = 96  # pixels of a side: of larger ones, to see where the model looks takes longer
 NOISE = 1.4  # of a calibration error over 15 bins, for a right share of 0.7, times √n
 
 
@@ -36,6 +37,12 @@ def counts(look: Look, chosen: Plan) -> Iterator[Choice]:
     yield _calibration(tests)
     maps = max(1, min(4, 40 // len(look.classes)))
     yield Choice({"explain.per_class": maps}, f"{len(look.classes)} classes")
+    yield Choice({"explain.pictures": tried(chosen)}, f"{chosen.size} pixels: a minute at most")
+
+
+def tried(chosen: Plan) -> int:
+    """The pictures on which maps of where the model looks are tried."""
+    return 100 if chosen.size <= SMALL else 24
 
 
 def _shown(tested: float) -> float:

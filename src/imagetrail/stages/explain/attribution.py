@@ -26,7 +26,8 @@ def probabilities(model: Classifier, images: Tensor) -> Tensor:
     """N×K, with the precision of training; of images uint8 or float32."""
     size = at_once(images.numpy(), 1000)
     with this_machine().autocast():
-        return torch.cat([model(some).float().softmax(1) for some in images.split(size)])
+        starts = range(0, len(images), size)
+        return torch.cat([model(images[i : i + size]).float().softmax(1) for i in starts])
 
 
 def occluded(model: Classifier, images: Tensor, targets: Tensor) -> Tensor:
@@ -46,7 +47,7 @@ def integrated_gradients(model: Classifier, images: Tensor, targets: Tensor) -> 
     From the mean picture instead they are less true (docs/design/tried.md).
     """
     blurred = np.stack([occlusion.blurred(image) for image in images.numpy()])
-    attribution = captum.attr.IntegratedGradients(model).attribute(
+    attribution: Tensor = captum.attr.IntegratedGradients(model).attribute(
         images.float(),
         torch.from_numpy(blurred).float(),
         targets,
@@ -103,8 +104,8 @@ def maps(name: str, model: Classifier, images: Tensor, targets: Tensor) -> Tenso
     """Those of a method, a few pictures at a time."""
     size = at_once(images.numpy(), 64)
     parts = [
-        METHODS[name](model, some, classes)
-        for some, classes in zip(images.split(size), targets.split(size), strict=True)
+        METHODS[name](model, images[start : start + size], targets[start : start + size])
+        for start in range(0, len(images), size)
     ]
     found = [part for part in parts if part is not None]
     return torch.cat(found) if found else None
