@@ -1,4 +1,4 @@
-"""Whether the maps of where a model looks are true to it: what stage `explain` found, read again."""
+"""Whether maps of where a model looks are true to it: what stage `explain` found, read again."""
 
 from dataclasses import dataclass
 from pathlib import Path

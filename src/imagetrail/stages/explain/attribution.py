@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from imagetrail.base.samples import Images, at_once
-from imagetrail.compute.device import this_machine
 from imagetrail.models.backbone import Backbone
 from imagetrail.models.classifier import Classifier
 from imagetrail.serving import occlusion
@@ -23,11 +22,10 @@ STEPS = 16  # of integrated gradients: with 32, maps of Fashion-MNIST are the sa
 
 @torch.no_grad()
 def probabilities(model: Classifier, images: Tensor) -> Tensor:
-    """N×K, with the precision of training; of images uint8 or float32."""
-    size = at_once(images.numpy(), 1000)
-    with this_machine().autocast():
-        starts = range(0, len(images), size)
-        return torch.cat([model(images[i : i + size]).float().softmax(1) for i in starts])
+    """N×K, with the precision of the exported model; of images uint8 or float32."""
+    size = at_once(images.numpy(), 256)
+    starts = range(0, len(images), size)
+    return torch.cat([model(images[i : i + size]).softmax(1) for i in starts])
 
 
 def occluded(model: Classifier, images: Tensor, targets: Tensor) -> Tensor:
