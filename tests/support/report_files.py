@@ -41,6 +41,7 @@ SCORES: dict[str, Any] = {
         "grad_cam": _tried(0.01, passed=False),
     },
     "agreement": [{"one": "occlusion", "other": "layer_cam", "correlation": 0.3}],
+    "train_searched": 60000,
     "shortcut_pictures": 1000,
     "shortcuts": [
         {
@@ -197,7 +198,7 @@ def _judged(folder: Path, classes: Sequence[str], labels: np.ndarray, answers: n
     for name in ("mistakes", "robustness"):
         _picture(folder / f"evaluate/{name}.png")
     files.write_json(folder / "explain/scores.json", SCORES)
-    for name in ("occlusion", "means"):
+    for name in ("occlusion", "means", "mistakes", "prototypes"):
         _picture(folder / f"explain/maps/{name}.png")
 
 

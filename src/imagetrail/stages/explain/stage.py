@@ -1,6 +1,7 @@
 """Show where the model looks, by methods that pass a test, and what it leans on.
 
-Reads the model and test, writes artifacts/explain.
+Reads the model, test, evaluate's answers and train (for what is like a mistake); writes
+artifacts/explain.
 """
 
 from functools import partial
@@ -19,7 +20,7 @@ from imagetrail.base.terminal import say
 from imagetrail.models import weights
 from imagetrail.models.classifier import Classifier
 from imagetrail.plots import charts
-from imagetrail.stages.explain import attribution, shortcuts, trial
+from imagetrail.stages.explain import attribution, prototypes, shortcuts, trial
 from imagetrail.stages.explain.attribution import METHODS
 from imagetrail.stages.explain.params import Explain
 
@@ -45,6 +46,7 @@ def run() -> dict[str, float]:
         _draw(model, test, passed, params.per_class, temporary)
         if passed:
             _draw_means(test.classes, begun, maps[passed[0]], temporary / "means.png")
+        searched = _draw_mistakes(model, test, passed[:1], seed, temporary)
     many = order[: MORE * params.pictures]
     checked = shortcuts.check(test.gather(many), partial(_right, model, test.labels[many]))
     scores = {
@@ -54,6 +56,7 @@ def run() -> dict[str, float]:
         "alike": trial.ALIKE,
         "methods": found,
         "agreement": trial.agreement({name: maps[name] for name in passed}),
+        "train_searched": searched,
         "shortcut_pictures": len(many),
         "shortcuts": checked,
     }
@@ -84,13 +87,47 @@ def _draw(
     """A sheet a method that passed: the first test pictures of each class under their maps."""
     by_class = [np.flatnonzero(test.labels == label) for label in range(len(test.classes))]
     chosen = np.concatenate([numbers[:per_class] for numbers in by_class])
+    for name in passed:
+        _sheet(model, test, chosen, name, folder / f"{name}.png")
+
+
+def _sheet(
+    model: Classifier, test: Samples, chosen: NDArray[np.int64], name: str, path: Path
+) -> None:
     images = torch.from_numpy(test.gather(chosen))
     predicted = attribution.probabilities(model, images).argmax(1)
-    for name in passed:
-        maps = attribution.maps(name, model, images, predicted)
-        assert maps is not None
-        titles = _titles(test, chosen, predicted)
-        charts.saliency(images.numpy(), scaled(maps).numpy(), titles, folder / f"{name}.png")
+    maps = attribution.maps(name, model, images, predicted)
+    assert maps is not None
+    titles = _titles(test, chosen, predicted)
+    charts.saliency(images.numpy(), scaled(maps).numpy(), titles, path)
+
+
+def _draw_mistakes(
+    model: Classifier, test: Samples, methods: list[str], seed: int, folder: Path
+) -> int:
+    """The surest mistakes with their maps, and beside the training pictures nearest to them.
+
+    Gives how many training pictures were searched.
+    """
+    train = samples.read(paths.TRAIN)
+    wrong = prototypes.surest_mistakes(
+        paths.ARTIFACTS / "evaluate/predictions.parquet", test.classes
+    )
+    if not len(wrong):
+        return 0
+    for name in methods:
+        _sheet(model, test, wrong, name, folder / "mistakes.png")
+    images, stream = test.gather(wrong), rng.generator(seed, "explain", "train")
+    found, searched = prototypes.beside(model, images, train, stream)
+    predicted = attribution.probabilities(model, torch.from_numpy(images)).argmax(1)
+    titles = _titles(test, wrong, predicted)
+    shown, captions = [], []
+    for image, title, rows in zip(images, titles, found, strict=True):
+        shown += [image, *train.gather(np.array(rows))]
+        captions += [title, *(test.classes[label] for label in train.labels[rows])]
+    path = folder / "prototypes.png"
+    charts.gallery(shown, captions, path, columns=2 * (prototypes.BESIDE + 1))
+    return searched
 
 
 def _draw_means(classes: tuple[str, ...], begun: trial.Trial, maps: Tensor, path: Path) -> None:
