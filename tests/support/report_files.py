@@ -215,6 +215,13 @@ def _shipped(folder: Path) -> None:
     gate |= {"images": 200, "left_out": 0, "decide_by": "top1", "minimal_effect": 0.01}
     gate |= {"only_challenger_right": 30, "only_champion_right": 10, "mcnemar_p": 1e-6}
     gate |= {"by_class": [{"class": "<b>", "images": 9, "difference": -0.02, "p_holm": 0.5}]}
+    gate |= {"reading": 3, "alpha_spent": 0.0125, "fresh_due": False}
+    gate |= {
+        "settles": [
+            {"check": "challenger_is_better", "more_images": 4200},
+            {"check": "no_class_loses", "class": "<b>", "more_images": None},
+        ]
+    }
     for name in ("top1_difference", "challenger_top1"):
         gate |= {name: 0.1, f"{name}_low": 0.05, f"{name}_high": 0.15}
     files.write_json(folder / "gate/decision.json", gate)

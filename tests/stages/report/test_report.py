@@ -246,3 +246,23 @@ def test_where_no_method_passed_the_page_says_so_and_draws_no_map(make: Callable
     page = make().split('<section id="look">')[1].split("</section>")[0]
     assert "No method passed" in page and "<code>explain.pictures</code>" in page
     assert "<img" not in page and "agree by" not in page
+
+
+def test_the_verdict_tells_its_reading_and_what_would_settle_it(make: Callable[[], str]) -> None:
+    page = make().split('<section id="verdict">')[1].split("</section>")[0]
+    assert "challenger number 3 that these test pictures judge" in page and "1.2 %" in page
+    assert "<td>challenger is better</td><td>all</td><td>about 4,200</td>" in page
+    assert "<td>&lt;b&gt;</td><td>no number would: it is not ahead on these</td>" in page
+
+
+def test_a_first_reading_costs_nothing() -> None:
+    told = answers.reading({"reading": 1, "alpha_spent": 0.025, "fresh_due": False})
+    assert told == (
+        "It is the first challenger that these test pictures judge: "
+        "a verdict may err with a chance of 2.5 %."
+    )
+
+
+def test_many_readings_ask_for_new_pictures() -> None:
+    told = answers.reading({"reading": 11, "alpha_spent": 0.001, "fresh_due": True})
+    assert told.endswith("New test pictures are due.")

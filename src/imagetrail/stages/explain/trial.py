@@ -25,7 +25,7 @@ from imagetrail.stages.explain.attribution import probabilities
 CELLS = 14  # a side
 SHARES = (0.1, 0.25, 0.5)  # of the cells that are changed
 ALIKE = 0.5  # rank correlation with the maps of a network of random weights: less, or it fails
-FRESH = 16  # pictures of which that network's maps are looked at
+FRESH = 12  # pictures of which that network's maps are looked at
 ALPHA = 0.05  # that any method of no worth passes one of its comparisons
 KINDS = ("deletion", "insertion")
 Floats = NDArray[np.float64]

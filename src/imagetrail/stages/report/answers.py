@@ -42,6 +42,26 @@ def change(gate: Mapping[str, Any]) -> str:
     )
 
 
+def reading(gate: Mapping[str, Any]) -> str:
+    """Which challenger this is that the test pictures judge, and what that costs."""
+    spent = f"may err with a chance of {100 * gate['alpha_spent']:.2g} %"
+    if gate["reading"] == 1:
+        return f"It is the first challenger that these test pictures judge: a verdict {spent}."
+    due = " New test pictures are due." if gate["fresh_due"] else ""
+    return (
+        f"It is challenger number {gate['reading']} that these test pictures judge. Each had some "
+        f"chance to win by luck, so a verdict now {spent}, and a gain must be larger to be "
+        f"seen.{due}"
+    )
+
+
+def needed(row: Mapping[str, Any]) -> str:
+    """How many more test pictures a check needs."""
+    if row["more_images"] is None:
+        return "no number would: it is not ahead on these"
+    return f"about {thousands(row['more_images'])}"
+
+
 def _same_data(gate: Mapping[str, Any]) -> bool:
     data = gate.get("data") or {}
     return bool(data.get("champion")) and data["champion"] == data.get("challenger")
