@@ -52,4 +52,5 @@ def blurred(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _patch(image: NDArray[np.uint8]) -> int:
     """Pixels of a side."""
-    return max(2, min(image.shape[:2]) // 5)
+    height, width = image.shape[:2]
+    return int(max(2, min(height, width) // 5))

@@ -48,7 +48,7 @@ def seconds(plan: Plan, look: Look, machine: Machine) -> dict[str, float]:
     costs = learning(plan, look, rate)
     test, valid, train = plan.test(look), plan.valid(look), plan.train(look)
     pixels = train * plan.size**2 * plan.channels
-    shown = classes * max(1, min(4, 40 // classes))
+    shown = min(classes, 20) * max(1, min(4, 40 // classes))
     work = {
         "fetch": 0.0,
         "inspect": look.count * machine.decoding,

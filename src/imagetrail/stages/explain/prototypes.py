@@ -15,11 +15,16 @@ BESIDE = 3  # training pictures
 PIXELS = 50_000_000  # of the training pictures that are searched: 60,000 of 28, 1,000 of 224 a side
 
 
-def surest_mistakes(answered: Path, classes: tuple[str, ...]) -> NDArray[np.int64]:
-    """Numbers of test pictures, the surest first; of the answers that stage evaluate wrote."""
+def mistakes(answered: Path) -> NDArray[np.int64]:
+    """Numbers of the test pictures that stage evaluate got wrong."""
     table = read_table(answered, columns=["label", "predicted"])
-    labels, predicted = (table[name].to_numpy() for name in ("label", "predicted"))
-    wrong = np.flatnonzero(labels != predicted)
+    return np.flatnonzero(table["label"].to_numpy() != table["predicted"].to_numpy())
+
+
+def surest_mistakes(answered: Path, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    """The surest of them first."""
+    wrong = mistakes(answered)
+    predicted = read_table(answered, columns=["predicted"])["predicted"].to_numpy()
     named = [f"p_{classes[k]}" for k in predicted[wrong]]
     columns = read_table(answered, columns=sorted(set(named)))
     sure = np.array([columns[name][int(i)].as_py() for name, i in zip(named, wrong, strict=True)])

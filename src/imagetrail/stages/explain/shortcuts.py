@@ -15,6 +15,7 @@ from imagetrail.serving import occlusion
 
 BORDER = 1 / 8  # of each side: the rim of the picture
 CENTRE = 1 / 4  # of each side is outside the centre, which so has a quarter of the picture
+KEYS = ("difference", "difference_low", "difference_high")
 
 Right = Callable[[Images], NDArray[np.bool_]]
 
@@ -28,12 +29,9 @@ def check(images: Images, right: Right) -> list[dict[str, str | float]]:
     rows: list[dict[str, str | float]] = []
     for name, changed in _changed(images):
         found = right(changed)
-        difference, low, high = paired_interval(found, as_they_are)
-        ends = {"difference": difference, "difference_low": low, "difference_high": high}
-        rows.append(
-            {"without": name, "top1": round(float(found.mean()), 6)}
-            | {key: round(value, 6) for key, value in ends.items()}
-        )
+        ends = (round(value, 6) for value in paired_interval(found, as_they_are))
+        row: dict[str, str | float] = {"without": name, "top1": round(float(found.mean()), 6)}
+        rows.append(row | dict(zip(KEYS, ends, strict=True)))
     return rows
 
 

@@ -24,8 +24,9 @@ from imagetrail.stages.explain import attribution, prototypes, shortcuts, trial
 from imagetrail.stages.explain.attribution import METHODS
 from imagetrail.stages.explain.params import Explain
 
+ANSWERS = paths.ARTIFACTS / "evaluate" / "predictions.parquet"
 MORE = 10  # times the pictures of the trial are those of the shortcut check
-MEANS = 20  # classes with a mean map, at most
+SHOWN = 20  # classes, at most: of more, those with most mistakes, or a mean map of most pictures
 FEW = 3  # pictures: a mean of fewer is none
 
 
@@ -84,9 +85,11 @@ def _tell(name: str, figures: trial.Figures) -> None:
 def _draw(
     model: Classifier, test: Samples, passed: list[str], per_class: int, folder: Path
 ) -> None:
-    """A sheet a method that passed: the first test pictures of each class under their maps."""
-    by_class = [np.flatnonzero(test.labels == label) for label in range(len(test.classes))]
-    chosen = np.concatenate([numbers[:per_class] for numbers in by_class])
+    """A sheet a method that passed: the first test pictures of classes under their maps."""
+    wrong = prototypes.mistakes(ANSWERS)
+    missed = np.bincount(test.labels[wrong], minlength=len(test.classes))
+    shown = np.sort(np.argsort(-missed, kind="stable")[:SHOWN])
+    chosen = np.concatenate([np.flatnonzero(test.labels == k)[:per_class] for k in shown])
     for name in passed:
         _sheet(model, test, chosen, name, folder / f"{name}.png")
 
@@ -110,9 +113,7 @@ def _draw_mistakes(
     Gives how many training pictures were searched.
     """
     train = samples.read(paths.TRAIN)
-    wrong = prototypes.surest_mistakes(
-        paths.ARTIFACTS / "evaluate/predictions.parquet", test.classes
-    )
+    wrong = prototypes.surest_mistakes(ANSWERS, test.classes)
     if not len(wrong):
         return 0
     for name in methods:
@@ -126,14 +127,14 @@ def _draw_mistakes(
         shown += [image, *train.gather(np.array(rows))]
         captions += [title, *(test.classes[label] for label in train.labels[rows])]
     path = folder / "prototypes.png"
-    charts.gallery(shown, captions, path, columns=2 * (prototypes.BESIDE + 1))
+    charts.gallery(shown, captions, path, columns=prototypes.BESIDE + 1)
     return searched
 
 
 def _draw_means(classes: tuple[str, ...], begun: trial.Trial, maps: Tensor, path: Path) -> None:
     """The mean map over the pictures that are taken for a class, for the classes with the most."""
     counts = torch.bincount(begun.targets, minlength=len(classes))
-    most = counts.argsort(descending=True, stable=True)[:MEANS].tolist()
+    most = counts.argsort(descending=True, stable=True)[:SHOWN].tolist()
     shown = sorted(label for label in most if counts[label] >= FEW)
     if not shown:
         return
