@@ -35,14 +35,15 @@ def counts(look: Look, chosen: Plan) -> Iterator[Choice]:
         + ("" if margin <= 0.15 else ": too few to show which class loses"),
     )
     yield _calibration(tests)
-    maps = max(1, min(4, 40 // len(look.classes)))
+    maps, pictures = looked(look, chosen)
     yield Choice({"explain.per_class": maps}, f"{len(look.classes)} classes")
-    yield Choice({"explain.pictures": tried(chosen)}, f"{chosen.size} pixels: a minute at most")
+    yield Choice({"explain.pictures": pictures}, f"of {chosen.size} pixels, in a minute or two")
 
 
-def tried(chosen: Plan) -> int:
-    """The pictures on which maps of where the model looks are tried."""
-    return 100 if chosen.size <= SMALL else 24
+def looked(look: Look, chosen: Plan) -> tuple[int, int]:
+    """Pictures of a class with a map of where the model looks, and those that maps are tried on."""
+    drawn, tried = (40, 100) if chosen.size <= SMALL else (16, 24)
+    return max(1, min(4, drawn // len(look.classes))), tried
 
 
 def _shown(tested: float) -> float:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from imagetrail.cli.begin.counts import tried
+from imagetrail.cli.begin.counts import looked
 from imagetrail.cli.begin.learning import HEAD, learning, rows
 from imagetrail.cli.begin.look import Look
 from imagetrail.cli.begin.plans import Plan
@@ -48,7 +48,7 @@ def seconds(plan: Plan, look: Look, machine: Machine) -> dict[str, float]:
     costs = learning(plan, look, rate)
     test, valid, train = plan.test(look), plan.valid(look), plan.train(look)
     pixels = train * plan.size**2 * plan.channels
-    shown = min(classes, 20) * max(1, min(4, 40 // classes))
+    maps, tried = looked(look, plan)
     work = {
         "fetch": 0.0,
         "inspect": look.count * machine.decoding,
@@ -63,7 +63,7 @@ def seconds(plan: Plan, look: Look, machine: Machine) -> dict[str, float]:
         "train": costs.train / cores**ALL_CORES,
         "crossvalidate": costs.crossvalidate / cores,
         "evaluate": (test * 3 + valid + min(test, 2000) * CORRUPTIONS) / together,
-        "explain": (shown * MAPS + tried(plan) * TRIED) / together,
+        "explain": (min(classes, 20) * maps * MAPS + tried * TRIED) / together,
         "export": 5.0 + (TIMED + (test + valid) * ANSWERS) / answers,
         "gate": test / answers,
         "report": 0.0,
