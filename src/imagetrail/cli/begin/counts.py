@@ -42,7 +42,7 @@ def counts(look: Look, chosen: Plan) -> Iterator[Choice]:
 
 def looked(look: Look, chosen: Plan) -> tuple[int, int]:
     """Pictures of a class with a map of where the model looks, and those that maps are tried on."""
-    drawn, tried = (40, 100) if chosen.size <= SMALL else (16, 24)
+    drawn, tried = (40, 100) if chosen.size <= SMALL else (16, 20)
     return max(1, min(4, drawn // len(look.classes))), tried
 
 

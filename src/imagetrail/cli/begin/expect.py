@@ -63,7 +63,7 @@ def seconds(plan: Plan, look: Look, machine: Machine) -> dict[str, float]:
         "train": costs.train / cores**ALL_CORES,
         "crossvalidate": costs.crossvalidate / cores,
         "evaluate": (test * 3 + valid + min(test, 2000) * CORRUPTIONS) / together,
-        "explain": (min(classes, 20) * maps * MAPS + tried * TRIED) / together,
+        "explain": (min(classes, 10) * maps * MAPS + tried * TRIED) / together,
         "export": 5.0 + (TIMED + (test + valid) * ANSWERS) / answers,
         "gate": test / answers,
         "report": 0.0,

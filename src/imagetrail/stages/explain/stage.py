@@ -26,7 +26,7 @@ from imagetrail.stages.explain.params import Explain
 
 ANSWERS = paths.ARTIFACTS / "evaluate" / "predictions.parquet"
 MORE = 10  # times the pictures of the trial are those of the shortcut check
-SHOWN = 20  # classes, at most: of more, those with most mistakes, or a mean map of most pictures
+SHOWN = 10  # classes, at most: of more, those with most mistakes, or a mean map of most pictures
 FEW = 3  # pictures: a mean of fewer is none
 
 
