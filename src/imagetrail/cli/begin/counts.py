@@ -37,12 +37,13 @@ def counts(look: Look, chosen: Plan) -> Iterator[Choice]:
     yield _calibration(tests)
     maps, pictures = looked(look, chosen)
     yield Choice({"explain.per_class": maps}, f"{len(look.classes)} classes")
-    yield Choice({"explain.pictures": pictures}, f"of {chosen.size} pixels, in a minute or two")
+    yield Choice({"explain.pictures": pictures}, f"each by every method, with {chosen.model}")
 
 
 def looked(look: Look, chosen: Plan) -> tuple[int, int]:
     """Pictures of a class with a map of where the model looks, and those that maps are tried on."""
-    drawn, tried = (40, 100) if chosen.size <= SMALL else (16, 20)
+    large = chosen.pretrained or chosen.size > SMALL
+    drawn, tried = (16, 20) if large else (40, 100)
     return max(1, min(4, drawn // len(look.classes))), tried
 
 
