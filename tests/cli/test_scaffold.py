@@ -40,7 +40,7 @@ SMALL = {
         },
     },
     "evaluate": {"bootstrap": 100, "corrupted": 10},
-    "explain": {"per_class": 1},
+    "explain": {"per_class": 1, "pictures": 8},
 }
 
 

@@ -47,7 +47,7 @@ SMALL = {
         },
     },
     "evaluate": {"bootstrap": 100, "corrupted": 100},
-    "explain": {"per_class": 1},
+    "explain": {"per_class": 1, "pictures": 8},
     "export": {"calibration": 100},
     "gate": {"margin": 0.2, "max_ece": 0.2},  # 36 images a class cannot show less
 }

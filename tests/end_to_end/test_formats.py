@@ -45,7 +45,7 @@ SMALL = {
         },
     },
     "evaluate": {"bootstrap": 100, "corrupted": 20},
-    "explain": {"per_class": 1},
+    "explain": {"per_class": 1, "pictures": 8},
     "export": {"calibration": 20, "student": {"width": 0.25, "epochs": 1}},
     "gate": {"margin": None, "max_ece": None, "max_robustness_loss": None},
 }

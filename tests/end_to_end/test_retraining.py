@@ -61,7 +61,7 @@ SMALL = {
         },
     },
     "evaluate": {"bootstrap": 100},
-    "explain": {"per_class": 1},
+    "explain": {"per_class": 1, "pictures": 8},
     "export": {"calibration": 50},
     "gate": {
         "margin": None,

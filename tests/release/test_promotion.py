@@ -72,6 +72,7 @@ def test_a_promotion_is_a_folder_a_pointer_and_a_line(workshop: Workshop) -> Non
         "disagreements.png",
         "reference.npz",
         "trained_on.parquet",
+        "scores.json",
         "origin.json",
     }
     train = yaml.safe_load((root / "dvc.lock").read_text())["stages"]["split"]["outs"]

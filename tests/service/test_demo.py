@@ -96,6 +96,16 @@ def encoded(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
+def test_where_maps_failed_their_test_none_is_shown_and_a_sentence_tells(
+    started: Start, model: Path
+) -> None:
+    scores = {"pictures": 9, "methods": {"occlusion": {"passed": False}}}
+    (model.parent / "scores.json").write_text(json.dumps(scores))
+    found = look(started("demo", "--no-open"), draw(0))
+    (model.parent / "scores.json").unlink()
+    assert found["picture"] is None and "failed their test" in found["tried"]
+
+
 def test_without_training_pictures_it_says_so_in_a_line(alone: Service) -> None:
     found = look(alone, draw(0))
     assert found["nearest"] == [] and "data/split/train" in str(found["reason"])
@@ -170,6 +180,25 @@ def test_it_fits_phone_and_desk(page: Service, browser: Chrome, width: int) -> N
     browsers.wait(browser, "The nearest training pictures")
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@in_browser
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_hinders_people_who_see_or_move_otherwise(
+    page: Service, browser: Chrome, theme: str, width: int
+) -> None:
+    facts = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 700}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", facts)
+    feature = {"name": "prefers-color-scheme", "value": theme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    browser.get(page.address)
+    empty = browsers.hindrances(browser)
+    in_page(WAYS["drop"], browser, draw(3))
+    browsers.wait(browser, "The nearest training pictures")
+    assert not empty and not browsers.hindrances(browser)
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
 @in_browser

@@ -127,6 +127,18 @@ def test_a_picture_comes_through_stdin(
                 exported.predict(image).max(), abs=1e-6
             )
             assert Image.open(tmp_path / row["explanation"]).size[0] > 400
+            assert "was not tried" in err
+
+
+def test_no_map_is_drawn_that_failed_its_test(
+    run: Run, exported: onnx_model.Model, tmp_path: Path
+) -> None:
+    save(tmp_path / "a.png", 3)
+    scores = {"pictures": 9, "methods": {"occlusion": {"passed": False}}}
+    (tmp_path / "artifacts/export/scores.json").write_text(json.dumps(scores))
+    code, out, err = run("predict", "a.png", "--format", "json", "--explain", "why")
+    assert code == 0 and "explanation" not in json.loads(out) and "failed their test" in err
+    assert not (tmp_path / "why").exists() and exported.classes
 
 
 @pytest.mark.usefixtures("exported")

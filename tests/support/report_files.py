@@ -22,6 +22,40 @@ ODD = ("猫", "<script>alert(1)</script>", 'e"f', "=1+1", "a,b", "नमस्�
 RIGHT = 0.8  # of the answers, about
 
 
+def _tried(ahead: float, *, passed: bool) -> dict[str, float | bool]:
+    """What explain finds of a method."""
+    kinds = [f"{kind}_over_{rival}" for kind in KINDS for rival in ("other", "random")]
+    ends = {"": 0.0, "_low": -0.05, "_high": 0.05}
+    figures = {f"{key}{end}": ahead + more for key in kinds for end, more in ends.items()}
+    return {"passed": passed, "randomised": 0.1, "randomised_high": 0.2} | figures
+
+
+KINDS = ("deletion", "insertion")
+SCORES: dict[str, Any] = {
+    "method": "occlusion",
+    "pictures": 100,
+    "shares": [0.1, 0.25, 0.5],
+    "alike": 0.5,
+    "methods": {
+        "occlusion": _tried(0.27, passed=True),
+        "grad_cam": _tried(0.01, passed=False),
+    },
+    "agreement": [{"one": "occlusion", "other": "layer_cam", "correlation": 0.3}],
+    "train_searched": 60000,
+    "shortcut_pictures": 1000,
+    "shortcuts": [
+        {
+            "without": part,
+            "top1": 0.9,
+            "difference": -0.04,
+            "difference_low": -0.05,
+            "difference_high": high,
+        }
+        for part, high in (("border", -0.03), ("surroundings", 0.01), ("centre", 0.01))
+    ],
+}
+
+
 def write(root: Path, classes: Sequence[str] = ODD, images: int = 200) -> None:
     """Fills artifacts, data/split/test, params.yaml and dvc.yaml in `root`."""
     project = Project(root)
@@ -163,9 +197,9 @@ def _judged(folder: Path, classes: Sequence[str], labels: np.ndarray, answers: n
     pq.write_table(predictions, folder / "evaluate/predictions.parquet")
     for name in ("mistakes", "robustness"):
         _picture(folder / f"evaluate/{name}.png")
-    found = {"share": 0.2, "grad_cam_drop": 0.1, "grad_cam_other_drop": 0.2}
-    files.write_json(folder / "explain/scores.json", found)
-    _picture(folder / "explain/maps/grad_cam.png")
+    files.write_json(folder / "explain/scores.json", SCORES)
+    for name in ("occlusion", "means", "mistakes", "prototypes"):
+        _picture(folder / f"explain/maps/{name}.png")
 
 
 def _shipped(folder: Path) -> None:
@@ -181,6 +215,13 @@ def _shipped(folder: Path) -> None:
     gate |= {"images": 200, "left_out": 0, "decide_by": "top1", "minimal_effect": 0.01}
     gate |= {"only_challenger_right": 30, "only_champion_right": 10, "mcnemar_p": 1e-6}
     gate |= {"by_class": [{"class": "<b>", "images": 9, "difference": -0.02, "p_holm": 0.5}]}
+    gate |= {"reading": 3, "alpha_spent": 0.0125, "fresh_due": False}
+    gate |= {
+        "settles": [
+            {"check": "challenger_is_better", "more_images": 4200},
+            {"check": "no_class_loses", "class": "<b>", "more_images": None},
+        ]
+    }
     for name in ("top1_difference", "challenger_top1"):
         gate |= {name: 0.1, f"{name}_low": 0.05, f"{name}_high": 0.15}
     files.write_json(folder / "gate/decision.json", gate)

@@ -25,7 +25,7 @@ SMALL = {
         "sets": {"activations": ARM | {"reference": "relu", "arms": {"relu": {}, "fast": {}}}},
     },
     "evaluate": {"bootstrap": 100, "corrupted": 10},
-    "explain": {"per_class": 1},
+    "explain": {"per_class": 1, "pictures": 8},
     "export": {"calibration": 10},
     "gate": {"margin": None, "max_ece": None, "min_top1": 0.0},
 }

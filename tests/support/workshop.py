@@ -24,6 +24,11 @@ DVC_YAML = f"""stages:
     - artifacts/export/reference.npz
     - artifacts/export/trained_on.parquet
     metrics: [artifacts/export/export.json: {{cache: false}}]
+  explain:
+    cmd: mkdir -p artifacts/explain && cp given/scores.json artifacts/explain/
+    deps: [given/scores.json]
+    outs:
+    - artifacts/explain/scores.json: {{cache: false}}
   gate:
     cmd: {sys.executable} gate.py
     deps: [champion, given/gate, artifacts/export/model.onnx]
@@ -62,6 +67,7 @@ class Workshop(Project):
         (given / "evaluate").mkdir()
         metrics = {"top1": 0.9, "top1_low": 0.8, "top1_high": 1.0, "n": 8}
         (given / "evaluate" / "metrics.json").write_text(json.dumps(metrics))
+        (given / "scores.json").write_text(json.dumps({"methods": {}}))
         champion.mkdir()
         (champion / "README.md").write_text("The champion.\n")
         (self.root / "dvc.yaml").write_text(DVC_YAML)

@@ -52,10 +52,10 @@ def _open(path: Path, *, port: int, unsure: float, browser: bool) -> None:
     from imagetrail.service import app, server
     from imagetrail.service import demo as page
     from imagetrail.service.limits import Limits
-    from imagetrail.serving import onnx_model
+    from imagetrail.serving import onnx_model, tried
 
     model, limits = onnx_model.load(path, threads=1), Limits(seconds=SECONDS)
-    knowledge = page.Knowledge(near(path), unlike(model, path))
+    knowledge = page.Knowledge(near(path), unlike(model, path), tried.of(path))
     built = app.build(
         model,
         top=TOP,

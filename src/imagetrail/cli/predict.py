@@ -41,13 +41,17 @@ def predict(
 
     Exits with 1 if a picture could not be read; the others are answered.
     """
-    from imagetrail.serving import inputs, onnx_model, prediction
+    from imagetrail.serving import inputs, onnx_model, prediction, tried
 
     print_any_name()
     files, path = inputs.find(images), prediction.model_in_use(model)
     opened = onnx_model.load(path)
     say(f"model: {path} ({opened.sha256[:12]})", error=True)
     failed: list[str] = []
+    if explain:
+        maps = tried.of(path)
+        say(maps.text, error=True)
+        explain = None if maps.failed else explain
 
     def answered() -> "Iterator[Answer]":
         for batch in read(files, opened, failed):

@@ -29,6 +29,7 @@ COPIES = (
     EXPORT / "reference.npz",
     EXPORT / "trained_on.parquet",
 )
+MAPS = paths.ARTIFACTS / "explain" / "scores.json"  # whether they are true to it
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _alone(root: Path) -> Iterator[None]:
 
 def _challenger(root: Path) -> Challenger:
     """What `export` chose; raises UserError if a file that goes with it differs from dvc.lock."""
-    outs = verification.locked(root, EXPORT, GATE, paths.ARTIFACTS / "evaluate")
+    outs = verification.locked(root, EXPORT, GATE, paths.ARTIFACTS / "evaluate", MAPS.parent)
     if not any(out.owner == "gate" for out in outs):
         raise UserError("there is no model to promote; run `dvc repro` first")
     verification.refuse_differences(root, outs)
@@ -178,6 +179,8 @@ def _fill(root: Path, challenger: Challenger) -> None:
         shutil.copyfile(challenger.file, folder / CHAMPION_MODEL.name)
         for file in COPIES:
             shutil.copyfile(root / file, folder / file.name)
+        if challenger.file.parent == root / EXPORT and (root / MAPS).exists():  # no student
+            shutil.copyfile(root / MAPS, folder / MAPS.name)
         write_json(folder / "origin.json", origin)
 
 

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from imagetrail.base import hashing, samples
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import remove, replacing
-from imagetrail.serving import onnx_model
-
-BLOCK = 1 << 20  # values of the features that are compared at a time
+from imagetrail.serving import neighbours, onnx_model
 
 
 class Nearest:
@@ -79,21 +77,11 @@ class Nearest:
         return [self._sources[i] for i in rows if self._sources[i] != but][:count], reason
 
     def rows(self, image: NDArray[np.uint8], *, count: int) -> tuple[list[int], str]:
-        """Numbers of the nearest training pictures, or why there are none.
-
-        Distances are Euclidean, in blocks of bounded size.
-        """
+        """Numbers of the nearest training pictures, or why there are none."""
         if self._features is None or self._model is None:
             return [], self._state
         try:
             mine = self._model.features(image[None])[0]
         except UserError as error:  # a model of pictures of another size
             return [], str(error)
-        step = max(1, BLOCK // len(mine))
-        distances = np.concatenate(
-            [
-                np.linalg.norm(self._features[start : start + step] - mine, axis=1)
-                for start in range(0, len(self._features), step)
-            ]
-        )
-        return np.argsort(distances, kind="stable")[:count].tolist(), ""
+        return neighbours.closest(self._features, mine, count), ""

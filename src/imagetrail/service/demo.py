@@ -21,6 +21,7 @@ from imagetrail.service.answering import Answering, Sent
 from imagetrail.service.limits import Limits
 from imagetrail.service.resources import PAGE, fixed
 from imagetrail.serving import occlusion
+from imagetrail.serving.tried import Tried
 
 SHOWN = {  # name of the page's part: the file
     "/": ("index.html", "text/html"),
@@ -51,6 +52,7 @@ class Knowledge:
 
     nearest: Nearest
     unusual: Callable[[Pixels], bool]
+    maps: Tried
 
 
 def routes(asked: Answering, limits: Limits, knowledge: Knowledge) -> list[Route]:
@@ -74,12 +76,15 @@ def _looked(asked: Answering, sent: Sent, limits: Limits, knowledge: Knowledge) 
     if isinstance(image, Unreadable):
         raise HTTPException(422, str(image))
     target = int(asked.model.predict(image[None])[0].argmax())
-    heat = occlusion.sensitivity(asked.model.predict, image, target)
+    picture = None
+    if not knowledge.maps.failed:
+        picture = _address(marked(image, occlusion.sensitivity(asked.model.predict, image, target)))
     looked = time.perf_counter()
     found, reason = knowledge.nearest(image, NEAREST)
     return {
         "class": asked.model.classes[target],
-        "picture": _address(marked(image, heat)),
+        "picture": picture,
+        "tried": knowledge.maps.text,
         "unusual": knowledge.unusual(image),
         "milliseconds": round(1000 * (looked - begun), 3),
         "nearest": [{"class": one.label, "picture": _address(_drawn(one.pixels))} for one in found],

@@ -18,9 +18,9 @@ def sensitivity(
     an edge of its own (arXiv:1704.03296; patches: arXiv:1311.2901).
     """
     height, width = image.shape[:2]
-    patch = max(2, min(height, width) // 5)
+    patch = _patch(image)
     step = max(1, patch // 2)
-    blurred = _blurred(image, patch)
+    changed_to = blurred(image)
     corners = [
         (top, left)
         for top in range(1 - patch, height, step)
@@ -33,7 +33,7 @@ def sensitivity(
     ]
     changed = np.repeat(image[None], len(areas) + 1, 0)
     for copy, area in zip(changed, areas, strict=False):
-        copy[area] = blurred[area]
+        copy[area] = changed_to[area]
     probabilities = predict(changed)[:, target]
     total, count = np.zeros((height, width)), np.zeros((height, width))
     for area, p in zip(areas, probabilities, strict=False):
@@ -43,6 +43,14 @@ def sensitivity(
     return fall
 
 
-def _blurred(image: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
+def blurred(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture H×W×C without what is smaller than a patch."""
     picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-    return np.asarray(picture.filter(ImageFilter.GaussianBlur(radius))).reshape(image.shape)
+    blur = ImageFilter.GaussianBlur(_patch(image))
+    return np.asarray(picture.filter(blur)).reshape(image.shape)
+
+
+def _patch(image: NDArray[np.uint8]) -> int:
+    """Pixels of a side."""
+    height, width = image.shape[:2]
+    return int(max(2, min(height, width) // 5))

@@ -7,6 +7,7 @@ from article import SPEC
 
 from imagetrail.models.classifier import Classifier
 from imagetrail.models.networks import MODELS
+from imagetrail.serving import occlusion
 from imagetrail.stages.explain import attribution
 
 IMAGES = torch.randint(
@@ -27,10 +28,33 @@ def test_grad_cam_is_that_of_captum_at_the_last_convolution(name: str) -> None:
     found = captum.attr.LayerGradCam(network, last).attribute(
         IMAGES.float(), TARGETS, relu_attributions=True
     )
-    large = captum.attr.LayerAttribution.interpolate(found.detach(), (28, 28), "bilinear")[:, 0]
-    expected = large / large.flatten(1).amax(1).clamp_min(1e-12)[:, None, None]
+    expected = captum.attr.LayerAttribution.interpolate(found.detach(), (28, 28), "bilinear")[:, 0]
     saliency = attribution.grad_cam(network, IMAGES, TARGETS)
-    assert saliency is not None and torch.allclose(saliency, expected, atol=1e-4)
+    scale = expected.abs().max()
+    assert saliency is not None and torch.allclose(saliency / scale, expected / scale, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", attribution.METHODS)
+@pytest.mark.parametrize("model_name", ["article", "fast", "airbench", "efficientnet_lite0"])
+def test_every_method_has_a_map_of_each_picture_by_itself(name: str, model_name: str) -> None:
+    network = model(model_name)
+    whole = attribution.maps(name, network, IMAGES, TARGETS)
+    alone = attribution.maps(name, network, IMAGES[1:2], TARGETS[1:2])
+    assert whole is not None and alone is not None and whole.shape == (4, 28, 28)
+    assert torch.isfinite(whole).all() and not whole.requires_grad
+    scale = float(whole[1].abs().max()) + 1e-12
+    assert torch.allclose(alone[0] / scale, whole[1] / scale, atol=0.05)
+
+
+def test_integrated_gradients_add_up_to_what_blurring_takes() -> None:
+    network = model("fast")
+    maps = attribution.integrated_gradients(network, IMAGES, TARGETS)
+    blurred = torch.stack(
+        [torch.from_numpy(occlusion.blurred(one).copy()) for one in IMAGES.numpy()]
+    )
+    with torch.no_grad():
+        rise = (network(IMAGES) - network(blurred)).gather(1, TARGETS[:, None])[:, 0]
+    assert torch.allclose(maps.sum((1, 2)), rise, rtol=0.05, atol=0.1)
 
 
 @pytest.mark.parametrize("name", ["linear", "mlp"])

@@ -1,15 +1,12 @@
 """The report in a browser: light and dark, narrow and wide, by mouse and by keys."""
 
 import json
-import subprocess
-import tarfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import browsers
 import pytest
 import report_files
-from project import ROOT
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -17,8 +14,6 @@ from selenium.webdriver.common.keys import Keys
 from imagetrail.stages.report import stage
 from imagetrail.tracking import run_facts
 
-AXE = "axe-core@4.11.0"  # under the MPL: it looks at the page in tests and is part of nothing
-CACHE = ROOT / ".imagetrail" / "axe"
 pytestmark = [pytest.mark.slow, browsers.needed]
 
 
@@ -58,36 +53,14 @@ def show(browser: Chrome, address: str) -> Callable[..., Chrome]:
     return shown
 
 
-@pytest.fixture(scope="module")
-def axe() -> str:
-    """The script that finds what hinders people; fetched once, by npm."""
-    script = CACHE / "package/axe.min.js"
-    if not script.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        pack = ["npm", "pack", AXE, "--silent", "--pack-destination", str(CACHE)]
-        try:
-            subprocess.run(pack, check=True, capture_output=True, timeout=120)
-        except (OSError, subprocess.SubprocessError):
-            pytest.skip(f"npm cannot fetch {AXE} here")
-        (archive,) = CACHE.glob("*.tgz")
-        with tarfile.open(archive) as opened:
-            opened.extract("package/axe.min.js", CACHE, filter="data")
-    return script.read_text()
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_nothing_hinders_people_who_see_or_move_otherwise(
-    show: Callable[..., Chrome], axe: str, theme: str, width: int
+    show: Callable[..., Chrome], theme: str, width: int
 ) -> None:
     page = show(width=width, theme=theme)
     page.execute_script("document.querySelectorAll('details').forEach((one) => one.open = true)")
-    page.execute_script(axe)
-    done: Any = page.execute_async_script("axe.run().then((done) => arguments[0](done))")
-    found = done["violations"]
-    assert "color-contrast" in {rule["id"] for rule in done["passes"]}
-    first = [(rule["id"], rule["nodes"][0]) for rule in found]
-    told = [(name, node["html"], node["failureSummary"]) for name, node in first]
+    told = browsers.hindrances(page)
     assert not told, json.dumps(told, indent=1)
 
 

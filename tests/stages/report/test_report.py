@@ -224,3 +224,45 @@ def test_a_thousand_classes_and_a_hundred_thousand_pictures_fit(
     page = made()
     assert len(page.encode()) < 5_000_000
     assert "class 999</td>" in page and "980 more are in the table above" in page
+
+
+def test_only_maps_that_passed_are_drawn_and_what_failed_is_listed(make: Callable[[], str]) -> None:
+    page = make().split('<section id="look">')[1].split("</section>")[0]
+    assert "1 of 2 methods passed" in page and "27.0 points of probability more" in page
+    assert "Maps by occlusion" in page and "Maps by grad cam" not in page
+    assert "<td>grad cam</td><td>failed</td>" in page and "A mean map for each class" in page
+    assert "a shortcut, unless what you look for is there" in page
+    assert "look for a shortcut around it" in page
+
+
+def test_where_no_method_passed_the_page_says_so_and_draws_no_map(make: Callable[[], str]) -> None:
+    make()
+    scores = json.loads(Path("artifacts/explain/scores.json").read_text())
+    for figures in scores["methods"].values():
+        figures["passed"] = False
+    changed = json.dumps(scores | {"method": None, "agreement": []})
+    Path("artifacts/explain/scores.json").write_text(changed)
+    shutil.rmtree("artifacts/explain/maps")
+    page = make().split('<section id="look">')[1].split("</section>")[0]
+    assert "No method passed" in page and "<code>explain.pictures</code>" in page
+    assert "<img" not in page and "agree by" not in page
+
+
+def test_the_verdict_tells_its_reading_and_what_would_settle_it(make: Callable[[], str]) -> None:
+    page = make().split('<section id="verdict">')[1].split("</section>")[0]
+    assert "challenger number 3 that these test pictures judge" in page and "1.2 %" in page
+    assert "<td>challenger is better</td><td>all</td><td>about 4,200</td>" in page
+    assert "<td>&lt;b&gt;</td><td>no number would: it is not ahead on these</td>" in page
+
+
+def test_a_first_reading_costs_nothing() -> None:
+    told = answers.reading({"reading": 1, "alpha_spent": 0.025, "fresh_due": False})
+    assert told == (
+        "It is the first challenger that these test pictures judge: "
+        "a verdict may err with a chance of 2.5 %."
+    )
+
+
+def test_many_readings_ask_for_new_pictures() -> None:
+    told = answers.reading({"reading": 11, "alpha_spent": 0.001, "fresh_due": True})
+    assert told.endswith("New test pictures are due.")

@@ -11,6 +11,7 @@ from imagetrail.cli.begin.plans import Plan
 UNEQUAL = 3  # pictures of the largest class by those of the smallest: beyond, classes count alike
 FIRST_ALPHA = 0.025  # of gate.alpha, what the first challenger of a test set is given
 SHOWN = 0.424  # accuracy: a loss by a class of n test pictures shows from SHOWN / √n
+SMALL = 96  # pixels of a side: of larger ones, to see where the model looks takes longer
 NOISE = 1.4  # of a calibration error over 15 bins, for a right share of 0.7, times √n
 
 
@@ -34,8 +35,16 @@ def counts(look: Look, chosen: Plan) -> Iterator[Choice]:
         + ("" if margin <= 0.15 else ": too few to show which class loses"),
     )
     yield _calibration(tests)
-    maps = max(1, min(4, 40 // len(look.classes)))
+    maps, pictures = looked(look, chosen)
     yield Choice({"explain.per_class": maps}, f"{len(look.classes)} classes")
+    yield Choice({"explain.pictures": pictures}, f"each by every method, with {chosen.model}")
+
+
+def looked(look: Look, chosen: Plan) -> tuple[int, int]:
+    """Pictures of a class with a map of where the model looks, and those that maps are tried on."""
+    large = chosen.pretrained or chosen.size > SMALL
+    drawn, tried = (16, 20) if large else (40, 100)
+    return max(1, min(4, drawn // len(look.classes))), tried
 
 
 def _shown(tested: float) -> float:

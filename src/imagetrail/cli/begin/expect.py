@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from imagetrail.cli.begin.counts import looked
 from imagetrail.cli.begin.learning import HEAD, learning, rows
 from imagetrail.cli.begin.look import Look
 from imagetrail.cli.begin.plans import Plan
@@ -14,7 +15,8 @@ AUDITED = 10_000  # images of an epoch of audit, at least
 START = 3.0  # seconds a stage takes beside its work: Python, DVC's hashes, MLflow
 WORKERS = 6.0  # seconds until all worker processes have loaded torch
 ALL_CORES = 0.75  # power of the number of cores by which one training on all of them is faster
-CORRUPTIONS, MAPS = 15, 240  # passes over a picture in `evaluate` and `explain`
+CORRUPTIONS = 15  # passes over a picture in `evaluate`
+MAPS, TRIED = 220, 490  # the same in `explain`: one that is shown, one that maps are tried on
 ANSWERS = 4  # passes over test and validation in `export`
 TIMED = 16_000  # answers in `export` beside: calibration, and what each file takes
 AUGMENTED = 40_000_000.0  # pixels a second and core
@@ -43,7 +45,7 @@ def seconds(plan: Plan, look: Look, machine: Machine) -> dict[str, float]:
     costs = learning(plan, look, rate)
     test, valid, train = plan.test(look), plan.valid(look), plan.train(look)
     pixels = train * plan.size**2 * plan.channels
-    shown = classes * max(1, min(4, 40 // classes))
+    maps, tried = looked(look, plan)
     work = {
         "fetch": 0.0,
         "inspect": look.count * machine.decoding,
@@ -58,7 +60,7 @@ def seconds(plan: Plan, look: Look, machine: Machine) -> dict[str, float]:
         "train": costs.train / cores**ALL_CORES,
         "crossvalidate": costs.crossvalidate / cores,
         "evaluate": (test * 3 + valid + min(test, 2000) * CORRUPTIONS) / together,
-        "explain": shown * MAPS / together,
+        "explain": (min(classes, 10) * maps * MAPS + tried * TRIED) / together,
         "export": 5.0 + (TIMED + (test + valid) * ANSWERS) / answers,
         "gate": test / answers,
         "report": 0.0,

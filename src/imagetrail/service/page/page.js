@@ -82,7 +82,9 @@ async function explain(file, mine) {
   const found = await look(file).finally(() => { if (mine === turn) $("status").textContent = ""; });
   if (mine !== turn) return;
   $("unusual").hidden = !found.unusual;
-  $("heat").src = found.picture;
+  $("heat").hidden = $("means").hidden = !found.picture;
+  if (found.picture) $("heat").src = found.picture;
+  $("tried").textContent = found.tried;
   $("heat").alt = `The picture as the model gets it, and beside it where the answer ${found.class} comes from, in orange`;
   $("looked").hidden = false;
   $("times").textContent += ` Where it looked: ${time(found.milliseconds)}.`;

@@ -24,5 +24,5 @@ export async function answer(file) {
   return { ...one, milliseconds };
 }
 
-/** {picture, milliseconds, nearest: [{class, picture}], reason}: where the model looked, and what is like it. */
+/** {picture or null, tried, milliseconds, nearest: [{class, picture}], reason}: where the model looked, and what is like it. */
 export const look = (file) => ask("look", file);

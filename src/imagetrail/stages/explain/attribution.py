@@ -1,22 +1,68 @@
-"""Where a network looks, by Grad-CAM and integrated gradients, and whether that is true."""
+"""Where a network looks, by several methods; which of them tell the truth, `trial` finds out.
+
+Each gives of images N×H×W×C and their target classes N×H×W: the more, the more a place speaks for
+the target. None for a network that keeps no places.
+"""
+
+from collections.abc import Callable
 
 import captum.attr
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from imagetrail.base.samples import at_once
+from imagetrail.base.samples import Images, at_once
 from imagetrail.models.backbone import Backbone
 from imagetrail.models.classifier import Classifier
+from imagetrail.serving import occlusion
+
+STEPS = 16  # of integrated gradients: with 32, maps of Fashion-MNIST are the same
+
+
+@torch.no_grad()
+def probabilities(model: Classifier, images: Tensor) -> Tensor:
+    """N×K, with the precision of the exported model; of images uint8 or float32."""
+    size = at_once(images.numpy(), 256)
+    starts = range(0, len(images), size)
+    return torch.cat([model(images[i : i + size]).softmax(1) for i in starts])
+
+
+def occluded(model: Classifier, images: Tensor, targets: Tensor) -> Tensor:
+    """By the code of `imagetrail predict --explain`, which needs no gradients."""
+
+    def answer(changed: Images) -> NDArray[np.float64]:
+        return probabilities(model, torch.from_numpy(changed)).double().numpy()
+
+    pairs = zip(images.numpy(), targets.tolist(), strict=True)
+    maps = [occlusion.sensitivity(answer, image, target) for image, target in pairs]
+    return torch.from_numpy(np.stack(maps)).float()
+
+
+def integrated_gradients(model: Classifier, images: Tensor, targets: Tensor) -> Tensor:
+    """Gradients summed on the way from the blurred picture to the picture (arXiv:1703.01365).
+
+    From the mean picture instead they are less true (docs/design/tried.md).
+    """
+    blurred = np.stack([occlusion.blurred(image) for image in images.numpy()])
+    attribution: Tensor = captum.attr.IntegratedGradients(model).attribute(
+        images.float(),
+        torch.from_numpy(blurred).float(),
+        targets,
+        n_steps=STEPS,
+        internal_batch_size=max(len(images), at_once(images.numpy(), 256)),
+    )
+    return attribution.detach().sum(3).float()
 
 
 def grad_cam(model: Classifier, images: Tensor, targets: Tensor) -> Tensor | None:
-    """N×H×W, 0 … 1: the trunk's last maps weighted by gradients (arXiv:1610.02391).
+    """The trunk's last maps, each weighted by its mean gradient (arXiv:1610.02391).
 
     They are those of its last convolution or, of a network of the hub, what its last layer gives:
-    maps, or tokens laid out as their patches are. None for a trunk that keeps no places.
+    maps, or tokens laid out as their patches are.
     """
     _, backbone = _hub(model)
-    seen, logits = _seen(model, images.float())
+    seen, logits = _seen(model, images.float(), 1.0)
     if seen is None:
         return None
     slopes = torch.autograd.grad(logits.gather(1, targets[:, None]).sum(), seen)[0]
@@ -26,8 +72,46 @@ def grad_cam(model: Classifier, images: Tensor, targets: Tensor) -> Tensor | Non
     if maps is None:
         return None
     values, weights = maps.chunk(2)
-    cam = (weights.mean((2, 3), keepdim=True) * values).sum(1, keepdim=True).relu()
-    return _scaled(nn.functional.interpolate(cam, images.shape[1:3], mode="bilinear")[:, 0])
+    return _enlarged((weights.mean((2, 3), keepdim=True) * values).sum(1, keepdim=True), images)
+
+
+def layer_cam(model: Classifier, images: Tensor, targets: Tensor) -> Tensor | None:
+    """The maps of an early convolution, each place weighted by its own gradient.
+
+    As fine as those maps are (Jiang et al., IEEE TIP 30, 2021). None for a network of the hub.
+    """
+    if _hub(model)[1] is not None:
+        return None
+    seen, logits = _seen(model, images.float(), EARLY)
+    if seen is None:
+        return None
+    slopes = torch.autograd.grad(logits.gather(1, targets[:, None]).sum(), seen)[0]
+    return _enlarged((slopes.relu() * seen.detach()).sum(1, keepdim=True), images)
+
+
+EARLY = 0.25  # of the convolutions come before it
+METHODS: dict[str, Callable[[Classifier, Tensor, Tensor], Tensor | None]] = {
+    "occlusion": occluded,  # the first that passes is drawn: this one an exported model can do
+    "integrated_gradients": integrated_gradients,
+    "layer_cam": layer_cam,
+    "grad_cam": grad_cam,
+}
+
+
+def maps(name: str, model: Classifier, images: Tensor, targets: Tensor) -> Tensor | None:
+    """Those of a method, a few pictures at a time."""
+    size = at_once(images.numpy(), 64)
+    parts = [
+        METHODS[name](model, images[start : start + size], targets[start : start + size])
+        for start in range(0, len(images), size)
+    ]
+    found = [part for part in parts if part is not None]
+    return torch.cat(found) if found else None
+
+
+def _enlarged(cam: Tensor, images: Tensor) -> Tensor:
+    sides = images.shape[1:3]
+    return nn.functional.interpolate(cam.relu(), sides, mode="bilinear")[:, 0].detach()
 
 
 def _hub(model: Classifier) -> tuple[nn.Module | None, Backbone | None]:
@@ -38,56 +122,23 @@ def _hub(model: Classifier) -> tuple[nn.Module | None, Backbone | None]:
     return None, None
 
 
-def _seen(model: Classifier, images: Tensor) -> tuple[Tensor | None, Tensor]:
-    """What the last layer with places gives, if there is one, and the logits made of it."""
+def _seen(model: Classifier, images: Tensor, depth: float) -> tuple[Tensor | None, Tensor]:
+    """What a layer with places gives, if there is one, and the logits made of it.
+
+    depth: the share of the convolutions up to it; 1: the last.
+    """
     shift, backbone = _hub(model)
     if shift is not None and backbone is not None:
         seen, features = backbone.look(shift(model.normal(images)))
         return seen, model.head(features)
     convolutions = [layer for layer in model.trunk.modules() if isinstance(layer, nn.Conv2d)]
+    place = min(int(depth * len(convolutions)), len(convolutions) - 1)
     found: list[Tensor] = []
     hooks = [
         layer.register_forward_hook(lambda _, __, given: found.append(given))
-        for layer in convolutions[-1:]
+        for layer in convolutions[place : place + 1]
     ]
     logits = model(images)
     for hook in hooks:
         hook.remove()
     return (found[0] if found else None), logits
-
-
-def integrated_gradients(model: Classifier, images: Tensor, targets: Tensor) -> Tensor:
-    """N×H×W, 0 … 1: gradients summed from the mean picture to the image (arXiv:1703.01365)."""
-    baseline = model.mean.expand_as(images[:1])
-    attribution = captum.attr.IntegratedGradients(model).attribute(
-        images.float(),
-        baseline,
-        targets,
-        n_steps=32,
-        internal_batch_size=at_once(images.numpy(), 256),
-    )
-    return _scaled(attribution.detach().abs().sum(3))
-
-
-METHODS = {"grad_cam": grad_cam, "integrated_gradients": integrated_gradients}
-
-
-@torch.no_grad()
-def deletion_drop(
-    model: Classifier, images: Tensor, targets: Tensor, saliency: Tensor, share: float
-) -> float:
-    """How far the target's probability falls when the most salient pixels become the mean.
-
-    share: of the pixels. It is the average over the images.
-    """
-    flat = saliency.flatten(1)
-    chosen = flat.topk(max(1, int(share * flat.shape[1]))).indices
-    mask = torch.zeros_like(flat, dtype=torch.bool).scatter(1, chosen, value=True)
-    erased = torch.where(mask.reshape(saliency.shape)[..., None], model.mean, images.float())
-    before, after = model(images).softmax(1), model(erased).softmax(1)
-    return float((before - after).gather(1, targets[:, None]).mean())
-
-
-def _scaled(saliency: Tensor) -> Tensor:
-    top = saliency.flatten(1).amax(1).clamp_min(1e-12)
-    return saliency / top[:, None, None]

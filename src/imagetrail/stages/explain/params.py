@@ -9,4 +9,6 @@ class Explain(Section):
     """The `explain` section."""
 
     per_class: int = Field(ge=1, le=10_000, description="test pictures explained for each class")
-    share: float = Field(gt=0, lt=1, description="share of the pixels erased in the check")
+    pictures: int = Field(
+        ge=2, le=10_000, description="test pictures on which the maps of each method are tried"
+    )

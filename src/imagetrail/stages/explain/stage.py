@@ -1,55 +1,157 @@
-"""Show where the model looks, and check that it matters.
+"""Show where the model looks, by methods that pass a test, and what it leans on.
 
-Reads the model and test, writes artifacts/explain.
+Reads the model, test, evaluate's answers and train (for what is like a mistake); writes
+artifacts/explain.
 """
+
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from imagetrail.base import paths, samples
+from imagetrail.base import paths, rng, samples
 from imagetrail.base.files import replacing, write_json
 from imagetrail.base.params import load
-from imagetrail.base.samples import Samples
+from imagetrail.base.samples import Images, Samples
 from imagetrail.base.terminal import say
-from imagetrail.base.words import percent
 from imagetrail.models import weights
 from imagetrail.models.classifier import Classifier
 from imagetrail.plots import charts
-from imagetrail.stages.explain import attribution
+from imagetrail.stages.explain import attribution, prototypes, shortcuts, trial
+from imagetrail.stages.explain.attribution import METHODS
 from imagetrail.stages.explain.params import Explain
+
+ANSWERS = paths.ARTIFACTS / "evaluate" / "predictions.parquet"
+MORE = 10  # times the pictures of the trial are those of the shortcut check
+SHOWN = 10  # classes, at most: of more, those with most mistakes, or a mean map of most pictures
+FEW = 3  # pictures: a mean of fewer is none
 
 
 def run() -> dict[str, float]:
-    params = load(Explain, "explain")
+    params, seed = load(Explain, "explain"), load(int, "seed")
     model, test = weights.load(paths.ARTIFACTS / "train"), samples.read(paths.TEST)
-    by_class = [np.flatnonzero(test.labels == label) for label in range(len(test.classes))]
-    chosen = np.concatenate([numbers[: params.per_class] for numbers in by_class])
-    images = torch.from_numpy(test.images[chosen])
-    with torch.no_grad():
-        predicted = model(images).argmax(1)
-    maps = {name: method(model, images, predicted) for name, method in attribution.METHODS.items()}
-    found = {name: saliency for name, saliency in maps.items() if saliency is not None}
-    for name in maps.keys() - found.keys():
+    order = rng.generator(seed, "explain").permutation(len(test))
+    tried = torch.from_numpy(test.gather(order[: params.pictures]))
+    begun = trial.begin(model, tried, seed)
+    maps = _maps(model, begun.images, begun.targets)
+    found = trial.judge(begun, maps)
+    passed = [name for name in METHODS if name in found and found[name]["passed"]]
+    for name, figures in found.items():
+        _tell(name, figures)
+    folder = paths.artifacts("explain") / "maps"
+    with replacing(folder) as temporary:
+        temporary.mkdir(parents=True)
+        _draw(model, test, passed, params.per_class, temporary)
+        if passed:
+            _draw_means(test.classes, begun, maps[passed[0]], temporary / "means.png")
+        searched = _draw_mistakes(model, test, passed[:1], seed, temporary)
+    many = order[: MORE * params.pictures]
+    checked = shortcuts.check(test.gather(many), partial(_right, model, test.labels[many]))
+    scores = {
+        "method": passed[0] if passed else None,
+        "pictures": len(tried),
+        "shares": trial.SHARES,
+        "alike": trial.ALIKE,
+        "methods": found,
+        "agreement": trial.agreement({name: maps[name] for name in passed}),
+        "train_searched": searched,
+        "shortcut_pictures": len(many),
+        "shortcuts": checked,
+    }
+    write_json(folder.parent / "scores.json", scores)
+    return {"images": len(tried)}
+
+
+def _maps(model: Classifier, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """Those of each method that has any for this network."""
+    made = {name: attribution.maps(name, model, images, targets) for name in METHODS}
+    for name in (name for name, maps in made.items() if maps is None):
         say(f"{name}: no map: no layer of {model.spec.model} keeps to the picture's places")
-    folder = paths.artifacts("explain")
-    for name, saliency in found.items():
-        with replacing(folder / "maps" / f"{name}.png") as temporary:
-            charts.saliency(
-                images.numpy(), saliency.numpy(), _titles(test, chosen, predicted), temporary
-            )
-    scores = _scores(model, images, predicted, found, params)
-    write_json(folder / "scores.json", scores)
-    for name in found:
-        drop, other = scores[f"{name}_drop"], scores[f"{name}_other_drop"]
-        say(
-            f"{name}: erasing {percent(params.share, 0)} of the pixels costs {percent(drop, 1)}, "
-            f"by another picture's map {percent(other, 1)}"
-        )
-    return {"images": len(images)}
+    return {name: maps for name, maps in made.items() if maps is not None}
 
 
-def _titles(test: Samples, chosen: NDArray[np.int64], predicted: torch.Tensor) -> list[str]:
+def _tell(name: str, figures: trial.Figures) -> None:
+    over = ", ".join(
+        f"{kind} {100 * figures[f'{kind}_over_other']:+.1f} points over another picture's map "
+        f"(from {100 * figures[f'{kind}_over_other_low']:+.1f})"
+        for kind in trial.KINDS
+    )
+    say(f"{name}: {'passed' if figures['passed'] else 'failed'}: {over}")
+
+
+def _draw(
+    model: Classifier, test: Samples, passed: list[str], per_class: int, folder: Path
+) -> None:
+    """A sheet a method that passed: the first test pictures of classes under their maps."""
+    wrong = prototypes.mistakes(ANSWERS)
+    missed = np.bincount(test.labels[wrong], minlength=len(test.classes))
+    shown = np.sort(np.argsort(-missed, kind="stable")[:SHOWN])
+    chosen = np.concatenate([np.flatnonzero(test.labels == k)[:per_class] for k in shown])
+    for name in passed:
+        _sheet(model, test, chosen, name, folder / f"{name}.png")
+
+
+def _sheet(
+    model: Classifier, test: Samples, chosen: NDArray[np.int64], name: str, path: Path
+) -> None:
+    images = torch.from_numpy(test.gather(chosen))
+    predicted = attribution.probabilities(model, images).argmax(1)
+    maps = attribution.maps(name, model, images, predicted)
+    assert maps is not None
+    titles = _titles(test, chosen, predicted)
+    charts.saliency(images.numpy(), scaled(maps).numpy(), titles, path)
+
+
+def _draw_mistakes(
+    model: Classifier, test: Samples, methods: list[str], seed: int, folder: Path
+) -> int:
+    """The surest mistakes with their maps, and beside the training pictures nearest to them.
+
+    Gives how many training pictures were searched.
+    """
+    train = samples.read(paths.TRAIN)
+    wrong = prototypes.surest_mistakes(ANSWERS, test.classes)
+    if not len(wrong):
+        return 0
+    for name in methods:
+        _sheet(model, test, wrong, name, folder / "mistakes.png")
+    images, stream = test.gather(wrong), rng.generator(seed, "explain", "train")
+    found, searched = prototypes.beside(model, images, train, stream)
+    predicted = attribution.probabilities(model, torch.from_numpy(images)).argmax(1)
+    titles = _titles(test, wrong, predicted)
+    shown, captions = [], []
+    for image, title, rows in zip(images, titles, found, strict=True):
+        shown += [image, *train.gather(np.array(rows))]
+        captions += [title, *(test.classes[label] for label in train.labels[rows])]
+    path = folder / "prototypes.png"
+    charts.gallery(shown, captions, path, columns=prototypes.BESIDE + 1)
+    return searched
+
+
+def _draw_means(classes: tuple[str, ...], begun: trial.Trial, maps: Tensor, path: Path) -> None:
+    """The mean map over the pictures that are taken for a class, for the classes with the most."""
+    counts = torch.bincount(begun.targets, minlength=len(classes))
+    most = counts.argsort(descending=True, stable=True)[:SHOWN].tolist()
+    shown = sorted(label for label in most if counts[label] >= FEW)
+    if not shown:
+        return
+    groups = [begun.targets == label for label in shown]
+    pictures = torch.stack([begun.images[group].float().mean(0) for group in groups])
+    means = torch.stack([scaled(maps)[group].mean(0) for group in groups])
+    titles = [f"{classes[label]} ({counts[label]})" for label in shown]
+    charts.saliency(pictures.byte().numpy(), scaled(means).numpy(), titles, path)
+
+
+def scaled(maps: Tensor) -> Tensor:
+    """Maps N×H×W from 0, where nothing speaks for the class, to 1, where the most does."""
+    top = maps.flatten(1).amax(1).clamp_min(1e-12)
+    return maps.relu() / top[:, None, None]
+
+
+def _titles(test: Samples, chosen: NDArray[np.int64], predicted: Tensor) -> list[str]:
     names = test.classes
     return [
         names[guess] if guess == label else f"{names[guess]}, not {names[label]}"
@@ -57,22 +159,6 @@ def _titles(test: Samples, chosen: NDArray[np.int64], predicted: torch.Tensor) -
     ]
 
 
-def _scores(
-    model: Classifier,
-    images: torch.Tensor,
-    targets: torch.Tensor,
-    maps: dict[str, torch.Tensor],
-    params: Explain,
-) -> dict[str, float]:
-    """The fall in probability when the pixels that a method points at are erased.
-
-    Beside it that by another picture's map. A map of another class is the fair rival: it has the
-    same texture, and lacks only what is true of this picture.
-    """
-    scores = {"share": params.share}
-    for name, saliency in maps.items():
-        for kind, used in (("drop", saliency), ("other_drop", saliency.roll(params.per_class, 0))):
-            scores[f"{name}_{kind}"] = round(
-                attribution.deletion_drop(model, images, targets, used, params.share), 6
-            )
-    return scores
+def _right(model: Classifier, labels: NDArray[np.int64], images: Images) -> NDArray[np.bool_]:
+    found = attribution.probabilities(model, torch.from_numpy(images)).argmax(1).numpy()
+    return np.asarray(found == labels, np.bool_)

@@ -1,7 +1,6 @@
 """What the page says at its top, in sentences: made from the figures, never without them."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from imagetrail.base.words import percent
@@ -42,6 +41,26 @@ def change(gate: Mapping[str, Any]) -> str:
         f"on the same test pictures{same}: where only one of the two is right, it is the new one "
         f"{gate['only_challenger_right']} times, the champion {gate['only_champion_right']} times."
     )
+
+
+def reading(gate: Mapping[str, Any]) -> str:
+    """Which challenger this is that the test pictures judge, and what that costs."""
+    spent = f"may err with a chance of {100 * gate['alpha_spent']:.2g} %"
+    if gate["reading"] == 1:
+        return f"It is the first challenger that these test pictures judge: a verdict {spent}."
+    due = " New test pictures are due." if gate["fresh_due"] else ""
+    return (
+        f"It is challenger number {gate['reading']} that these test pictures judge. Each had some "
+        f"chance to win by luck, so a verdict now {spent}, and a gain must be larger to be "
+        f"seen.{due}"
+    )
+
+
+def needed(row: Mapping[str, Any]) -> str:
+    """How many more test pictures a check needs."""
+    if row["more_images"] is None:
+        return "no number would: it is not ahead on these"
+    return f"about {thousands(row['more_images'])}"
 
 
 def _same_data(gate: Mapping[str, Any]) -> bool:
@@ -115,11 +134,39 @@ def search_and_training(facts: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def truest(maps: list[Path], scores: Mapping[str, float]) -> list[Path]:
-    """The maps by how much more they cost than another picture's, the most first."""
-    return sorted(
-        maps, key=lambda file: scores[f"{file.stem}_other_drop"] - scores[f"{file.stem}_drop"]
+def looked(scores: Mapping[str, Any]) -> str:
+    """What the trial of maps came to."""
+    methods, chosen = scores["methods"], scores["method"]
+    passed = [name for name, found in methods.items() if found["passed"]]
+    if not methods:
+        return "No method has maps of this network, so none is shown."
+    if not passed:
+        return (
+            "No method passed: where the network looks is not known, and no map is shown. More "
+            "pictures (`explain.pictures`) may show what so few do not."
+        )
+    ahead, low = (100 * methods[chosen][f"deletion_over_other{end}"] for end in ("", "_low"))
+    return (
+        f"{len(passed)} of {len(methods)} methods passed. Drawn first is {chosen.replace('_', ' ')}"
+        f": without what its map names, the answer loses {ahead:.1f} points of probability more "
+        f"than without what another picture's map names (at least {low:.1f})."
     )
+
+
+def leaning(row: Mapping[str, Any]) -> str:
+    """What it means that accuracy falls, or does not, without a part of the picture."""
+    part, lost = row["without"], row["difference_high"] < 0
+    if part == "centre":
+        return (
+            "part of the answer comes from there, as it should"
+            if lost
+            else "no part of the answer is shown to come from there: look for a shortcut around it"
+        )
+    if not lost:
+        return "no part of the answer is shown to come from there"
+    if part == "colour":
+        return "it needs colour: a shortcut, unless colour is what tells your classes apart"
+    return "part of the answer comes from there: a shortcut, unless what you look for is there"
 
 
 def loss_gap(facts: Mapping[str, Any]) -> str:

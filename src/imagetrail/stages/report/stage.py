@@ -44,7 +44,7 @@ def run() -> None:
         "album": album,
         "shown": _pictures(found),
         "sheets": sorted((paths.ARTIFACTS / "inspect/classes").glob("*.png"))[:SHEETS],
-        "maps": sorted((paths.ARTIFACTS / "explain/maps").glob("*.png")),
+        "maps": {file.stem: file for file in (paths.ARTIFACTS / "explain/maps").glob("*.png")},
         "suspects": (found["suspects"] or [])[:SUSPECTS],
         "rule": (found["ranking"] or {}).get("rule", ""),  # of the verdicts, in a sentence
         "confused": _confused(found, album),

@@ -1,0 +1,111 @@
+"""Maps are believed when they pass a test."""
+
+import numpy as np
+import pytest
+import torch
+from article import SPEC
+from torch import Tensor, nn
+
+from imagetrail.models.classifier import Classifier
+from imagetrail.stages.explain import attribution, trial
+
+SIDE = 28
+PLACES = [(4, 4), (4, 18), (18, 4), (18, 18)]  # the corners of squares of 6 pixels
+
+
+class Bright(nn.Module):
+    """The brighter the square of a class, the surer it is of it: its truth is known."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean = torch.tensor([20.0])
+
+    def forward(self, images: Tensor) -> Tensor:
+        squares = [images.float()[:, y : y + 6, x : x + 6, 0].mean((1, 2)) for y, x in PLACES]
+        return torch.stack(squares, 1) / 20
+
+
+def begun(pictures: int = 32) -> trial.Trial:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 40, (pictures, SIDE, SIDE, 1), np.uint8)
+    kinds = rng.integers(0, 4, pictures)
+    for image, kind in zip(images, kinds, strict=True):
+        y, x = PLACES[kind]
+        image[y : y + 6, x : x + 6] = 120
+    model = Bright()
+    given = torch.from_numpy(images)
+    certain, targets = attribution.probabilities(model, given).max(1)  # type: ignore[arg-type]
+    assert targets.tolist() == kinds.tolist()
+    return trial.Trial(
+        model,  # type: ignore[arg-type]
+        Classifier(SPEC).eval(),
+        given,
+        targets,
+        certain.double().numpy(),
+        (torch.full(images.shape, 20.0), torch.full(images.shape, 15.0)),
+        torch.rand(pictures, trial.CELLS**2, generator=torch.Generator().manual_seed(0)),
+    )
+
+
+def test_maps_that_tell_the_truth_pass_and_those_that_name_the_same_place_for_all_fail() -> None:
+    given = begun()
+    true = attribution.maps("occlusion", given.model, given.images, given.targets)
+    assert true is not None
+    found = trial.judge(given, {"occlusion": true, "grad_cam": torch.ones_like(true)})
+    assert found["occlusion"]["passed"] is True and found["grad_cam"]["passed"] is False
+    assert found["occlusion"]["deletion_over_other_low"] > 0.3
+    assert found["grad_cam"]["deletion_over_other"] == 0  # another picture's map is the same
+
+
+def test_maps_that_a_network_of_random_weights_has_too_fail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = begun()
+    true = attribution.maps("occlusion", given.model, given.images, given.targets)
+    assert true is not None
+    monkeypatch.setattr(attribution, "maps", lambda *_: true[: trial.FRESH])
+    figures = trial.judge(given, {"occlusion": true})["occlusion"]
+    assert figures["deletion_over_other_low"] > 0 and figures["randomised"] == pytest.approx(1)
+    assert figures["passed"] is False
+
+
+def test_more_methods_ask_more_of_each() -> None:
+    given = begun()
+    noise = torch.rand(len(given.images), SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    one = trial.judge(given, {"occlusion": noise})["occlusion"]
+    many = trial.judge(given, {"occlusion": noise, "grad_cam": noise})["occlusion"]
+    assert many["deletion_over_other_low"] < one["deletion_over_other_low"] < 0
+
+
+def test_deletion_takes_the_named_cells_and_insertion_gives_them() -> None:
+    given = begun()
+    at_place = torch.zeros(len(given.images), SIDE, SIDE)
+    for row, target in zip(at_place, given.targets.tolist(), strict=True):
+        y, x = PLACES[target]
+        row[y : y + 6, x : x + 6] = 1
+    found = trial.curves(given, trial.cells(at_place))
+    assert found["deletion"].min() > 0.4  # the bright square is gone at every share
+    assert found["insertion"] == pytest.approx(given.certain, abs=0.1)  # and enough alone
+
+
+def test_of_equal_cells_chance_decides_and_not_the_place() -> None:
+    given = begun()
+    flat = trial.curves(given, torch.zeros(len(given.images), trial.CELLS**2))
+    by_chance = trial.curves(given, -given.ties)
+    assert flat["deletion"].tolist() == by_chance["deletion"].tolist()
+
+
+def test_a_correlation_with_a_constant_map_is_none() -> None:
+    rows = torch.rand(3, 9, generator=torch.Generator().manual_seed(0))
+    assert trial.correlation(rows, torch.ones(3, 9)).tolist() == [0, 0, 0]
+    assert trial.correlation(rows, 2 * rows) == pytest.approx(1)
+
+
+def test_the_network_of_random_weights_leaves_the_stream_and_the_model_alone() -> None:
+    model = Classifier(SPEC).eval()
+    before, state = torch.random.get_rng_state(), model.state_dict()
+    weight = next(iter(model.parameters())).clone()
+    made = trial.begin(model, torch.zeros(2, *SPEC.shape, dtype=torch.uint8), 0)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(next(iter(model.parameters())), weight) and state.keys()
+    assert not torch.equal(next(iter(made.random.parameters())), weight)
