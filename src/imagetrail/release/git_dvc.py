@@ -37,6 +37,16 @@ def demand(root: Path, *words: str, given: str | None = None) -> str:
     return done.stdout.strip()
 
 
+def refused(root: Path, *words: str) -> str:
+    """Why git refuses, in one line; empty if it does what it is told."""
+    done = _git(root, *words, given=None)
+    if not done.returncode:
+        return ""
+    said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    lines = [re.sub(r"^(fatal|error|remote): *", "", line) for line in said]
+    return "; ".join(dict.fromkeys(lines)) or "git gives no reason"
+
+
 def _git(root: Path, *words: str, given: str | None) -> subprocess.CompletedProcess[str]:
     try:
         done = subprocess.run(
