@@ -22,7 +22,7 @@ repro: setup  ## run the pipeline, or what of it is out of date, and publish it 
 retrain: setup  ## run what new data or params call for, and commit it to the branch retrain
 	@$(BIN)/imagetrail recall
 	$(BIN)/imagetrail repro
-	@$(BIN)/imagetrail publish || true
+	-@$(BIN)/imagetrail publish
 	@$(BIN)/imagetrail propose
 
 offer: setup  ## push that branch, and what DVC has of it

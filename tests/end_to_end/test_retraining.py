@@ -1,5 +1,6 @@
 """The retraining workflow's own steps against local remotes: Git, DVC and an MLflow server."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -104,13 +105,15 @@ def test_what_is_better_is_offered_what_is_worse_is_not_and_nothing_new_does_not
     assert champion(server) == new.model
 
 
-def test_without_the_right_to_push_the_summary_is_all_there_is(tmp_path: Path) -> None:
-    project = Project(tmp_path, MAKEFLAGS="STAMP=")
+def test_a_remote_that_is_out_of_reach_ends_the_offer_with_one_line(tmp_path: Path) -> None:
+    project = Project(tmp_path, MAKEFLAGS=f"STAMP= BIN={Path(sys.executable).parent}")
     project.run("git", "init", "--quiet", "--initial-branch=retrain")
     project.run("git", "remote", "add", "origin", str(tmp_path / "nowhere"))
     project.take("Makefile", "pipeline.mk")
-    for step, words in (("offer", "no right to push"), ("request", "nothing to request")):
-        assert words in project.run("make", step)
+    (tmp_path / "params.yaml").touch()
+    said = project.run("make", "offer", ok=False)
+    assert said.count("error: git's remote is out of reach") == 1
+    assert "nothing to request" in project.run("make", "request")
 
 
 def test_every_action_is_pinned_by_commit_and_no_token_is_given_to_all_steps() -> None:

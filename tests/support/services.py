@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any, Protocol
 
 import mlflow_store
 import pytest
@@ -15,6 +16,11 @@ from mlflow_store import answers, free_port
 from project import kill, wait_for
 
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+
+
+class Server(Protocol):
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
 
 
 class PostgreSQL:
@@ -108,7 +114,7 @@ class Bucket:
             "AWS_DEFAULT_REGION": "us-east-1",
         }
 
-    def _client(self, service: str, keys: dict[str, str]) -> "object":
+    def _client(self, service: str, keys: dict[str, str]) -> Any:
         import boto3
 
         return boto3.client(
@@ -126,11 +132,13 @@ class Mlflow:
     `for_team` may write; `for_others` is the environment of somebody who may only read.
     """
 
+    COMMAND = ("server", "--app-name", "basic-auth")
+
     def __init__(self, folder: Path, database: PostgreSQL, bucket: Bucket) -> None:
         self.folder, self.port, self._stack = folder, free_port(), ExitStack()
         folder.mkdir()
         self.address = f"http://127.0.0.1:{self.port}"
-        self._runs = database.create("mlflow")
+        self.runs = database.create("mlflow")
         settings = folder / "auth.ini"
         settings.write_text(
             f"[mlflow]\ndefault_permission = READ\ndatabase_uri = {database.create('users')}\n"
@@ -147,9 +155,9 @@ class Mlflow:
         self.for_team, self.for_others = self._user("team"), self._user("other")
 
     def start(self) -> None:
-        words = ["server", "--app-name", "basic-auth", "--workers", "1"]
+        words = [*self.COMMAND, "--workers", "1"]
         words += ["--host", "127.0.0.1", "--port", str(self.port)]
-        words += ["--backend-store-uri", self._runs, "--artifacts-destination", self._destination]
+        words += ["--backend-store-uri", self.runs, "--artifacts-destination", self._destination]
         process = mlflow_store.serving(
             *words, port=self.port, folder=self.folder, environment=self._environment
         )
@@ -200,16 +208,15 @@ class GitServer:
 
 
 class Servers:
-    """All that a team has; `origin` is the remote that it may push to, `readable` the others'."""
+    """All that a team has. Of the two over the folder `git`, `readable` takes no push."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, git: Path) -> None:
         (folder / "postgresql").mkdir()
-        (folder / "git").mkdir()
         self.postgresql = PostgreSQL(folder / "postgresql")
         self.bucket = Bucket()
         self.mlflow = Mlflow(folder / "mlflow", self.postgresql, self.bucket)
-        self.git = GitServer(folder / "git", writing=True)
-        self.readable = GitServer(folder / "git", writing=False)
+        self.git = GitServer(git, writing=True)
+        self.readable = GitServer(git, writing=False)
 
     @property
     def for_team(self) -> dict[str, str]:
@@ -227,8 +234,8 @@ class Servers:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Servers]:
-    servers = Servers(folder)
+def serving(folder: Path, *, git: Path) -> Iterator[Servers]:
+    servers = Servers(folder, git)
     try:
         yield servers
     finally:
