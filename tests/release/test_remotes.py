@@ -1,11 +1,13 @@
 """Proposals meet at one remote: the one that began later is there in the end."""
 
+import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import services
-from project import Project
+from project import ROOT, Project
 
 from imagetrail.base.errors import UserError
 from imagetrail.release import git_dvc, remotes
@@ -124,3 +126,11 @@ def test_no_right_to_push_is_one_line_and_no_fault_and_a_server_that_is_down_is_
     with pytest.raises(UserError, match=r"^git's remote is out of reach \(.*refused") as raised:
         remotes.offer(fork.root)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("extra", ["s3", "gs", "azure"])
+def test_each_extra_for_a_store_brings_what_dvc_asks_for(extra: str, tmp_path: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["optional-dependencies"][extra] == [f"dvc-{extra}"]
+    pytest.importorskip(f"dvc_{extra}")
+    assert re.search(rf"^\s+{extra} \(", Project(tmp_path).dvc("doctor"), re.MULTILINE)

@@ -80,6 +80,8 @@ def test_a_proposal_that_was_killed_before_its_champion_is_completed(
 def test_a_rejected_branch_is_passed_over_once_there_have_been_other_results(
     shared: Workshop, tmp_path: Path
 ) -> None:
+    (shared.root / "params.yaml").write_text("data: {name: toy}\nnew: 1\n")
+    shared.commit("new params")
     shared.train(2)
     shared.run("git", "checkout", "--quiet", "-b", pull_request.REJECTED)
     shared.commit("rejected")

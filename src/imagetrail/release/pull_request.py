@@ -23,23 +23,34 @@ FIGURES = ("top1", "macro_recall", "macro_f1", "log_loss", "ece_calibrated")
 def recall(root: Path = Path()) -> str:
     """Checks out the results of the last unmerged run, so that DVC runs only what changed since.
 
-    Not where there have been other results since that run began. DVC's own run-cache does not do:
-    it pushes nothing of metrics, without which `dvc repro` runs a stage again.
+    Not where there have been other results since that run began, nor where those of the last commit
+    were made from all that it has, as after a revert. DVC's own run-cache does not do: it pushes
+    nothing of metrics, without which `dvc repro` runs a stage again.
     """
     git_dvc.refuse_without_commit(root, "a retraining")
     remote = [f"refs/remotes/origin/{name}" for name in (BRANCH, REJECTED)]
     newest_first = git_dvc.git(
         root, "for-each-ref", "--sort=-committerdate", "--format=%(refname:short)", *remote
     )
-    results = RESULTS[:2]
+    results, current = RESULTS[:2], _current(root)
     for branch in (newest_first or "").split():
         if not (root / PROJECT_FILE).exists():
             git_dvc.git(root, "checkout", branch, "--", str(PROJECT_FILE))
         begun = git_dvc.git(root, "merge-base", "HEAD", branch)
-        moved = begun is None or git_dvc.git(root, "diff", "--quiet", begun, "--", *results) is None
+        moved = current or begun is None
+        moved = moved or git_dvc.git(root, "diff", "--quiet", str(begun), "--", *results) is None
         if not moved and git_dvc.git(root, "checkout", branch, "--", *results) is not None:
             return f"beginning with the results of {branch}"
     return "beginning with the results of the last commit"
+
+
+def _current(root: Path) -> bool:
+    """Whether nothing but results differs from the commit that last brought results."""
+    last = git_dvc.git(root, "log", "-1", "--format=%H", "--", RESULTS[0])
+    others = [f":(exclude){path}" for path in RESULTS]
+    return bool(last) and (
+        git_dvc.git(root, "diff", "--quiet", str(last), "HEAD", "--", ".", *others) is not None
+    )
 
 
 def propose(root: Path = Path()) -> str:
