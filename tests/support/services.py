@@ -1,6 +1,7 @@
 """A team's servers, real ones at ports of this machine: each can be stopped, and goes on later."""
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -79,6 +80,7 @@ class Bucket:
     def __init__(self) -> None:
         from moto.server import ThreadedMotoServer  # here: it takes seconds
 
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
         self._server, self.port = ThreadedMotoServer, free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self.start()
@@ -144,6 +146,7 @@ class Mlflow:
             f"[mlflow]\ndefault_permission = READ\ndatabase_uri = {database.create('users')}\n"
             "admin_username = root\nadmin_password = a-long-password\n"
             "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+            "auth_cache_ttl_seconds = 60\n"
         )
         self._environment = bucket.for_team | {
             "MLFLOW_S3_ENDPOINT_URL": bucket.address,

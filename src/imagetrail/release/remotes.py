@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from imagetrail.base.errors import UserError
+from imagetrail.base.paths import CHAMPION_POINTER
 from imagetrail.release import git_dvc
 from imagetrail.release.pull_request import BRANCH, PICTURES, REJECTED
 
@@ -19,6 +20,10 @@ def pull(root: Path = Path()) -> str:
     """
     if not _has_remote(root):
         return ""
+    if (root / CHAMPION_POINTER).exists():
+        # It must come. And of one folder DVC finds within seconds that a store is down; of all, it
+        # tries one after the other, for minutes.
+        git_dvc.dvc(root, "pull", str(CHAMPION_POINTER))
     return git_dvc.dvc(root, "pull", "--allow-missing").rpartition("\n")[2]
 
 
