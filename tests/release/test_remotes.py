@@ -76,7 +76,8 @@ def test_what_began_before_another_was_merged_gives_way(
     remotes.offer(first.root)
     team.run("git", "pull", "--quiet", "--ff-only", "origin", BRANCH)
     team.run("git", "push", "--quiet", "origin", "main")
-    assert "nothing to offer" in remotes.offer(late.root)
+    assert "nothing to offer: what is there" in remotes.offer(late.root)
+    assert remotes.offer(first.root) == "nothing to offer: the main branch has it"
     assert there(team) == there(team, "main") == git_dvc.head(first.root)
 
 

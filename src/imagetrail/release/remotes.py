@@ -10,7 +10,7 @@ from imagetrail.release import git_dvc
 from imagetrail.release.pull_request import BRANCH, PICTURES, REJECTED
 
 OFFERED = Path(".imagetrail/offered")
-THEIRS = f"refs/remotes/origin/{BRANCH}"
+THEIRS, MAIN = f"refs/remotes/origin/{BRANCH}", "refs/remotes/origin/HEAD"
 
 
 def pull(root: Path = Path()) -> str:
@@ -40,8 +40,8 @@ def offer(root: Path = Path(), *, options: Sequence[str] = ()) -> str:
     if not others + mine:
         return "nothing to offer"
     _fetch(root)
-    if mine and (newer := _newer(root)):
-        return newer
+    if mine and (instead := _merged(root) or _newer(root)):
+        return instead
     refused = git_dvc.refused(root, "push", "--dry-run", "--force", "origin", *others, *mine)
     if refused:
         return f"no right to push ({refused}): the summary is all there is"
@@ -81,9 +81,16 @@ def _push(root: Path, options: Sequence[str]) -> str:
             raise UserError(f"the branch {BRANCH} cannot be pushed: {reason}")
 
 
+def _merged(root: Path) -> str:
+    """What to say where the main branch has all that we have."""
+    main = _commit(root, MAIN)
+    merged = main and git_dvc.git(root, "merge-base", "--is-ancestor", "HEAD", main) is not None
+    return "nothing to offer: the main branch has it" if merged else ""
+
+
 def _newer(root: Path) -> str:
     """What to say where the proposal that is there began with a later commit than ours."""
-    main = _commit(root, "refs/remotes/origin/HEAD")
+    main = _commit(root, MAIN)
     ours, theirs = (git_dvc.git(root, "merge-base", tip, main) for tip in ("HEAD", THEIRS))
     if not ours or not theirs or ours == theirs:
         return ""
