@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from imagetrail.base.errors import UserError
+from imagetrail.base.words import without_secrets
 from imagetrail.compute.processes import end_with_parent
 
 DVC = (sys.executable, "-m", "dvc")
@@ -44,7 +45,7 @@ def refused(root: Path, *words: str) -> str:
         return ""
     said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     lines = [re.sub(r"^(fatal|error|remote): *", "", line) for line in said]
-    return "; ".join(dict.fromkeys(lines)) or "git gives no reason"
+    return without_secrets("; ".join(dict.fromkeys(lines))) or "git gives no reason"
 
 
 def _git(root: Path, *words: str, given: str | None) -> subprocess.CompletedProcess[str]:
