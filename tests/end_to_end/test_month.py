@@ -124,12 +124,13 @@ def new_pictures_and_a_proposal_left_open_while_main_moves_on(month: Month) -> N
     machine, said = month.retrained()
     assert LEARNED in said and verdict(machine) == "PROMOTE"
     assert "compared with the champion, image by image" in page(machine)
+    assert "Other pictures (Ada)" in page(machine)
     assert month.champion() == first.model, "it is not merged"
     (month.team.root / "NOTES.md").write_text("Main moves on.\n")
     month.push("Notes")
     again, said = month.retrained()
     assert LEARNED not in said and verdict(again) == "PROMOTE"
-    assert page(again).startswith("PROMOTE: ")
+    assert page(again).startswith("PROMOTE: ") and "Notes (Ada)" in page(again)
     month.merge()
     assert (month.team.root / "NOTES.md").exists() and len(month.ledger()) == 2
 

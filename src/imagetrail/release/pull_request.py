@@ -15,6 +15,7 @@ from imagetrail.release import git_dvc, ledger, promotion
 # All are written anew each time.
 BRANCH, PICTURES, REJECTED = "retrain", "retrain-pictures", "retrain-rejected"
 BODY = Path(".imagetrail/proposal.md")
+SHOWN = 20  # commits
 LIMIT = 60_000  # characters; GitHub takes 65,536
 RESULTS = ("dvc.lock", str(ARTIFACTS), str(CHAMPION))
 FIGURES = ("top1", "macro_recall", "macro_f1", "log_loss", "ece_calibrated")
@@ -46,11 +47,19 @@ def recall(root: Path = Path()) -> str:
 
 def _current(root: Path) -> bool:
     """Whether nothing but results differs from the commit that last brought results."""
-    last = git_dvc.git(root, "log", "-1", "--format=%H", "--", RESULTS[0])
-    others = [f":(exclude){path}" for path in RESULTS]
-    return bool(last) and (
-        git_dvc.git(root, "diff", "--quiet", str(last), "HEAD", "--", ".", *others) is not None
-    )
+    last = _last_results(root)
+    same = ("diff", "--quiet", last, "HEAD", "--", *_all_but(*RESULTS))
+    return bool(last) and git_dvc.git(root, *same) is not None
+
+
+def _last_results(root: Path) -> str:
+    """The commit that last brought results; empty if none has."""
+    return git_dvc.git(root, "log", "-1", "--format=%H", "--", RESULTS[0]) or ""
+
+
+def _all_but(*paths: str) -> list[str]:
+    """As Git's pathspec."""
+    return [".", *(f":(exclude){path}" for path in paths)]
 
 
 def propose(root: Path = Path()) -> str:
@@ -93,11 +102,9 @@ def _half_done(root: Path, decision: dict[str, Any]) -> bool:
 
 
 def _refuse_other_changes(root: Path) -> None:
-    others = [f":(exclude){path}" for path in (*RESULTS, PROJECT_FILE)]
+    others = _all_but(*RESULTS, str(PROJECT_FILE))
     git_dvc.refuse_without_commit(root, "a proposal")
-    if changed := git_dvc.git(
-        root, "status", "--porcelain", "--untracked-files=no", "--", ".", *others
-    ):
+    if changed := git_dvc.git(root, "status", "--porcelain", "--untracked-files=no", "--", *others):
         raise UserError(
             f"commit or stash first what is no result: {changed.splitlines()[0][2:].strip()}"
         )
@@ -146,7 +153,15 @@ def _report(root: Path, *, pictures: str) -> str:
     ]
     text = (root / ARTIFACTS / "report" / "report.md").read_text()
     table = ["| on test, 95 % | champion, when promoted | challenger |", "|---|---|---|", *rows]
-    return "\n".join([*table, "", pictures, text, "", _cost(root)])
+    return "\n".join([*_changes(root), *table, "", pictures, text, "", _cost(root)])
+
+
+def _changes(root: Path) -> list[str]:
+    """What a reviewer has to know first: the commits since the last results, newest first."""
+    known = f"{last}.." if (last := _last_results(root)) else ""
+    words = ["log", "--no-merges", f"--max-count={SHOWN}", "--format=- %h %s (%an)"]
+    found = git_dvc.git(root, *words, f"{known}HEAD", "--", *_all_but(*RESULTS[:2]))
+    return ["Since the last results:", "", *found.splitlines(), ""] if found else []
 
 
 def _metrics(root: Path, folder: Path) -> dict[str, float]:
