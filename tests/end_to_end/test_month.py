@@ -124,13 +124,13 @@ def new_pictures_and_a_proposal_left_open_while_main_moves_on(month: Month) -> N
     machine, said = month.retrained()
     assert LEARNED in said and verdict(machine) == "PROMOTE"
     assert "compared with the champion, image by image" in page(machine)
-    assert "Other pictures (Ada)" in page(machine)
+    assert "Other pictures (" in page(machine)
     assert month.champion() == first.model, "it is not merged"
     (month.team.root / "NOTES.md").write_text("Main moves on.\n")
     month.push("Notes")
     again, said = month.retrained()
     assert LEARNED not in said and verdict(again) == "PROMOTE"
-    assert page(again).startswith("PROMOTE: ") and "Notes (Ada)" in page(again)
+    assert page(again).startswith("PROMOTE: ") and "Notes (" in page(again)
     month.merge()
     assert (month.team.root / "NOTES.md").exists() and len(month.ledger()) == 2
 
@@ -155,7 +155,8 @@ def labels_of_which_30_in_100_are_wrong(month: Month) -> None:
     machine, _ = month.retrained()
     assert verdict(machine) in ("HOLD", "REJECT")
     assert month.champion() == champion and len(ledger.read(machine.root)) == lines
-    assert re.search(r"label", page(machine))
+    (found,) = re.findall(r"(\d+) of 1,617 labels are likely wrong", page(machine))
+    assert int(found) > 300 and "Other pictures (" in page(machine)
     if verdict(machine) == "HOLD":
         month.close()
     assert month.proposals() == 0
