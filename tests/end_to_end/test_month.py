@@ -228,6 +228,7 @@ def servers_that_are_down_one_at_a_time(month: Month) -> None:
     assert month.proposals() == 0
     month.retrain(machine)
     assert month.tip(BRANCH) == git_dvc.head(machine.root)
+    assert "Other draws (" in page(machine)
     month.merge()
 
 

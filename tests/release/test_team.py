@@ -90,6 +90,8 @@ def test_the_page_of_a_proposal_begins_with_what_changed_since_the_last_results(
     page = (workshop.root / pull_request.BODY).read_text()
     since = page.split("Since the last results:\n\n")[1].split("\n\n")[0]
     assert since.endswith(" Pictures of May (Ada)") and since.count("\n") == 0
+    assert "nothing to do" in pull_request.propose(workshop.root)
+    assert (workshop.root / pull_request.BODY).read_text() == page
 
 
 def test_a_rejected_branch_is_passed_over_once_there_have_been_other_results(

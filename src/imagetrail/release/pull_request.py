@@ -74,7 +74,10 @@ def propose(root: Path = Path()) -> str:
     decision = read_json(root / ARTIFACTS / "gate" / "decision.json")
     committed = pipeline.version(locked) == pipeline.version(before)
     if committed and not _half_done(root, decision):
-        return _finish(root, "nothing to do: the results are those of the last commit", "")
+        summary = "nothing to do: the results are those of the last commit"
+        on_branch = git_dvc.git(root, "branch", "--show-current") == BRANCH
+        again = on_branch and (root / BODY).exists()  # what was to be read of them still is
+        return summary if again else _finish(root, summary, "")
     if decision["decision"] == "REJECT":
         _keep(root, f"Rejected: {decision['reason']}")
         report = _report(root, pictures="")
