@@ -19,23 +19,14 @@ repro: setup  ## run the pipeline, or what of it is out of date, and publish it 
 	@$(BIN)/imagetrail publish
 
 # What CI does, whichever CI it is; .github/workflows/retrain.yml and .gitlab-ci.yml call these three.
-HAS_REMOTE := grep -qs "^\[.remote " .dvc/config .dvc/config.local
 retrain: setup  ## run what new data or params call for, and commit it to the branch retrain
 	@$(BIN)/imagetrail recall
-	@if $(HAS_REMOTE); then $(BIN)/dvc pull --allow-missing; fi
 	$(BIN)/imagetrail repro
 	-@$(BIN)/imagetrail publish
 	@$(BIN)/imagetrail propose
 
 offer: setup  ## push that branch, and what DVC has of it
-	@rm -f .imagetrail/offered; \
-	others=$$(git for-each-ref --format='%(refname:short)' refs/heads/retrain-pictures refs/heads/retrain-rejected); \
-	retrain=$$(git branch --show-current | grep -x retrain); \
-	if [ -z "$$others$$retrain" ]; then echo "nothing to offer"; exit; fi; \
-	if ! git push --quiet --dry-run --force origin $$others $$retrain; then echo "no right to push: the summary is all there is"; exit; fi; \
-	if $(HAS_REMOTE); then $(BIN)/dvc push || exit; fi; \
-	if [ -n "$$others" ]; then git push --quiet --force origin $$others || exit; fi; \
-	if [ -n "$$retrain" ]; then git push --quiet --force $(OPTIONS) origin retrain && touch .imagetrail/offered; fi
+	@$(BIN)/imagetrail offer $(OPTIONS)
 
 request:  ## open or update its pull request on GitHub
 	@if [ ! -e .imagetrail/offered ]; then echo "nothing to request"; exit; fi; \

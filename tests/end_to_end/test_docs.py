@@ -29,6 +29,8 @@ REQUEST = "test_the_request_of_the_docs_gets_the_probabilities_of_the_onnx_file"
 REPRODUCED = "test_a_second_clone_makes_the_same_or_reports_what_differs"
 TORCHRUN = "test_torchrun_trains_one_model_as_good_as_that_of_one_process"
 POSTGRESQL = "test_a_study_in_postgresql_gives_the_same_outs_and_outlives_the_folder"
+MONTH = (f"{HERE}/test_month.py", "test_a_month_of_a_team_loses_nothing_and_offers_what_is_right")
+COMPOSE = ("tests/docs/test_compose.py", "test_it_is_what_the_specification_of_compose_asks_for")
 RAY = "test_on_a_ray_cluster_that_loses_a_node_nothing_is_lost"
 SERVED = ("tests/service/test_serve.py", "test_curl_gets_the_answer_that_the_docs_show")
 TRIED = ("tests/service/test_demo.py", "test_a_picture_is_answered_however_it_comes")
@@ -56,6 +58,14 @@ ELSEWHERE = {  # page, command or line of a snippet: the file that proves it, an
     "make retrain": (f"{HERE}/test_retraining.py", OFFERED),
     "make offer": (f"{HERE}/test_retraining.py", OFFERED),
     "make request": (f"{HERE}/test_retraining.py", OFFERED),
+    "docker compose --file docs/use/compose.yaml up --build --detach": COMPOSE,
+    **dict.fromkeys(
+        (
+            "dvc remote add --default store s3://team/dvc",
+            "dvc remote modify store endpointurl http://localhost:8333",
+        ),
+        MONTH,
+    ),
     "rm -rf .imagetrail": (PIPELINE, FORCED),
     "dvc repro --force": (PIPELINE, FORCED),
     "imagetrail ui": (f"{HERE}/test_docs.py", "test_the_ui_answers_at_the_address_that_it_says"),

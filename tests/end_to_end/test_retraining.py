@@ -1,7 +1,5 @@
 """The retraining workflow's own steps against local remotes: Git, DVC and an MLflow server."""
 
-import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,159 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import mlflow_store
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import tiny_onnx
 import yaml
 from mlflow import MlflowClient  # noqa: TID251  tests look at what users see
-from PIL import Image
-from project import ROOT, Project
-from sklearn.datasets import load_digits
+from project import Project
+from team import WORKFLOW, World
 
-from imagetrail.base import hashing, paths
 from imagetrail.release import git_dvc, ledger, pull_request
-
-WORKFLOW = ROOT / ".github/workflows/retrain.yml"
-FILES = (
-    *(
-        ".dvcignore",
-        ".gitignore",
-        "Makefile",
-        "pipeline.mk",
-        "dvc.yaml",
-        "requirements.lock",
-        "requirements.cuda.lock",
-        "pyproject.toml",
-    ),
-    *("src", "champion/README.md", "data/corrections.csv", "data/schema.json"),
-    "data/weights/README.md",
-)
-SMALL = {
-    "data": {"name": "pictures", "source": "own", "path": "pictures", "image_size": 8},
-    "audit": {"folds": 0},
-    "augment": {"copies": 0},
-    "synthesise": {"per_class": 0},
-    "recipe": {"flip": False, "shift": 0, "batch_size": 64, "width": 0.5, "repeat_to": 256},
-    "train": {"epochs": 8},
-    "tune": {"trials": 1, "batch": 1, "rungs": [1], "images": 100, "space": {"lr": [0.1]}},
-    "compare": {
-        "seeds": 3,
-        "remedies": {"epochs": 1, "images": 100, "tried": {}},
-        "sets": {
-            "activations": {
-                "epochs": 1,
-                "images": 100,
-                "reference": "relu",
-                "arms": {"relu": {}, "tanh": {"activation": "tanh"}},
-            }
-        },
-    },
-    "evaluate": {"bootstrap": 100},
-    "explain": {"per_class": 1, "pictures": 8},
-    "export": {"calibration": 50},
-    "gate": {
-        "margin": None,
-        "max_ece": None,
-        "max_robustness_loss": None,
-    },  # few pictures show little
-}
-GH = """#!/bin/sh
-echo "$@" >> "$GH_LOG"
-case "$1 $2" in
-  "pr list") test -e "$GH_LOG.open" && echo 7 || true;;
-  "pr create") touch "$GH_LOG.open";;
-esac
-"""
-
-
-class World:
-    """A team's remotes, and a runner that checks out and runs the steps."""
-
-    def __init__(self, root: Path, server: str) -> None:
-        self.root, self.runs = root, 0
-        tools = root / "bin"
-        tools.mkdir()
-        (tools / "gh").write_text(GH)
-        (tools / "gh").chmod(0o755)
-        workflow = yaml.safe_load(WORKFLOW.read_text())["jobs"]["retrain"]
-        self.steps = [step for step in workflow["steps"] if "run" in step]
-        fixed = {name: value for name, value in workflow["env"].items() if "${{" not in str(value)}
-        venv = Path(sys.executable).parent
-        self.environment = fixed | {
-            "PATH": f"{tools}{os.pathsep}{venv}{os.pathsep}{os.environ['PATH']}",
-            "MLFLOW_TRACKING_URI": server,
-            "IMAGETRAIL_WORKERS": "1",
-            "PICTURES_URL": "https://example.org/{commit}/{file}",
-            "MAKEFLAGS": f"STAMP= BIN={venv}",  # what `make setup` installs is here already
-        }
-        self.team = Project(root / "team", **self.environment)
-        self.team.init()
-        self.team.take(*FILES)
-        self.team.set(**SMALL)
-        self.origin = str(root / "origin.git")
-        self.team.run("git", "init", "--quiet", "--bare", "--initial-branch=main", self.origin)
-        self.team.run("git", "remote", "add", "origin", self.origin)
-        self.team.dvc("remote", "add", "--quiet", "--default", "store", str(root / "store"))
-        self._begin_with_a_poor_champion()
-
-    def _begin_with_a_poor_champion(self) -> None:
-        folder = self.team.root / paths.CHAMPION_FOLDER
-        model = tiny_onnx.write(
-            folder / "model.onnx", tiny_onnx.noise([str(digit) for digit in range(10)])
-        )
-        (folder / "metrics.json").write_text('{"top1": 0.1, "top1_low": 0.08, "top1_high": 0.13}')
-        pq.write_table(pa.table({"id": pa.array([], pa.string())}), folder / "trained_on.parquet")
-        self.team.dvc("add", "--quiet", str(paths.CHAMPION_FOLDER))
-        self.team.dvc("push", "--quiet")
-        facts = {
-            "model": hashing.sha256(model),
-            "data": "",
-            "decision": "",
-            "reason": "to begin with",
-        }
-        champion = ledger.tracked(self.team.root)
-        ledger.append(self.team.root, action="promote", champion=champion, **facts)
-
-    def change_data(self, count: int, *, shuffled: bool = False) -> None:
-        """Versions and pushes `count` training pictures of the team: what starts the workflow."""
-        digits = load_digits()
-        labels = digits.target.copy()
-        if shuffled:
-            np.random.default_rng(0).shuffle(labels[:1300])
-        pictures = self.team.root / "pictures"
-        shutil.rmtree(pictures, ignore_errors=True)
-        for side, numbers in (("train", range(count)), ("test", range(1300, 1797))):
-            for number in numbers:
-                file = pictures / side / str(labels[number]) / f"{number}.png"
-                file.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray((digits.images[number] * 15.9).astype(np.uint8)).save(file)
-        self.team.dvc("add", "--quiet", "pictures")
-        self.team.dvc("push", "--quiet", "pictures")
-        self.team.commit("Other pictures")
-        self.team.run("git", "push", "--quiet", "origin", "main")
-
-    def checkout(self) -> Project:
-        self.runs += 1
-        runner = Project(self.root / f"runner{self.runs}", **self.environment)
-        self.team.run("git", "clone", "--quiet", self.origin, str(runner.root))
-        return runner
-
-    def retrain(self, runner: Project) -> str:
-        """Runs the steps and returns all that they print."""
-        more = {
-            "GITHUB_STEP_SUMMARY": str(runner.root / ".imagetrail/summary.md"),
-            "GH_LOG": str(runner.root / ".imagetrail/gh.log"),
-        }
-        return "".join(runner.run("bash", "-e", "-c", step["run"], **more) for step in self.steps)
-
-    def merge(self) -> None:
-        self.team.run("git", "pull", "--quiet", "--ff-only", "origin", "retrain")
-        self.team.run("git", "push", "--quiet", "origin", "main")
-
-    def tip(self, branch: str) -> str:
-        return self.team.run("git", "ls-remote", self.origin, f"refs/heads/{branch}")[:40]
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +41,8 @@ def champion(server: str) -> Any:
 def test_what_is_better_is_offered_what_is_worse_is_not_and_nothing_new_does_nothing(
     tmp_path: Path, server: str, record_property: Callable[[str, object], None]
 ) -> None:
-    world = World(tmp_path, server)
+    world = World(tmp_path, MLFLOW_TRACKING_URI=server)
+    world.begin_with_a_poor_champion()
     world.change_data(1300, shuffled=True)
     worse = world.checkout()
     shuffled = git_dvc.head(worse.root)
@@ -252,13 +105,15 @@ def test_what_is_better_is_offered_what_is_worse_is_not_and_nothing_new_does_not
     assert champion(server) == new.model
 
 
-def test_without_the_right_to_push_the_summary_is_all_there_is(tmp_path: Path) -> None:
-    project = Project(tmp_path, MAKEFLAGS="STAMP=")
+def test_a_remote_that_is_out_of_reach_ends_the_offer_with_one_line(tmp_path: Path) -> None:
+    project = Project(tmp_path, MAKEFLAGS=f"STAMP= BIN={Path(sys.executable).parent}")
     project.run("git", "init", "--quiet", "--initial-branch=retrain")
     project.run("git", "remote", "add", "origin", str(tmp_path / "nowhere"))
     project.take("Makefile", "pipeline.mk")
-    for step, words in (("offer", "no right to push"), ("request", "nothing to request")):
-        assert words in project.run("make", step)
+    (tmp_path / "params.yaml").touch()
+    said = project.run("make", "offer", ok=False)
+    assert said.count("error: git's remote is out of reach") == 1
+    assert "nothing to request" in project.run("make", "request")
 
 
 def test_every_action_is_pinned_by_commit_and_no_token_is_given_to_all_steps() -> None:
@@ -293,7 +148,10 @@ def test_the_newest_results_that_no_merge_has_brought_are_recalled_unless_there_
     commit("retrain-rejected", "rejected", 11)
     commit("retrain", "held", 12)
     git("checkout", "--quiet", "main")
-    git("commit", "--quiet", "--allow-empty", "--message", "no other results")
+    assert "last commit" in pull_request.recall(tmp_path), "what it has is what these were made of"
+    (tmp_path / "params.yaml").touch()
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "no other results")
     assert (
         "origin/retrain" in pull_request.recall(tmp_path)
         and (tmp_path / "artifacts/metrics.json").read_text() == "held"

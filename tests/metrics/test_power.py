@@ -48,3 +48,13 @@ def test_no_number_of_images_shows_a_gain_that_was_not_seen() -> None:
     same = np.ones(10, bool)
     facts = same, np.zeros(10, np.int64), np.arange(10), 0.05
     assert times_as_many(same, *facts, macro=False) == np.inf
+
+
+def test_as_many_won_as_lost_is_no_gain_though_their_shares_do_not_sum_to_zero() -> None:
+    rounded, number, rng = 0, np.arange(421), np.random.default_rng(0)
+    for _ in range(50):
+        mixed = rng.permutation(number)
+        ours, theirs = mixed >= 60, (mixed < 200) | (mixed >= 260)
+        rounded += bool(((ours.astype(float) - theirs) / 421).sum() > 0)
+        assert times_as_many(ours, theirs, number % 4, number, 0.05, macro=False) == np.inf
+    assert rounded, "or it would be no test"

@@ -85,3 +85,9 @@ def test_gits_own_reason_is_given(workshop: Workshop) -> None:
     hook.chmod(0o755)
     with pytest.raises(UserError, match="`git commit` failed: no commits on Fridays"):
         git_dvc.demand(workshop.root, "commit", "--allow-empty", "-m", "x")
+
+
+def test_why_git_refuses_is_one_line_without_the_password_of_the_address(tmp_path: Path) -> None:
+    address = f"http://ada:{'pass' + 'word'}@127.0.0.1:1/x"
+    said = git_dvc.refused(tmp_path, "ls-remote", address)
+    assert said and "\n" not in said and "password" not in said

@@ -77,9 +77,28 @@ def test_a_proposal_that_was_killed_before_its_champion_is_completed(
     assert "nothing to do" in pull_request.propose(workshop.root)
 
 
+def test_the_page_of_a_proposal_begins_with_what_changed_since_the_last_results(
+    workshop: Workshop,
+) -> None:
+    report = workshop.root / "artifacts/report/report.md"
+    report.parent.mkdir()
+    report.write_text("# Report\n")
+    workshop.commit("results")
+    workshop.train(2)
+    workshop.run("git", "commit", "-qm", "Pictures of May", "--", "given")
+    pull_request.propose(workshop.root)
+    page = (workshop.root / pull_request.BODY).read_text()
+    since = page.split("Since the last results:\n\n")[1].split("\n\n")[0]
+    assert since.endswith(" Pictures of May (Ada)") and since.count("\n") == 0
+    assert "nothing to do" in pull_request.propose(workshop.root)
+    assert (workshop.root / pull_request.BODY).read_text() == page
+
+
 def test_a_rejected_branch_is_passed_over_once_there_have_been_other_results(
     shared: Workshop, tmp_path: Path
 ) -> None:
+    (shared.root / "params.yaml").write_text("data: {name: toy}\nnew: 1\n")
+    shared.commit("new params")
     shared.train(2)
     shared.run("git", "checkout", "--quiet", "-b", pull_request.REJECTED)
     shared.commit("rejected")

@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,11 +47,14 @@ def answers(port: int) -> bool:
 
 
 @contextmanager
-def serving(*words: str, port: int, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def serving(
+    *words: str, port: int, folder: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """Runs a command of MLflow that serves at a port; its log is in the folder."""
     folder.mkdir(exist_ok=True)
     bin_folder = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PATH": bin_folder}
+    env |= environment or {}
     log = folder / "server.log"
     with log.open("w") as out:
         process = subprocess.Popen(

@@ -31,7 +31,7 @@ from imagetrail.cli.serve import serve
 from imagetrail.cli.stage import Interrupted, run_stage
 from imagetrail.cli.status import status
 from imagetrail.cli.suggest import suggest
-from imagetrail.cli.team import promote, propose, publish, recall, rollback, ui, verify
+from imagetrail.cli.team import offer, promote, propose, publish, recall, rollback, ui, verify
 from imagetrail.compute.processes import end_with_parent
 
 STAGES = {
@@ -187,6 +187,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "verify": verify,
         "recall": recall,
         "propose": propose,
+        "offer": offer,
     },
 }
 PASSES_ON = {"repro": {"allow_extra_args": True, "ignore_unknown_options": True}}

@@ -66,10 +66,12 @@ def _follow() -> None:
 
 
 def recall() -> None:
-    """Begin with what the last retraining found, merged or not."""
-    from imagetrail.release import pull_request
+    """Begin with what the last retraining found, merged or not, and what DVC's remote has."""
+    from imagetrail.release import pull_request, remotes
 
     say(pull_request.recall())
+    if came := remotes.pull():
+        say(came)
 
 
 def propose() -> None:
@@ -77,6 +79,17 @@ def propose() -> None:
     from imagetrail.release import pull_request
 
     say(pull_request.propose())
+
+
+def offer(
+    option: Annotated[
+        list[str] | None, typer.Option("-o", metavar="OPTION", help="Of git's push, as GitLab has.")
+    ] = None,
+) -> None:
+    """Push what was proposed, and what DVC has of it; give way to a newer proposal."""
+    from imagetrail.release import remotes
+
+    say(remotes.offer(options=option or ()))
 
 
 def verify(

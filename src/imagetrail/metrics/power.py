@@ -46,6 +46,9 @@ def minimal_macro_effect(
     return float(min(1.0, stats.norm.isf(alpha) * noise + stats.norm.ppf(POWER) * np.sqrt(flips)))
 
 
+ROUNDING = 1e-12  # of a sum of shares; one image of a million million is not the gain of anything
+
+
 def times_as_many(
     ours: NDArray[np.bool_],
     theirs: NDArray[np.bool_],
@@ -68,7 +71,7 @@ def times_as_many(
     else:
         ahead, uncertain = ahead_by_unit(ours, theirs, units) / len(ours), np.zeros(0)
     gain, flips, more = float(ahead.sum()), (ahead**2).sum(), (uncertain**2).sum()
-    if gain <= 0:
+    if gain <= ROUNDING:
         return float("inf")
     chance, power = stats.norm.isf(alpha), stats.norm.ppf(POWER)
 

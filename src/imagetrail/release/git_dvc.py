@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from imagetrail.base.errors import UserError
+from imagetrail.base.words import without_secrets
 from imagetrail.compute.processes import end_with_parent
 
 DVC = (sys.executable, "-m", "dvc")
@@ -35,6 +36,16 @@ def demand(root: Path, *words: str, given: str | None = None) -> str:
         reason = (said or ["it gives no reason"])[0].removeprefix("fatal: ")
         raise UserError(f"`git {words[0]}` failed: {reason}")
     return done.stdout.strip()
+
+
+def refused(root: Path, *words: str) -> str:
+    """Why git refuses, in one line; empty if it does what it is told."""
+    done = _git(root, *words, given=None)
+    if not done.returncode:
+        return ""
+    said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    lines = [re.sub(r"^(fatal|error|remote): *", "", line) for line in said]
+    return without_secrets("; ".join(dict.fromkeys(lines))) or "git gives no reason"
 
 
 def _git(root: Path, *words: str, given: str | None) -> subprocess.CompletedProcess[str]:

@@ -15,6 +15,7 @@ from imagetrail.release import git_dvc, ledger, promotion, signing
 # All are written anew each time.
 BRANCH, PICTURES, REJECTED = "retrain", "retrain-pictures", "retrain-rejected"
 BODY = Path(".imagetrail/proposal.md")
+SHOWN = 20  # commits
 LIMIT = 60_000  # characters; GitHub takes 65,536
 RESULTS = ("dvc.lock", str(ARTIFACTS), str(CHAMPION))
 FIGURES = ("top1", "macro_recall", "macro_f1", "log_loss", "ece_calibrated")
@@ -23,8 +24,9 @@ FIGURES = ("top1", "macro_recall", "macro_f1", "log_loss", "ece_calibrated")
 def recall(root: Path = Path()) -> str:
     """Checks out the results of the last unmerged run, so that DVC runs only what changed since.
 
-    Not where there have been other results since that run began. DVC's own run-cache does not do:
-    it pushes nothing of metrics, without which `dvc repro` runs a stage again.
+    Not where there have been other results since that run began, nor where those of the last commit
+    were made from all that it has, as after a revert. DVC's own run-cache does not do: it pushes
+    nothing of metrics, without which `dvc repro` runs a stage again.
     """
     git_dvc.refuse_without_commit(root, "a retraining")
     signing.refuse_trouble(root)
@@ -32,15 +34,33 @@ def recall(root: Path = Path()) -> str:
     newest_first = git_dvc.git(
         root, "for-each-ref", "--sort=-committerdate", "--format=%(refname:short)", *remote
     )
-    results = RESULTS[:2]
+    results, current = RESULTS[:2], _current(root)
     for branch in (newest_first or "").split():
         if not (root / PROJECT_FILE).exists():
             git_dvc.git(root, "checkout", branch, "--", str(PROJECT_FILE))
         begun = git_dvc.git(root, "merge-base", "HEAD", branch)
-        moved = begun is None or git_dvc.git(root, "diff", "--quiet", begun, "--", *results) is None
+        moved = current or begun is None
+        moved = moved or git_dvc.git(root, "diff", "--quiet", str(begun), "--", *results) is None
         if not moved and git_dvc.git(root, "checkout", branch, "--", *results) is not None:
             return f"beginning with the results of {branch}"
     return "beginning with the results of the last commit"
+
+
+def _current(root: Path) -> bool:
+    """Whether nothing but results differs from the commit that last brought results."""
+    last = _last_results(root)
+    same = ("diff", "--quiet", last, "HEAD", "--", *_all_but(*RESULTS))
+    return bool(last) and git_dvc.git(root, *same) is not None
+
+
+def _last_results(root: Path) -> str:
+    """The commit that last brought results; empty if none has."""
+    return git_dvc.git(root, "log", "-1", "--format=%H", "--", RESULTS[0]) or ""
+
+
+def _all_but(*paths: str) -> list[str]:
+    """As Git's pathspec."""
+    return [".", *(f":(exclude){path}" for path in paths)]
 
 
 def propose(root: Path = Path()) -> str:
@@ -55,7 +75,10 @@ def propose(root: Path = Path()) -> str:
     decision = read_json(root / ARTIFACTS / "gate" / "decision.json")
     committed = pipeline.version(locked) == pipeline.version(before)
     if committed and not _half_done(root, decision):
-        return _finish(root, "nothing to do: the results are those of the last commit", "")
+        summary = "nothing to do: the results are those of the last commit"
+        on_branch = git_dvc.git(root, "branch", "--show-current") == BRANCH
+        again = on_branch and (root / BODY).exists()  # what was to be read of them still is
+        return summary if again else _finish(root, summary, "")
     if decision["decision"] == "REJECT":
         _keep(root, f"Rejected: {decision['reason']}")
         report = _report(root, pictures="")
@@ -83,11 +106,9 @@ def _half_done(root: Path, decision: dict[str, Any]) -> bool:
 
 
 def _refuse_other_changes(root: Path) -> None:
-    others = [f":(exclude){path}" for path in (*RESULTS, PROJECT_FILE)]
+    others = _all_but(*RESULTS, str(PROJECT_FILE))
     git_dvc.refuse_without_commit(root, "a proposal")
-    if changed := git_dvc.git(
-        root, "status", "--porcelain", "--untracked-files=no", "--", ".", *others
-    ):
+    if changed := git_dvc.git(root, "status", "--porcelain", "--untracked-files=no", "--", *others):
         raise UserError(
             f"commit or stash first what is no result: {changed.splitlines()[0][2:].strip()}"
         )
@@ -136,7 +157,15 @@ def _report(root: Path, *, pictures: str) -> str:
     ]
     text = (root / ARTIFACTS / "report" / "report.md").read_text()
     table = ["| on test, 95 % | champion, when promoted | challenger |", "|---|---|---|", *rows]
-    return "\n".join([*table, "", pictures, text, "", _cost(root)])
+    return "\n".join([*_changes(root), *table, "", pictures, text, "", _cost(root)])
+
+
+def _changes(root: Path) -> list[str]:
+    """What a reviewer has to know first: the commits since the last results, newest first."""
+    known = f"{last}.." if (last := _last_results(root)) else ""
+    words = ["log", "--no-merges", f"--max-count={SHOWN}", "--format=- %h %s (%an)"]
+    found = git_dvc.git(root, *words, f"{known}HEAD", "--", *_all_but(*RESULTS[:2]))
+    return ["Since the last results:", "", *found.splitlines(), ""] if found else []
 
 
 def _metrics(root: Path, folder: Path) -> dict[str, float]:

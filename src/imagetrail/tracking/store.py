@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# Of a server, two lines with addresses for each run that ends; we say one, at the end.
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 from mlflow import MlflowClient as MlflowClient  # for publishing, too
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param

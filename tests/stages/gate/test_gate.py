@@ -20,7 +20,7 @@ from scipy import stats
 from sklearn.datasets import load_digits
 from torch import nn
 
-from imagetrail.base import hashing
+from imagetrail.base import hashing, paths
 from imagetrail.base.criteria import Criterion
 from imagetrail.base.errors import UserError
 from imagetrail.base.samples import Samples, fingerprint
@@ -843,6 +843,22 @@ def test_each_challenger_is_a_reading_of_the_test_images_and_the_same_again_is_n
     assert numbers == [1, 2, 3, 2] and len(readings.read()) == 3
     rows = readings.FILE.read_text().splitlines()
     assert rows[0] == "number,challenger,champion,test,sample,images" and rows[3].startswith("3,")
+
+
+def test_what_was_the_champion_once_is_held_and_is_no_reading(folder: Path) -> None:
+    champion = enthrone(folder, tiny_onnx.noise(seed=2))
+    made = tiny_onnx.write(folder / "x.onnx", tiny_onnx.noise(seed=1))
+    rows = [(1, "of old"), (2, hashing.sha256(made)), (3, hashing.sha256(champion / "model.onnx"))]
+    lines = [json.dumps({"number": number, "model": model}) + "\n" for number, model in rows]
+    (folder / paths.LEDGER).write_text("".join(lines))
+    found = judged(folder)
+    assert found["decision"] == "HOLD" and "as number 2; `imagetrail rollback 2`" in found["reason"]
+    assert readings.read() == []
+    (folder / paths.LEDGER).write_text(lines[2])
+    assert judged(folder)["reading"] == 1
+    (folder / paths.LEDGER).write_text("<<<<<<< ours\n")
+    with pytest.raises(UserError, match=r"ledger.jsonl is damaged .*git checkout -- champion"):
+        stage.run()
 
 
 def test_a_reading_counts_until_half_of_the_test_images_are_new() -> None:

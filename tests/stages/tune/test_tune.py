@@ -4,7 +4,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import optuna  # noqa: TID251  tests look at what users see
 import pytest
-from mlflow_store import free_port
+import services
 from project import finished, wait_for
 from training_project import SIGNALS, TrainingProject
 
@@ -244,50 +243,12 @@ def test_a_search_that_finds_nothing_is_one_line(
 
 @pytest.fixture
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server of its own, run by an unprivileged user."""
-    pytest.importorskip("pg8000", reason="needs the extra postgresql")
-    found = [
-        *Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"),
-        *([Path(path)] if (path := shutil.which("pg_ctl")) else []),
-    ]
-    if not found:
-        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-    binaries, folder = found[0].resolve().parent, tmp_path_factory.mktemp("postgresql")
-    root = os.geteuid() == 0
-    if root:
-        shutil.chown(folder, "nobody")
-        for parent in [folder, *folder.parents]:
-            if parent.stat().st_uid == 0 and "pytest" in str(parent):
-                parent.chmod(0o755)
-
-    def run(*command: str) -> None:
-        subprocess.run(
-            command,
-            check=True,
-            user="nobody" if root else None,
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-        )
-
-    port = free_port()
-    data = str(folder / "data")
-    run(str(binaries / "initdb"), "--auth=trust", "--username=ada", "--no-sync", data)
-    options = f"-p {port} -h 127.0.0.1 -k '' -F"
-    run(
-        str(binaries / "pg_ctl"),
-        "-D",
-        data,
-        "-o",
-        options,
-        "-l",
-        str(folder / "log"),
-        "-w",
-        "start",
-    )
+    """The address of a server of its own."""
+    server = services.PostgreSQL(tmp_path_factory.mktemp("postgresql"))
     try:
-        yield f"postgresql+pg8000://ada@127.0.0.1:{port}/postgres"
+        yield server.address()
     finally:
-        run(str(binaries / "pg_ctl"), "-D", data, "-m", "immediate", "stop")
+        server.stop()
 
 
 @pytest.mark.slow

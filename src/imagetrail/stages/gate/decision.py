@@ -5,6 +5,9 @@ that the challenger is better, and more images might show it. REJECT: it is show
 it breaks a bound. `alpha` is the chance of promoting any challenger that is no better, of all that
 these test images judge (`readings`).
 
+What was the champion once is never proposed again by itself: somebody has rolled it back, or a
+later one was better.
+
 Where the two know different classes, they are compared on those that both know. A challenger that
 knows more cannot be asked to be better there as well: no such class may lose `margin`, and that is
 enough. Without a margin it must be better, as ever.
@@ -49,14 +52,19 @@ def decide(
     units: Units | None = None,
     by: Criterion = Criterion.TOP1,
     reading: int = 1,
+    earlier: int | None = None,
 ) -> Decision:
     """What is to be done with the challenger.
 
     labels: N int64, of today's test images. data: content hash of the training images, as the
     pipeline knows it. units: N, equal for images that belong together, such as a patient's, which
     count as one where chance is reckoned; null: each by itself. by: what better and worse mean.
-    reading: which challenger this is that the images judge, from 1.
+    reading: which challenger this is that the images judge, from 1. earlier: the line of the ledger
+    by which it was the champion once, before this one.
     """
+    if earlier is not None:
+        again = f"`imagetrail rollback {earlier}` makes it so again"
+        return _held(f"the challenger was the champion once, as number {earlier}; {again}")
     units = np.arange(len(labels)) if units is None else units
     if champion and (fault := other_task(challenger, champion)):
         return _held(fault)
@@ -93,7 +101,7 @@ def judged_images(champion: Candidate | None, units: Units) -> NDArray[np.int64]
 
 
 def _held(reason: str) -> Decision:
-    """Where the two cannot be compared."""
+    """Where the two are not compared."""
     return Decision(HOLD, reason, (), {}, {}, np.empty(0, np.int64))
 
 

@@ -6,6 +6,7 @@ Once the challenger has become the champion, the decision that made it so stands
 images and bounds.
 """
 
+import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -16,10 +17,10 @@ from numpy.typing import NDArray
 
 from imagetrail.base import hashing, paths, pipeline, samples
 from imagetrail.base.criteria import Criterion
-from imagetrail.base.errors import UserError
+from imagetrail.base.errors import UserError, damaged
 from imagetrail.base.files import read_json, replacing, write_json
 from imagetrail.base.params import load
-from imagetrail.base.paths import CHAMPION_FOLDER, CHAMPION_MODEL, champion_present
+from imagetrail.base.paths import CHAMPION_FOLDER, CHAMPION_MODEL, LEDGER, champion_present
 from imagetrail.base.samples import Samples
 from imagetrail.base.terminal import say
 from imagetrail.base.units import units
@@ -52,7 +53,8 @@ def run() -> None:
         say(f"the challenger is the champion, by this decision: {why}")
         return
     data, together = pipeline.data_version(), units(test.index)
-    reading = _reading(challenger, champion, test, together, version)
+    earlier = _earlier(challenger, champion)
+    reading = 1 if earlier else _reading(challenger, champion, test, together, version)
     decision = decide(
         challenger,
         champion,
@@ -62,6 +64,7 @@ def run() -> None:
         units=together,
         by=by,
         reading=reading,
+        earlier=earlier,
     )
     _draw(folder / "disagreements.png", decision.disagreements, challenger, champion, test)
     write_json(folder / "decision.json", _as_json(decision, challenger, champion) | terms)
@@ -89,6 +92,24 @@ def _reading(
     new = readings.reading(challenger.sha256, champion.sha256, version, names)
     readings.write(found if new in found else [*found, new])
     return len(readings.counted(new, found, names))
+
+
+def _earlier(challenger: Candidate, champion: Candidate | None) -> int | None:
+    """The last line of the ledger that made the challenger the champion, if another is it now.
+
+    Raises UserError if the ledger is damaged.
+    """
+    if champion is None or champion.sha256 == challenger.sha256 or not LEDGER.exists():
+        return None
+    found = None
+    try:
+        for line in map(json.loads, LEDGER.read_text().splitlines()):
+            found = int(line["number"]) if line["model"] == challenger.sha256 else found
+    except (KeyError, ValueError, TypeError) as error:
+        raise damaged(
+            LEDGER, error, remedy=f"bring it back with `git checkout -- {LEDGER}`"
+        ) from None
+    return found
 
 
 def _kept(terms: dict[str, Any]) -> dict[str, Any] | None:
