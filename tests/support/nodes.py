@@ -67,8 +67,8 @@ class Nodes:
 
     def _start(self, name: str, *words: str) -> None:
         ray = [str(Path(sys.executable).parent / "ray"), "start", "--block", *words]
-        memory = ["--object-store-memory=200000000", "--disable-usage-stats"]
-        script = f"mount -t tmpfs hidden {shlex.quote(str(self.hidden))}; exec {shlex.join(ray + memory)}"
+        ray += ["--object-store-memory=200000000", "--disable-usage-stats"]
+        script = f"mount -t tmpfs hidden {shlex.quote(str(self.hidden))}; exec {shlex.join(ray)}"
         log = self._log(name).open("wb")
         self.running[name] = subprocess.Popen(
             [*ALONE, "sh", "-ec", script],
