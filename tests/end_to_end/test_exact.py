@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from mlflow_store import free_port
 from project import finished, wait_for
 from safetensors import safe_open
 from training_project import PARTS, SIGNALS, TrainingProject
@@ -203,6 +204,25 @@ def test_torchrun_trains_one_model_as_good_as_that_of_one_process(
         2 * alone * (1 - alone) / count
     ) ** 0.5  # of the difference of two models on so many images
     assert both == pytest.approx(alone, abs=3 * noise)
+
+
+def test_two_hosts_with_folders_of_their_own_train_the_model_of_two_processes(
+    project: Training, together: tuple[Training, str], tmp_path: Path
+) -> None:
+    other, port = project.copy(tmp_path / "other"), free_port()
+    (other.root / "mlflow.db").unlink()  # of the second host nothing goes to MLflow
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1")
+    where = ("--master-addr=127.0.0.1", f"--master-port={port}", "-m", "imagetrail.cli", "train")
+    hosts = [
+        host.start(*torchrun, f"--node-rank={rank}", *where)
+        for rank, host in enumerate((project, other))
+    ]
+    for process in hosts:
+        code, output, errors = finished(process)
+        assert code == 0, output + errors
+    assert project.outs() == together[0].outs()
+    assert not [*other.root.glob("artifacts/train/*")]
+    assert not (other.root / "mlflow.db").exists()
 
 
 def test_torchrun_restarts_after_a_killed_process_resumes_and_leaves_the_outs_of_an_undisturbed_run(

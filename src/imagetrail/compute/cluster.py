@@ -14,7 +14,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-import imagetrail
 from imagetrail.base.errors import UserError
 from imagetrail.base.terminal import say
 from imagetrail.compute import luggage
@@ -24,6 +23,7 @@ from imagetrail.compute.processes import ONE_THREAD
 A = TypeVar("A")
 B = TypeVar("B")
 Stamp = tuple[tuple[str, int, int], ...]  # path, bytes and time of files
+CODE = Path(__file__).parents[1]  # this package
 DECISIVE = ("numpy", "pyarrow", "safetensors", "torch")  # packages
 SETTINGS = ("IMAGETRAIL_DEVICE", "IMAGETRAIL_PRECISION")  # variables that go along
 TIMES = 20  # a job is begun, at most, where its worker is killed each time
@@ -165,7 +165,7 @@ def _joined() -> Any:
                 os.environ.get("RAY_ADDRESS") or "local",
                 runtime_env={
                     "env_vars": ONE_THREAD | settings,
-                    "py_modules": list(imagetrail.__path__),
+                    "py_modules": [str(CODE)],
                     "excludes": ["__pycache__"],
                 },
                 log_to_driver=False,
