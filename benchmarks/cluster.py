@@ -71,7 +71,7 @@ def cluster(folder: Path, hidden: Path, count: int) -> Iterator[dict[str, str]]:
         for number in range(count):
             nodes.add(str(number))
             nodes.wait_for(str(number))
-        yield {"IMAGETRAIL_BACKEND": "ray", "RAY_ADDRESS": nodes.address} | nodes.secret
+        yield nodes.joined
     finally:
         nodes.end()
 

@@ -1,11 +1,12 @@
 """Search and comparison on a cluster whose nodes see nothing of the project's folder."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from nodes import Nodes
-from project import finished, wait_for
+from project import Project, finished, wait_for
 from training_project import RECIPE, TrainingProject
 
 TUNE = {
@@ -47,23 +48,26 @@ class Searched(TrainingProject):
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Searched:
+def project(tmp_path: Path) -> Iterator[Searched]:
     made = Searched(tmp_path / "project")
-    made.root.mkdir()
+    made.root.mkdir(exist_ok=True)
     made.build()
-    return made
+    yield made
+    made.end()
 
 
 @pytest.fixture
-def nodes(tmp_path: Path, project: Searched) -> Iterator[Nodes]:
+def nodes(tmp_path: Path) -> Iterator[Nodes]:
+    """A cluster whose head has started, and has nobody to work; it sees no project."""
     pytest.importorskip("ray", reason="needs the extra ray")
-    (tmp_path / "nodes").mkdir()
-    made = Nodes(tmp_path / "nodes", hidden=project.root)
+    for name in ("nodes", "project"):
+        (tmp_path / name).mkdir(exist_ok=True)
+    made = Nodes(tmp_path / "nodes", hidden=tmp_path / "project")
     try:
+        made.wait_for("head")
         yield made
     finally:
         made.end()
-        project.end()
 
 
 @pytest.mark.slow
@@ -75,10 +79,8 @@ def test_on_a_cluster_without_a_shared_folder_nodes_come_and_go_and_the_bytes_st
     project.forget()
     project.stage = "tune"
     project.forget()
-    there = {"IMAGETRAIL_BACKEND": "ray", "RAY_ADDRESS": nodes.address} | nodes.secret
 
-    nodes.wait_for("head")
-    process = project.start(**there)  # no node can work yet
+    process = project.start(**nodes.joined)  # no node can work yet
     nodes.add("lost")
     wait_for(lambda: project.legs() > 0, process)
     assert not nodes.sees("lost", project.root / "params.yaml")
@@ -91,6 +93,23 @@ def test_on_a_cluster_without_a_shared_folder_nodes_come_and_go_and_the_bytes_st
 
     nodes.add("another")
     nodes.wait_for("another")
-    assert project.runs("compare", **there) == alone["compare"]
+    assert project.runs("compare", **nodes.joined) == alone["compare"]
     for name in ("lost", "next", "another"):
         assert [*nodes.cache(name).glob("*/content/images.npy")], f"node {name} was not used"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("share", "devices"), [("0.5", {"0"}), ("", {"", "None"})])
+def test_jobs_share_a_gpu_if_they_are_told_to(nodes: Nodes, share: str, devices: set[str]) -> None:
+    nodes.add("gpu", **{"num-cpus": 2, "num-gpus": 1})
+    script = """
+import os
+from pathlib import Path
+from imagetrail.compute import parallel
+for device in parallel.spread(os.getenv, ["CUDA_VISIBLE_DEVICES"] * 3, reads=[], keeps=Path):
+    print(f"device {device}")
+"""
+    made = Project(nodes.folder, **nodes.joined, IMAGETRAIL_GPUS=share)
+    said = made.run(sys.executable, "-c", script)
+    found = [line.partition(" ")[2] for line in said.splitlines() if line.startswith("device")]
+    assert len(found) == 3 and set(found) <= devices

@@ -40,6 +40,11 @@ class Nodes:
         words = ("--num-cpus=0", "--include-dashboard=false", f"--temp-dir={self.sockets}")
         self._start("head", "--head", f"--port={port}", *words)
 
+    @property
+    def joined(self) -> dict[str, str]:
+        """The variables by which a command works on the cluster."""
+        return {"IMAGETRAIL_BACKEND": "ray", "RAY_ADDRESS": self.address} | self.secret
+
     def add(self, name: str, **resources: float) -> None:
         words = [f"--{key}={value}" for key, value in {"num-cpus": 1, **resources}.items()]
         self._start(name, f"--address={self.address}", *words)
