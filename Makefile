@@ -34,7 +34,7 @@ screenshots: setup  ## take the pictures of report, MLflow and demo in docs anew
 	$(BIN)/python docs/screenshots_demo.py
 
 bench: setup  ## measure, and write benchmarks/README.md: about two hours
-	for name in startup decode roofline costs streaming growing augmentation inference time_to_accuracy accuracy_at_budget synthesis search label_errors suggest serve; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in startup decode roofline costs streaming growing augmentation inference time_to_accuracy accuracy_at_budget synthesis search label_errors suggest serve cluster scale; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 bench-inference: setup  ## measure the exported files alone, against Keras and PyTorch: about five minutes
 	$(BIN)/python benchmarks/inference.py

@@ -37,7 +37,7 @@ from imagetrail.compute import parallel
 from imagetrail.stages.tune.params import Tune
 from imagetrail.stages.tune.search import Report, search
 from imagetrail.stages.tune.study import draw
-from imagetrail.tracking import store
+from imagetrail.tracking.opening import open_store
 
 REPEATS = 10
 WORK = 48  # trials, to measure what a second worker gains
@@ -196,7 +196,7 @@ def project(root: Path) -> None:
         )
     (root / "artifacts/pretrain").mkdir(parents=True)
     safetensors.numpy.save_file({}, root / "artifacts/pretrain/weights.safetensors")
-    store.open_store(root)  # before the clock runs: to make MLflow's database takes seconds
+    open_store(root)  # before the clock runs: to make MLflow's database takes seconds
 
 
 def main() -> None:

@@ -11,8 +11,9 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
-LINK = re.compile(r"\]\(\.\./((?:\.\./)*)((?:src|tests)/[\w/]+\.py)\)")
-TEMPLATE = "---\nsearch: {{exclude: true}}\n---\n# `{path}`\n\n````python\n{code}````\n"
+LINK = re.compile(r"\]\(\.\./((?:\.\./)*)((?:src|tests|examples)/[\w/]+\.(?:py|sbatch|yaml))\)")
+LANGUAGES = {".py": "python", ".sbatch": "bash", ".yaml": "yaml"}
+TEMPLATE = "---\nsearch: {{exclude: true}}\n---\n# `{path}`\n\n````{language}\n{code}````\n"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -32,7 +33,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def _source_page(config: MkDocsConfig, path: str, code: str) -> File:
-    content = TEMPLATE.format(path=path, code=code)
+    content = TEMPLATE.format(path=path, language=LANGUAGES[Path(path).suffix], code=code)
     return File.generated(
         config, f"{path}.md", content=content, inclusion=InclusionLevel.NOT_IN_NAV
     )

@@ -2,12 +2,10 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from project import ROOT
 
 from imagetrail.base.errors import UserError
 from imagetrail.compute import parallel
@@ -93,40 +91,4 @@ def test_an_unknown_backend_is_refused_with_those_there_are(
         UserError,
         match="unknown IMAGETRAIL_BACKEND 'rya'; did you mean 'ray'\\? choose from local, ray",
     ):
-        list(parallel.map(abs, [1]))
-
-
-# ---- Ray ----
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """A cluster on this machine, whose workers can import these tests."""
-    ray = pytest.importorskip("ray", reason="needs the extra ray")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("IMAGETRAIL_BACKEND", "ray")
-        for folder in (ROOT / "tests/support", ROOT):
-            patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
-        yield
-    ray.shutdown()
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("cluster")
-@pytest.mark.parametrize("workers", ["", "1"])
-def test_a_cluster_gives_the_same_bits_in_the_same_order(
-    monkeypatch: pytest.MonkeyPatch, workers: str
-) -> None:
-    monkeypatch.setenv("IMAGETRAIL_WORKERS", workers)
-    assert list(parallel.map(product, range(4))) == [product(seed) for seed in range(4)]
-    (found,) = set(parallel.map(setting, range(2)))
-    assert found == (1, "1", str(Path.cwd()))
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("cluster")
-def test_what_a_worker_of_a_cluster_refuses_is_one_line() -> None:
-    results = parallel.map(refuse, range(3))
-    assert next(results) == 0
-    with pytest.raises(UserError, match="^lr is too high$"):
-        next(results)
+        list(parallel.spread(abs, [1], reads=[], keeps=Path))

@@ -31,7 +31,8 @@ TORCHRUN = "test_torchrun_trains_one_model_as_good_as_that_of_one_process"
 POSTGRESQL = "test_a_study_in_postgresql_gives_the_same_outs_and_outlives_the_folder"
 MONTH = (f"{HERE}/test_month.py", "test_a_month_of_a_team_loses_nothing_and_offers_what_is_right")
 COMPOSE = ("tests/docs/test_compose.py", "test_it_is_what_the_specification_of_compose_asks_for")
-RAY = "test_on_a_ray_cluster_that_loses_a_node_nothing_is_lost"
+RAY = "test_on_a_cluster_without_a_shared_folder_nodes_come_and_go_and_the_bytes_stay"
+HOSTS = "test_two_hosts_with_folders_of_their_own_train_the_model_of_two_processes"
 SERVED = ("tests/service/test_serve.py", "test_curl_gets_the_answer_that_the_docs_show")
 TRIED = ("tests/service/test_demo.py", "test_a_picture_is_answered_however_it_comes")
 STATIC = ("tests/service/test_static_page.py", "test_the_browser_answers_as_we_do")
@@ -87,8 +88,13 @@ ELSEWHERE = {  # page, command or line of a snippet: the file that proves it, an
     **dict.fromkeys((f"docker build -t {IMAGE} .", CONTAINER), CONTAINED),
     "imagetrail verify --reproduce": ("tests/release/test_verification.py", REPRODUCED),
     "torchrun --nproc-per-node 2 -m imagetrail.cli train": (f"{HERE}/test_exact.py", TORCHRUN),
+    **{
+        f"torchrun --nnodes 2 --node-rank {rank} --master-addr host-0 --master-port 29500 "
+        "-m imagetrail.cli train": (f"{HERE}/test_exact.py", HOSTS)
+        for rank in range(2)
+    },
     "IMAGETRAIL_BACKEND=ray RAY_ADDRESS=ray-head:6379 dvc repro tune compare": (
-        "tests/stages/tune/test_tune.py",
+        f"{HERE}/test_cluster.py",
         RAY,
     ),
     "IMAGETRAIL_OPTUNA_STORAGE=postgresql+pg8000://user@host/optuna dvc repro tune": (

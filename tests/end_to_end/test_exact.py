@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from mlflow_store import free_port
 from project import finished, wait_for
 from safetensors import safe_open
 from training_project import PARTS, SIGNALS, TrainingProject
@@ -203,6 +204,36 @@ def test_torchrun_trains_one_model_as_good_as_that_of_one_process(
         2 * alone * (1 - alone) / count
     ) ** 0.5  # of the difference of two models on so many images
     assert both == pytest.approx(alone, abs=3 * noise)
+
+
+def hosts(*projects: Training) -> list[tuple[int, str, str]]:
+    """Has each of them train as a host of its own; returns how their commands have ended."""
+    torchrun = "-m torch.distributed.run --nproc-per-node=1 --master-addr=127.0.0.1"
+    where = f"--master-port={free_port()} --nnodes={len(projects)} --node-rank"
+    started = [
+        host.start(sys.executable, *f"{torchrun} {where}={rank} -m imagetrail.cli train".split())
+        for rank, host in enumerate(projects)
+    ]
+    return [finished(process) for process in started]
+
+
+def test_two_hosts_with_folders_of_their_own_train_the_model_of_two_processes(
+    project: Training, together: tuple[Training, str], tmp_path: Path
+) -> None:
+    other = project.copy(tmp_path / "other")
+    (other.root / "mlflow.db").unlink()  # nothing of the second host goes there
+    (other.root / "artifacts/tune/best.yaml").write_text("activation: relu\n")
+    for code, output, errors in hosts(project, other):
+        assert code != 0
+        assert "the hosts do not have the same artifacts/tune/best.yaml, params.yaml; bring" in (
+            output + errors
+        )
+    shutil.copy(project.root / "artifacts/tune/best.yaml", other.root / "artifacts/tune")
+    for code, output, errors in hosts(project, other):
+        assert code == 0, output + errors
+    assert project.outs() == together[0].outs()
+    assert not [*other.root.glob("artifacts/train/*.*")]
+    assert not (other.root / "mlflow.db").exists()
 
 
 def test_torchrun_restarts_after_a_killed_process_resumes_and_leaves_the_outs_of_an_undisturbed_run(

@@ -26,6 +26,7 @@ from imagetrail.training.jobs import (
     Job,
     decisive,
     train,
+    train_all,
 )
 from imagetrail.training.recipe import Recipe
 
@@ -123,7 +124,9 @@ def test_a_training_is_kept_as_long_as_a_state_that_has_asked_for_it(
     ask: Callable[..., Job],
 ) -> None:
     job, shared = ask("tune", "0"), replace(ask("tune", "0"), seed=1)
-    for each in (job, shared, replace(shared, state=ask("compare").state)):
+    asked = (job, shared, replace(shared, state=ask("compare").state))
+    train_all(asked)  # workers begin when its results are wanted
+    for each in asked:
         train(each)
     for number in range(1, checkpoints.KEPT):
         ask("tune", str(number))

@@ -4,7 +4,7 @@ Alone, a process is rank 0 of 1.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -12,6 +12,8 @@ import torch
 from torch import distributed, nn
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
+
+from imagetrail.base.errors import UserError
 
 T = TypeVar("T")
 
@@ -53,6 +55,21 @@ def shared(value: T) -> T:
     values = [value]
     distributed.broadcast_object_list(values, src=0)
     return values[0]
+
+
+def refuse_others(facts: Mapping[str, object]) -> None:
+    """Raises UserError in each process if one of them has other facts than the first has."""
+    if ranks() == 1:
+        return
+    first = shared(facts)
+    found: list[set[str]] = [set()] * ranks()
+    mine = {name for name in first.keys() | facts if first.get(name) != facts.get(name)}
+    distributed.all_gather_object(found, mine)
+    if wrong := sorted(set().union(*found)):
+        raise UserError(
+            f"the hosts do not have the same {', '.join(wrong)}; bring all to one state with "
+            "`git checkout` and `dvc pull`"
+        )
 
 
 def total(value: float) -> float:

@@ -1,8 +1,13 @@
-"""Children end with their parent: one that is left over would work beside its replacement."""
+"""What worker processes have in common: one thread, and an end with their parent.
+
+One that is left over would work beside its replacement.
+"""
 
 import os
 import signal
 import sys
+
+ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")}
 
 
 def end_with_parent(number: signal.Signals, parent: int | None = None) -> None:

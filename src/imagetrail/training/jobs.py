@@ -5,13 +5,15 @@ whichever search or comparison asks for it, and however often.
 """
 
 import fcntl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 
 from imagetrail.base import paths
 from imagetrail.base.files import remove, write_csv
+from imagetrail.compute import parallel
 from imagetrail.training import checkpoints
 from imagetrail.training.data import FOLDERS, Experiment, open_experiment
 from imagetrail.training.history import as_row, read_history
@@ -58,16 +60,27 @@ class Job:
         return (begun.stat().st_mtime, history.stat().st_mtime) if history.exists() else None
 
 
-def train(job: Job) -> list[dict[str, float]] | None:
+History = list[dict[str, float]]
+
+
+def train_all(jobs: Sequence[Job]) -> Iterator[History | None]:
+    """What `train` gives for each, in their order, on as many workers as there are."""
+    for job in jobs:
+        checkpoints.use(job.state, job.folder)
+    reads = (*FOLDERS, paths.PRETRAINED)
+    return parallel.spread(train, jobs, reads=reads, keeps=attrgetter("folder"))
+
+
+def train(job: Job) -> History | None:
     """The history up to that epoch, or None if the loss diverged. What is done is not repeated."""
-    checkpoints.use(job.state, job.folder)
+    job.folder.mkdir(parents=True, exist_ok=True)
     with (job.folder / BEGUN).open("a") as mark:  # its time is that of the first opening
         fcntl.flock(mark, fcntl.LOCK_EX)  # another process may want the same; a kill frees it
         rows = read_history(job.folder / HISTORY)
         return rows[: job.until] if len(rows) >= job.until else _go_on(job, rows)
 
 
-def _go_on(job: Job, rows: list[dict[str, float]]) -> list[dict[str, float]] | None:
+def _go_on(job: Job, rows: History) -> History | None:
     data, checkpoint = _opened(checkpoints.digest(job.inputs)), job.folder / CHECKPOINT
     training = data.start(job.recipe, seed=job.seed, checkpoint=checkpoint)
     rows = rows[: training.epoch]  # a checkpoint is never ahead of its history

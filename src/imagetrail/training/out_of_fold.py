@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,9 @@ def out_of_fold(
     _save(state / FOLDS, fold)
     jobs = [Job(number, recipe, images, seed, state) for number in range(int(fold.max()) + 1)]
     logits = np.zeros((len(fold), classes))
-    answered = zip(jobs, parallel.map(answer, jobs), strict=True)
+    reads = (*PARTS, paths.AUGMENTED, paths.RELATED, paths.PRETRAINED, state / FOLDS)
+    answers = parallel.spread(answer, jobs, reads=reads, keeps=attrgetter("path"))
+    answered = zip(jobs, answers, strict=True)
     for job, _ in track(answered, len(jobs), "answering", "folds"):
         logits[fold == job.number] = np.load(job.path, allow_pickle=False)
         say(f"fold {job.number + 1} of {len(jobs)} is answered")

@@ -125,6 +125,16 @@ def test_one_worker_or_two_and_a_stop_between_give_the_same_bytes(
 
 
 @pytest.mark.slow
+def test_on_a_cluster_the_answers_are_those_of_this_machine(noisy: Audited, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs the extra ray")
+    project = noisy.copy(tmp_path / "again")
+    shutil.rmtree(project.root / ".imagetrail")
+    project.audit(IMAGETRAIL_BACKEND="ray", IMAGETRAIL_CACHE=str(tmp_path / "cache"))
+    assert project.found() == noisy.found()
+    assert [*(tmp_path / "cache").glob("*/content/images.npy")]
+
+
+@pytest.mark.slow
 def test_of_right_labels_few_are_flagged(tmp_path: Path) -> None:
     project = Audited(tmp_path)
     project.build()

@@ -264,34 +264,3 @@ def test_a_study_in_postgresql_gives_the_same_outs_and_outlives_the_folder(
     project.forget()
     project.tune(IMAGETRAIL_OPTUNA_STORAGE=postgresql)
     assert project.legs() == 0 and project.outs()["trials.csv"] == search.outs()["trials.csv"]
-
-
-# ---- Ray ----
-
-
-@pytest.mark.slow
-def test_on_a_ray_cluster_that_loses_a_node_nothing_is_lost(
-    undisturbed: tuple[Search, str, float], project: Search, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("ray", reason="needs the extra ray")
-    from ray.cluster_utils import Cluster
-
-    # A dead node is noticed within seconds, a slow one is not taken for dead; workers count as much
-    # as other processes.
-    for name, value in (
-        ("health_check_failure_threshold", "5"),
-        ("health_check_period_ms", "1000"),
-        ("worker_niceness", "0"),
-    ):
-        monkeypatch.setenv(f"RAY_{name}", value)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    try:
-        lost = cluster.add_node(num_cpus=1)
-        process = project.start(IMAGETRAIL_BACKEND="ray", RAY_ADDRESS=cluster.address)
-        wait_for(lambda: project.legs() > 1, process)
-        cluster.remove_node(lost, allow_graceful=False)
-        code, said, told = finished(process)
-    finally:
-        cluster.shutdown()
-    assert code == 0, said + told
-    assert project.outs() == undisturbed[0].outs()

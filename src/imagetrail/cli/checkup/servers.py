@@ -66,8 +66,9 @@ def others(root: Path) -> Check:
 def _others(root: Path) -> Iterator[Check]:
     if storage := os.environ.get("IMAGETRAIL_OPTUNA_STORAGE", ""):
         yield _reached("the study's database", storage)
-    if os.environ.get("IMAGETRAIL_BACKEND") == "ray":
-        yield _reached("Ray", f"ray://{os.environ.get('RAY_ADDRESS', '127.0.0.1:6379')}")
+    head = os.environ.get("RAY_ADDRESS", "")
+    if os.environ.get("IMAGETRAIL_BACKEND") == "ray" and ":" in head:  # not local, not auto
+        yield _reached("Ray", f"ray://{head.removeprefix('ray://')}")
     for remote in remotes(root):
         if "://" not in remote and not Path(remote).exists():
             yield fault(f"DVC's remote {remote} is not there", "mount it, or `dvc remote modify`")

@@ -33,7 +33,6 @@ from imagetrail.base.files import replacing, write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.base.terminal import progress, say
 from imagetrail.base.words import percent
-from imagetrail.compute import parallel
 from imagetrail.metrics.scores import Floats, Labels
 from imagetrail.stages.compare.arms import JUDGES, Contest, resolve
 from imagetrail.stages.compare.params import Compare
@@ -52,7 +51,7 @@ from imagetrail.tracking.parts import arm_part
 from imagetrail.training import checkpoints
 from imagetrail.training.data import open_experiment
 from imagetrail.training.history import as_row
-from imagetrail.training.jobs import Job, decisive, train
+from imagetrail.training.jobs import Job, decisive, train_all
 from imagetrail.training.loop import Epoch
 from imagetrail.training.recipe import Recipe, best_recipe
 
@@ -78,7 +77,7 @@ def run() -> dict[str, float]:
         live.running("compare", {"seeds": compare.seeds}) as log,
         progress("comparing", len(jobs), "trainings") as bar,
     ):
-        for number, (job, done) in enumerate(zip(jobs, parallel.map(train, jobs), strict=True), 1):
+        for number, (job, done) in enumerate(zip(jobs, train_all(jobs), strict=True), 1):
             history = done or _guessing(job.recipe, classes=len(data.train.classes))
             for contest, arm in _arms_of(job, contests):
                 which = {"set": contest.name, "arm": arm, "seed": job.seed}

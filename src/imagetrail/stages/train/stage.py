@@ -43,9 +43,11 @@ def run() -> dict[str, float | str] | None:
     params, seed = load(Train, "train"), load(int, "seed")
     recipe = proven_recipe(epochs=params.epochs)
     data = open_experiment(limited=False)
-    facts = {"inputs": pipeline.inputs("train"), "recipe": recipe.model_dump(), "seed": seed}
+    inputs = pipeline.inputs("train")
+    facts = {"inputs": inputs, "recipe": recipe.model_dump(), "seed": seed}
     state = checkpoints.folder("train", facts)
     with distributed.joined():
+        distributed.refuse_others(inputs | {"params.yaml": checkpoints.digest(facts)})
         training = data.start(recipe, seed=seed, checkpoint=state / CHECKPOINT)
         events = walk(training, data.mixture(recipe), data.valid)
         if distributed.rank() > 0:

@@ -14,7 +14,6 @@ from imagetrail.base.files import read_json, replacing, write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.base.terminal import progress, say
 from imagetrail.base.words import percent
-from imagetrail.compute import parallel
 from imagetrail.stages.tune.costs import costs
 from imagetrail.stages.tune.params import Tune, resolve, with_largest_shares
 from imagetrail.stages.tune.search import Leg, Report, search
@@ -24,7 +23,7 @@ from imagetrail.tracking import live
 from imagetrail.tracking.parts import trial_part
 from imagetrail.training import checkpoints
 from imagetrail.training.data import Experiment, open_experiment
-from imagetrail.training.jobs import Job, decisive, train
+from imagetrail.training.jobs import Job, decisive, train_all
 from imagetrail.training.recipe import Recipe, default_recipe
 
 FIXED = ("model", "width")  # where there are pretrained weights
@@ -48,7 +47,7 @@ def run() -> dict[str, float]:
         return Job(content, _recipe(recipe, values), tune.images, seed, until, state)
 
     def run_legs(legs: Sequence[Leg]) -> Iterator[Report]:
-        for rows in parallel.map(train, [job(leg.values, leg.until) for leg in legs]):
+        for rows in train_all([job(leg.values, leg.until) for leg in legs]):
             yield Report(rows[-1][f"valid_{by}"], rows) if rows else Report(None)
 
     price = _prices(data, recipe)
