@@ -18,6 +18,11 @@ def pytest_configure() -> None:
     torch.set_num_threads(1)
 
 
+def pytest_runtest_setup() -> None:
+    """MLflow leaves the address of a store in the environment, for whatever comes next."""
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Shows what tests have counted, which is more than that it was enough."""
     for report in terminalreporter.getreports("passed"):

@@ -47,6 +47,14 @@ def test_the_same_bits_in_the_same_order_with_one_thread_each(
     assert {threads for threads, *_ in parallel.map(setting, range(4))} == {1}
 
 
+def test_workers_are_in_the_folder_of_the_call(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for folder in (tmp_path, Path.cwd()):
+        monkeypatch.chdir(folder)
+        assert {found for *_, found in parallel.map(setting, range(2))} == {str(folder)}
+
+
 def test_the_same_workers_serve_the_next_call_unless_what_they_were_doing_is_not_wanted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

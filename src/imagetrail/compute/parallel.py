@@ -54,8 +54,8 @@ def map(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
         timeout=None,  # an idle worker stays: others may train on for long
         env=ONE_THREAD,
         # equal at each call, else loky takes it for another executor and starts new workers
-        initializer=end_with_parent,
-        initargs=(signal.SIGKILL, os.getpid()),
+        initializer=_begin,
+        initargs=(os.getpid(), Path.cwd()),
     )
     todo, done = list(items), 0
     try:
@@ -70,6 +70,12 @@ def map(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
     finally:
         if done < len(todo):  # nobody wants the rest; else the workers stay for the next call
             executor.shutdown(kill_workers=True)
+
+
+def _begin(parent: int, folder: Path) -> None:
+    """In a new worker, which stays in this folder, and ends when the parent does."""
+    os.chdir(folder)
+    end_with_parent(signal.SIGKILL, parent)
 
 
 def spread(
