@@ -1,5 +1,5 @@
 include pipeline.mk
-.PHONY: setup test test-all test-faults check docs screenshots bench bench-inference bench-photos bench-search bench-scarcity lock sbom
+.PHONY: setup test test-slow test-long test-all test-faults check docs screenshots bench bench-inference bench-photos bench-search bench-scarcity lock sbom
 
 # The stamp's name holds the content of what it was made from, so that a second call costs one checksum.
 STAMP := .venv/.installed-$(shell cat requirements.lock requirements.cuda.lock pyproject.toml | cksum | tr ' ' '-')
@@ -11,8 +11,13 @@ PYTEST = $(BIN)/pytest -n 2 --dist loadfile
 test: setup  ## run the tests but the slow ones: about eight minutes
 	$(PYTEST) -m "not slow and not fetch"
 
-test-all: test  ## run those, then the slow ones
-	$(PYTEST) -m "slow and not fetch"
+test-slow: setup  ## run the slow ones
+	$(PYTEST) -m "slow and not long and not fetch"
+
+test-long: setup  ## run those that take many minutes each, such as a month of a team
+	$(PYTEST) -m "long and not fetch"
+
+test-all: test test-slow test-long  ## run all tests
 
 test-faults: setup  ## kill, fill and damage on purpose: FAULTS=300 (default 30) SEED=0
 	FAULTS=$(or $(FAULTS),30) SEED=$(or $(SEED),0) $(PYTEST) tests/faults

@@ -252,6 +252,7 @@ def a_fork_without_rights(month: Month) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_a_month_of_a_team_loses_nothing_and_offers_what_is_right(
     month: Month, record_property: Callable[[str, object], None]
