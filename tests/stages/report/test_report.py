@@ -138,7 +138,7 @@ def test_the_top_answers_what_one_asks_first(make: Callable[[], str]) -> None:
     assert "Make it the champion with <code>imagetrail promote</code>" in top
     assert "+10.00 points of top-1 against the champion (95 %: +5.00 … +15.00)" in top
     assert "猫: 10.00 % of its 25 test pictures are recognised" in top
-    assert "Not shown: augmented had no shown effect (−0.40 points" in top
+    assert "No gain was shown: augmented had no shown effect (−0.40 points" in top
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,18 @@ def test_each_decision_says_what_to_do(decision: str, said: str) -> None:
     assert said in answers.verdict(gate)
     assert "there is no champion" in answers.verdict({"decision": "HOLD", "reason": ""})
     assert "could not be compared" in answers.change(gate)
-    assert "no champion yet" in answers.change(gate | {"champion": None})
+    asked = {"name": "top1_low", "value": 0.9292, "bound": 0.5}
+    first = answers.change(gate | {"champion": None, "checks": [asked]})
+    assert "no champion yet" in first and "50 % or more; this one has 92.92 % at least" in first
     same = gate | {"reason": "the challenger is the champion"}
     assert "nothing to do" in answers.verdict(same)
+
+
+def test_what_guessing_is_right_on_and_what_changes_pictures_is_told() -> None:
+    classes = [{"class": "good", "images": 30}, {"class": "cracked", "images": 10}]
+    assert answers.by_guessing(classes) == "75.00 %"
+    assert "(flip, shift)" in answers.changed({"flip": True, "shift": 1, "zoom": 0})
+    assert answers.changed({"flip": False, "shift": 0}) == ""
 
 
 def test_what_was_not_chosen_is_explained(make: Callable[[], str]) -> None:
@@ -164,7 +173,7 @@ def test_what_was_not_chosen_is_explained(make: Callable[[], str]) -> None:
     assert "<code>recipe.model: resnet</code>" in page and "by 1.00 points" in page
     assert "The best trial of the search had synthetic 0.05; the training has 0" in page
     assert "The loss on train is the higher one because" in page
-    assert "One trial has both the best score and the lowest cost" in page
+    assert "No trial has a better score or a lower cost than the best one" in page
     assert "99 of the 200 test pictures, corrupted" in page
 
 

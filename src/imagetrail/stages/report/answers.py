@@ -12,6 +12,8 @@ NEXT = {
     "pictures, or a better recipe, may change that.",
     "REJECT": "No: keep the champion, if there is one, and mend what the failed checks name.",
 }
+CHANGES = ("flip", "shift", "crop", "rotate", "zoom", "cutout", "erase", "mixup", "cutmix")
+FINE_TUNING = "fine_tuning"  # the set of arms that decides by itself
 MEANING = {
     "helps": "helped",
     "harms": "harmed",
@@ -31,7 +33,7 @@ def verdict(gate: Mapping[str, Any]) -> str:
 def change(gate: Mapping[str, Any]) -> str:
     """How the new model differs from the champion, on the same pictures."""
     if gate.get("champion") is None:
-        return "There is no champion yet that it could be compared with."
+        return f"There is no champion yet that it could be compared with. {_asked(gate)}".rstrip()
     if "top1_difference" not in gate:
         return "It could not be compared with the champion; the verdict below says why."
     ends = between(gate["top1_difference_low"], gate["top1_difference_high"])
@@ -41,6 +43,22 @@ def change(gate: Mapping[str, Any]) -> str:
         f"on the same test pictures{same}: where only one of the two is right, it is the new one "
         f"{gate['only_challenger_right']} times, the champion {gate['only_champion_right']} times."
     )
+
+
+def _asked(gate: Mapping[str, Any]) -> str:
+    """What accuracy is asked of the first model, and what it has at least."""
+    rows = {row["name"]: row for row in gate["checks"]}
+    row, by = rows.get("top1_low"), "top-1"
+    if row is None:
+        return ""
+    low, bound = percent(row["value"]), percent(row["bound"], 0)
+    return f"Of the first, params.yaml asks a {by} of {bound} or more; this one has {low} at least."
+
+
+def by_guessing(classes: list[Mapping[str, Any]]) -> str:
+    """What whoever always names the commonest class is right on."""
+    counts = [float(row["images"]) for row in classes]
+    return percent(max(counts) / sum(counts))
 
 
 def reading(gate: Mapping[str, Any]) -> str:
@@ -75,7 +93,7 @@ def helped(ranking: Mapping[str, Any]) -> str:
     ]
     if not tried:
         return "No remedy was tried."
-    answer = "Yes" if any(arm["verdict"] == "helps" for arm in tried) else "Not shown"
+    answer = "Yes" if any(arm["verdict"] == "helps" for arm in tried) else "No gain was shown"
     found = []
     for arm in tried:
         ends = between(arm["difference_low"], arm["difference_high"])
@@ -83,6 +101,14 @@ def helped(ranking: Mapping[str, Any]) -> str:
         effect = MEANING.get(arm["verdict"], arm["verdict"])
         found.append(f"{name} {effect} ({points(arm['difference'])} points, 95 %: {ends})")
     return f"{answer}: {'; '.join(found)}."
+
+
+def changed(recipe: Mapping[str, Any]) -> str:
+    """That pictures are changed at random while the network learns, where they are; else empty."""
+    names = [name for name in CHANGES if recipe.get(name)]
+    if not names:
+        return ""
+    return f"The random changes of the recipe ({', '.join(names)}) are apart from this, and stay."
 
 
 def worst(classes: list[Mapping[str, Any]]) -> str:
@@ -98,7 +124,7 @@ def trained_arm(name: str, ranking: Mapping[str, Any], facts: Mapping[str, Any])
     arms = [arm for arm in ranking["arms"] if arm["set"] == name]
     recipes, recipe = (facts["recipes"] or {}).get(name, {}), facts["recipe"]
     fields = _varied(recipes)
-    if not (recipe and fields and arms):
+    if not (recipe and fields and arms) or name == FINE_TUNING:  # whose verdict says it
         return ""
     mine = [arm for arm, given in recipes.items() if all(given[f] == recipe[f] for f in fields)]
     best = max(arms, key=lambda arm: float(arm["mean"]))
@@ -106,14 +132,14 @@ def trained_arm(name: str, ranking: Mapping[str, Any], facts: Mapping[str, Any])
         return f"The best on average, {best['arm']}, is what was trained."
     where = ", ".join(f"`recipe.{field}: {recipes[best['arm']][field]}`" for field in fields)
     said = ", ".join(f"{field} {recipe[field]}" for field in fields)
-    text = f"Trained was {said}: a comparison reports, it does not choose; params.yaml and the "
-    text += f"search do. {best['arm']} has the higher mean"
+    text = f"The final training has {said}: params.yaml and the search say so, a comparison only "
+    text += f"reports. {best['arm']} has the higher mean"
     known = [arm for arm in arms if arm["arm"] in mine]
     if known:
         ahead = points(best["mean"] - known[0]["mean"])
-        text += (
-            f" by {ahead.removeprefix('+')} points (these two were not tested against each other)"
-        )
+        text += f" by {ahead.removeprefix('+')} points"
+        if "reference" not in (best["verdict"], known[0]["verdict"]):
+            text += " (these two were not tested against each other)"
     return minus(f"{text}; to train it, set {where} in params.yaml.")
 
 
@@ -145,11 +171,12 @@ def looked(scores: Mapping[str, Any]) -> str:
             "No method passed: where the network looks is not known, and no map is shown. More "
             "pictures (`explain.pictures`) may show what so few do not."
         )
+    also = ", which an exported file can do, too" if chosen == "occlusion" else ""
     ahead, low = (100 * methods[chosen][f"deletion_over_other{end}"] for end in ("", "_low"))
     return (
         f"{len(passed)} of {len(methods)} methods passed. Drawn first is {chosen.replace('_', ' ')}"
-        f": without what its map names, the answer loses {ahead:.1f} points of probability more "
-        f"than without what another picture's map names (at least {low:.1f})."
+        f"{also}: when what its map names is taken away, the answer loses {ahead:.1f} points of "
+        f"probability more (at least {low:.1f}) than by the map of another picture."
     )
 
 
@@ -177,8 +204,7 @@ def loss_gap(facts: Mapping[str, Any]) -> str:
     reasons = []
     if recipe.get("label_smoothing"):
         reasons.append(f"against labels smoothed by {recipe['label_smoothing']:g}")
-    changed = ("flip", "shift", "crop", "rotate", "zoom", "cutout", "erase", "mixup", "cutmix")
-    if any(recipe.get(name) for name in changed):
+    if changed(recipe):
         reasons.append("on pictures that are changed at random")
     reasons.append("while it still learns, where valid is judged at the end of the epoch")
     return f"The loss on train is the higher one because it is measured {', '.join(reasons)}."
