@@ -82,6 +82,17 @@ def test_content_of_equal_bytes_is_fetched_once_whatever_its_names() -> None:
     assert fetched == [b"the same"]
 
 
+@pytest.mark.usefixtures("other")
+@pytest.mark.timeout(60)
+def test_processes_of_one_machine_have_the_same_content_at_once() -> None:
+    Path("a").write_text("others")
+    fetched: list[bytes] = []
+    desk = luggage.desk(
+        {Path("a"): packed(Path("a"))}, lambda piece: fetched.append(piece) or piece
+    )
+    assert (desk / "a").read_text() == "others" and fetched == []
+
+
 def test_what_changed_while_it_was_read_is_refused() -> None:
     Path("a").write_text("one")
     content = packed(Path("a"))

@@ -201,7 +201,7 @@ def test_a_map_shows_where_the_network_looks(folders: dict[str, Path], kind: str
         assert saliency is None
         return
     assert saliency is not None and saliency.shape == (2, *chosen.shape[:2])
-    assert saliency.isfinite().all() and saliency.min() >= 0 and saliency.max() <= 1
+    assert saliency.isfinite().all() and saliency.min() >= 0
 
 
 # ---- sizes and activations ----

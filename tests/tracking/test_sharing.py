@@ -203,7 +203,7 @@ def test_publishes_at_once_into_no_database_make_no_doubles_and_leave_nothing_ru
     client = MlflowClient(address)
     tree = list(runs(client))
     assert sum(PARENT not in run.data.tags for run in tree) == 2
-    assert len(tree) == 2 * 5  # the pipeline and its four stages
+    assert len(tree) == 2 * 6  # the pipeline and its five stages
     assert {run.info.status for run in tree} == {"FINISHED"}
     assert len(client.search_model_versions("name = 'toy'")) == 2
 

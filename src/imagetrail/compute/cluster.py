@@ -49,9 +49,10 @@ def spread(
     todo, turn = enumerate(items), 0
     running: dict[Any, tuple[int, A]] = {}
     done: dict[int, B] = {}
+    failed: dict[int, Exception] = {}  # raised in their turn, and nothing new is begun
     try:
         while True:
-            for number, item in islice(todo, most and most - len(running)):
+            for number, item in islice(todo, 0 if failed else most and most - len(running)):
                 state = luggage.state(keeps(item))
                 job = call.remote(_versions(), [contents], function, item, keeps(item), state)
                 running[job] = number, item
@@ -59,11 +60,16 @@ def spread(
                 return
             (job, *_), _ = ray.wait(list(running))
             number, item = running.pop(job)
-            done[number], state = _result(ray, job)
-            luggage.restore(keeps(item), state)
+            try:
+                done[number], state = _result(ray, job)
+                luggage.restore(keeps(item), state)
+            except Exception as error:  # noqa: BLE001  whatever the job raised
+                failed[number] = error
             while turn in done:
                 yield done.pop(turn)
                 turn += 1
+            if turn in failed:
+                raise failed[turn]
     finally:
         for job in running:
             ray.cancel(job, force=True)  # nobody wants it

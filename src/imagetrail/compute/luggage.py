@@ -24,7 +24,7 @@ from imagetrail.base.files import remove, replacing
 
 PIECE = 64 << 20  # bytes of a file that travel together
 UNUSED = 24 * 3600.0  # seconds after which an entry may go
-CONTENT, DESK = "content", "desk-"
+CONTENT, TURN, DESK = "content", "turn", "desk-"
 
 State = dict[str, tuple[bytes, int]]  # path below the kept one: its bytes, its time in ns
 
@@ -96,7 +96,7 @@ def desk(contents: Mapping[Path, Content], get: Callable[[Any], bytes]) -> Path:
     if wanted not in _DESKS:
         cache().mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=DESK, dir=cache().resolve()))
-        _locked(folder, fcntl.LOCK_SH)
+        _lock(folder)
         for path, content in contents.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).symlink_to(_HELD.get(content.md5) or _hold(content, get))
@@ -112,13 +112,14 @@ _HELD: dict[str, Path] = {}
 def _hold(content: Content, get: Callable[[Any], bytes]) -> Path:
     """Where the content is, from now on locked: fetched if it is not there, or not whole."""
     entry = cache().resolve() / content.md5
-    lock = _locked(entry, fcntl.LOCK_EX)
-    os.utime(entry)
-    inside = entry / CONTENT
-    if not (inside.exists() and hashing.md5(inside) == content.md5):
-        _tidy()
-        _unpack(content, inside, get)
-    fcntl.flock(lock, fcntl.LOCK_SH)
+    _lock(entry)
+    with (entry / TURN).open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # one process fetches it, the others wait and find it
+        os.utime(entry)
+        inside = entry / CONTENT
+        if not (inside.exists() and hashing.md5(inside) == content.md5):
+            _tidy()
+            _unpack(content, inside, get)
     return _HELD.setdefault(content.md5, inside)
 
 
@@ -136,14 +137,14 @@ def _unpack(content: Content, path: Path, get: Callable[[Any], bytes]) -> None:
         raise UserError(f"{path} is not what was sent: it changed here, or while it was read")
 
 
-def _locked(folder: Path, how: int) -> int:
-    """Makes the folder if it is not there, and locks it until this process ends."""
+def _lock(folder: Path) -> None:
+    """Makes the folder if it is not there; until this process ends, none removes it."""
     while True:
         folder.mkdir(exist_ok=True)
         lock = os.open(folder, os.O_RDONLY)
-        fcntl.flock(lock, how)
+        fcntl.flock(lock, fcntl.LOCK_SH)
         if folder.exists() and folder.stat().st_ino == os.fstat(lock).st_ino:
-            return lock
+            return
         os.close(lock)  # it was removed, and perhaps made anew, meanwhile
 
 
