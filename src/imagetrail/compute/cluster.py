@@ -7,12 +7,14 @@ it has ended. A job whose node is lost begins again, from the state that it was 
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.terminal import say
@@ -46,43 +48,67 @@ def spread(
     session = ray.get_runtime_context().get_job_id()
     there = [path for path in reads if path.exists()]
     contents = ray.put({path: _content(session, path, _stamp(path)) for path in there})
-    todo, turn = enumerate(items), 0
+
+    def begin(item: A) -> Any:
+        state = luggage.state(keeps(item))
+        return call.remote(_versions(), [contents], function, item, keeps(item), state)
+
+    outcomes: dict[int, Outcome[B]] = {}
+    turn = 0
+    with closing(_ended(ray, begin, items, most)) as ended:
+        for number, item, outcome in ended:
+            if outcome.error is None:
+                luggage.restore(keeps(item), outcome.state)
+            outcomes[number] = outcome
+            while turn in outcomes:
+                yield outcomes.pop(turn).result()
+                turn += 1
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[B]):
+    """What a job came to: a value and its state, or an error."""
+
+    value: B | None = None
+    state: State = field(default_factory=dict)
+    error: Exception | None = None
+
+    def result(self) -> B:
+        """The value; raises the error."""
+        if self.error is not None:
+            raise self.error from None
+        return cast("B", self.value)
+
+
+def _ended(
+    ray: Any, begin: Callable[[A], Any], items: Iterable[A], most: int | None
+) -> Generator[tuple[int, A, Outcome[Any]], None, None]:
+    """Yields the number, item and outcome of each job as it ends; after an error none is begun."""
+    todo, failed = enumerate(items), False
     running: dict[Any, tuple[int, A]] = {}
-    done: dict[int, B] = {}
-    failed: dict[int, Exception] = {}  # raised in their turn, and nothing new is begun
     try:
         while True:
             for number, item in islice(todo, 0 if failed else most and most - len(running)):
-                state = luggage.state(keeps(item))
-                job = call.remote(_versions(), [contents], function, item, keeps(item), state)
-                running[job] = number, item
+                running[begin(item)] = number, item
             if not running:
                 return
             (job, *_), _ = ray.wait(list(running))
-            number, item = running.pop(job)
-            try:
-                done[number], state = _result(ray, job)
-                luggage.restore(keeps(item), state)
-            except Exception as error:  # noqa: BLE001  whatever the job raised
-                failed[number] = error
-            while turn in done:
-                yield done.pop(turn)
-                turn += 1
-            if turn in failed:
-                raise failed[turn]
+            outcome = _outcome(ray, job)
+            failed = failed or outcome.error is not None
+            yield *running.pop(job), outcome
     finally:
         for job in running:
             ray.cancel(job, force=True)  # nobody wants it
 
 
-def _result(ray: Any, job: Any) -> tuple[Any, State]:
+def _outcome(ray: Any, job: Any) -> Outcome[Any]:
     try:
-        result: tuple[Any, State] = ray.get(job)
+        value, state = ray.get(job)
     except ray.exceptions.RayTaskError as error:
-        raise error.cause from None  # as the worker raised it
+        return Outcome(error=error.cause)  # as the worker raised it
     except ray.exceptions.RayError as error:
-        raise UserError(f"the cluster gave up a job: {_first_line(error)}") from None
-    return result
+        return Outcome(error=UserError(f"the cluster gave up a job: {_first_line(error)}"))
+    return Outcome(value, state)
 
 
 def _work(
