@@ -41,28 +41,34 @@ def predict(
 
     Exits with 1 if a picture could not be read; the others are answered.
     """
-    from imagetrail.serving import inputs, onnx_model, prediction, tried
+    from imagetrail.serving import inputs, onnx_model, prediction
 
     print_any_name()
     files, path = inputs.find(images), prediction.model_in_use(model)
     opened = onnx_model.load(path)
     say(f"model: {path} ({opened.sha256[:12]})", error=True)
     failed: list[str] = []
-    if explain:
-        maps = tried.of(path)
-        say(maps.text, error=True)
-        explain = None if maps.failed else explain
+    maps = _for_maps(explain, path) if explain else None
 
     def answered() -> "Iterator[Answer]":
         for batch in read(files, opened, failed):
             found = prediction.answers(opened, batch, top=top, unsure=unsure)
-            yield from _explained(opened, batch, found, explain) if explain else found
+            yield from _explained(opened, batch, found, maps) if maps else found
 
     tell = say if form == "table" else hand_over
     for line in prediction.FORMATS[form](answered(), files):
         tell(line)
     if failed:
         raise typer.Exit(1)
+
+
+def _for_maps(folder: Path, model: Path) -> Path | None:
+    """The folder, unless maps of this model are known to be untrue; says what is known of them."""
+    from imagetrail.serving import tried
+
+    known = tried.of(model)
+    say(known.text, error=True)
+    return None if known.failed else folder
 
 
 def _explained(

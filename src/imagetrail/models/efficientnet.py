@@ -105,13 +105,16 @@ def lite(
             layers.append(_block(channels, out, inner, kernel, stride, seen, activation))
             channels, seen = out, _halved(seen, stride)
         if stage in MAPPED:
-            apart = seen[0] // 3, seen[1] // 3
-            maps[len(layers) - 1] = nn.AvgPool2d(
-                (seen[0] - 2 * apart[0], seen[1] - 2 * apart[1]), apart
-            )
+            maps[len(layers) - 1] = _in_thirds(seen)
             features += 9 * channels
     layers.append(_layer(channels, last, 1, 1, seen, activation))
     return Pyramid(layers, maps, peaks=peaks), normalised_head(features, classes, dropout)
+
+
+def _in_thirds(sides: Sides) -> nn.AvgPool2d:
+    """Means of 3×3 fields of equal size, which overlap where the sides are no multiples of 3."""
+    apart = sides[0] // 3, sides[1] // 3
+    return nn.AvgPool2d((sides[0] - 2 * apart[0], sides[1] - 2 * apart[1]), apart)
 
 
 def _halved(sides: Sides, stride: int) -> Sides:

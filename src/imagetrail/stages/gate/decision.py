@@ -62,15 +62,10 @@ def decide(
     reading: which challenger this is that the images judge, from 1. earlier: the line of the ledger
     by which it was the champion once, before this one.
     """
-    if earlier is not None:
-        again = f"`imagetrail rollback {earlier}` makes it so again"
-        return _held(f"the challenger was the champion once, as number {earlier}; {again}")
     units = np.arange(len(labels)) if units is None else units
-    if champion and (fault := other_task(challenger, champion)):
-        return _held(fault)
     numbers = judged_images(champion, units)
-    if not len(numbers):
-        return _held("the champion was trained on every one of today's test images")
+    if reason := _why_not_compared(challenger, champion, numbers, earlier):
+        return Decision(HOLD, reason, (), {}, {}, np.empty(0, np.int64))
     judged = Judged(numbers, labels[numbers], np.unique(units[numbers], return_inverse=True)[1])
     ours = challenger.probabilities[numbers]
     made = tuple(checks.alone(challenger, ours, judged.labels, params, data, judged.units))
@@ -100,9 +95,19 @@ def judged_images(champion: Candidate | None, units: Units) -> NDArray[np.int64]
     return np.flatnonzero(~np.isin(units, seen))
 
 
-def _held(reason: str) -> Decision:
-    """Where the two are not compared."""
-    return Decision(HOLD, reason, (), {}, {}, np.empty(0, np.int64))
+def _why_not_compared(
+    challenger: Candidate,
+    champion: Candidate | None,
+    numbers: NDArray[np.int64],
+    earlier: int | None,
+) -> str:
+    """Why the two are not compared on the images of these numbers; empty: they are."""
+    if earlier is not None:
+        again = f"`imagetrail rollback {earlier}` makes it so again"
+        return f"the challenger was the champion once, as number {earlier}; {again}"
+    if champion and (fault := other_task(challenger, champion)):
+        return fault
+    return "" if len(numbers) else "the champion was trained on every one of today's test images"
 
 
 def _images(challenger: Candidate, champion: Candidate | None, judged: Judged) -> dict[str, Any]:
