@@ -16,6 +16,8 @@ def pytest_configure() -> None:
     """Toy networks gain nothing from threads; those of two workers would wait for one another."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # what tests start has it as well
     torch.set_num_threads(1)
+    for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):  # a make within `make test` tells of folders
+        os.environ.pop(name, None)
 
 
 def pytest_runtest_setup() -> None:
