@@ -91,6 +91,7 @@ class World:
             "IMAGETRAIL_WORKERS": "1",
             "PICTURES_URL": "https://example.org/{commit}/{file}",
             "MAKEFLAGS": f"STAMP= BIN={venv}",  # what `make setup` installs is here already
+            "MLFLOW_HTTP_REQUEST_TIMEOUT": "120",  # a busy machine is slow, its server not down
         }
         self.environment |= environment
         self.team = Project(root / "team", **self.environment)
