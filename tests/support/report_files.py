@@ -215,6 +215,7 @@ def _shipped(folder: Path) -> None:
     gate |= {"images": 200, "left_out": 0, "decide_by": "top1", "minimal_effect": 0.01}
     gate |= {"only_challenger_right": 30, "only_champion_right": 10, "mcnemar_p": 1e-6}
     gate |= {"by_class": [{"class": "<b>", "images": 9, "difference": -0.02, "p_holm": 0.5}]}
+    gate |= {"no_map": {"champion": "Such maps failed <their> test."}}
     gate |= {"reading": 3, "alpha_spent": 0.0125, "fresh_due": False}
     gate |= {
         "settles": [
@@ -225,7 +226,8 @@ def _shipped(folder: Path) -> None:
     for name in ("top1_difference", "challenger_top1"):
         gate |= {name: 0.1, f"{name}_low": 0.05, f"{name}_high": 0.15}
     files.write_json(folder / "gate/decision.json", gate)
-    _picture(folder / "gate/disagreements.png")
+    for name in ("disagreements", "looked"):
+        _picture(folder / f"gate/{name}.png")
     timing = {"started": 1.0, "seconds": 90.0, "peak_rss_bytes": 1_000_000}
     (folder / "train/timing.json").write_text(json.dumps(timing))
 

@@ -264,6 +264,18 @@ def test_the_verdict_tells_its_reading_and_what_would_settle_it(make: Callable[[
     assert "<td>&lt;b&gt;</td><td>no number would: it is not ahead on these</td>" in page
 
 
+def test_where_the_two_looked_is_shown_and_why_one_has_no_map(make: Callable[[], str]) -> None:
+    page = make().split('<section id="verdict">')[1].split("</section>")[0]
+    assert "where each of the two looked for its own answer" in page and "<img" in page
+    assert "No map of the champion. Such maps failed &lt;their&gt; test." in page
+    gate = json.loads(Path("artifacts/gate/decision.json").read_text())
+    gate["no_map"]["new model"] = "Such maps failed."
+    Path("artifacts/gate/decision.json").write_text(json.dumps(gate))
+    page = make().split('<section id="verdict">')[1].split("</section>")[0]
+    assert "where each of the two looked" not in page
+    assert "No map of the new model. Such maps failed." in page
+
+
 def test_a_first_reading_costs_nothing() -> None:
     told = answers.reading({"reading": 1, "alpha_spent": 0.025, "fresh_due": False})
     assert told == (

@@ -20,6 +20,7 @@ from imagetrail.base.terminal import say
 from imagetrail.models import weights
 from imagetrail.models.classifier import Classifier
 from imagetrail.plots import charts
+from imagetrail.serving import tried
 from imagetrail.stages.explain import attribution, prototypes, shortcuts, trial
 from imagetrail.stages.explain.attribution import METHODS
 from imagetrail.stages.explain.params import Explain
@@ -32,10 +33,11 @@ FEW = 3  # pictures: a mean of fewer is none
 
 def run() -> dict[str, float]:
     params, seed = load(Explain, "explain"), load(int, "seed")
-    model, test = weights.load(paths.ARTIFACTS / "train"), samples.read(paths.TEST)
+    trained = paths.ARTIFACTS / "train"
+    model, test = weights.load(trained), samples.read(paths.TEST)
     order = rng.generator(seed, "explain").permutation(len(test))
-    tried = torch.from_numpy(test.gather(order[: params.pictures]))
-    begun = trial.begin(model, tried, seed)
+    sample = torch.from_numpy(test.gather(order[: params.pictures]))
+    begun = trial.begin(model, sample, seed)
     maps = _maps(model, begun.images, begun.targets)
     found = trial.judge(begun, maps)
     passed = [name for name in METHODS if name in found and found[name]["passed"]]
@@ -50,9 +52,9 @@ def run() -> dict[str, float]:
         searched = _draw_mistakes(model, test, passed[:1], seed, temporary)
     many = order[: MORE * params.pictures]
     checked = shortcuts.check(test.gather(many), partial(_right, model, test.labels[many]))
-    scores = {
+    scores = tried.known_by(trained) | {
         "method": passed[0] if passed else None,
-        "pictures": len(tried),
+        "pictures": len(sample),
         "shares": trial.SHARES,
         "alike": trial.ALIKE,
         "methods": found,
@@ -62,7 +64,7 @@ def run() -> dict[str, float]:
         "shortcuts": checked,
     }
     write_json(folder.parent / "scores.json", scores)
-    return {"images": len(tried)}
+    return {"images": len(sample)}
 
 
 def _maps(model: Classifier, images: Tensor, targets: Tensor) -> dict[str, Tensor]:

@@ -80,6 +80,7 @@ def _pictures(found: Facts) -> dict[str, Path]:
         "mistakes": "evaluate/mistakes.png",
         "corruptions": "evaluate/robustness.png",
         "disagreements": "gate/disagreements.png",
+        "looked": "gate/looked.png",
     }
     findings = (found["data"] or {}).get("findings", [])
     return {name: folder / file for name, file in named.items()} | {
