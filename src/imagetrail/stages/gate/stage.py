@@ -208,9 +208,10 @@ def _draw(
         sign, wrong = ("+", old) if new == label else ("–", new)
         captions.append(f"{sign} {label}\n{charts.ARROW} {wrong}")
     with replacing(path) as temporary:
-        charts.gallery(test.images[numbers], captions, temporary)
+        charts.gallery([*test.images[numbers]], captions, temporary)
 
 
 def _spread(numbers: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     """At most so many of them, evenly from first to last."""
-    return numbers[np.linspace(0, len(numbers) - 1, min(most, len(numbers))).astype(int)]
+    few = np.linspace(0, len(numbers) - 1, min(most, len(numbers))).astype(int)
+    return np.asarray(numbers[few], np.int64)
