@@ -198,6 +198,13 @@ def _judged(folder: Path, classes: Sequence[str], labels: np.ndarray, answers: n
     for name in ("mistakes", "robustness"):
         _picture(folder / f"evaluate/{name}.png")
     files.write_json(folder / "explain/scores.json", SCORES)
+    curves = [
+        {"method": method, "kind": kind, "share": share, "own": 0.5, "other": 0.6, "random": 0.7}
+        for method in SCORES["methods"]
+        for kind in KINDS
+        for share in (0, *SCORES["shares"], 1)
+    ]
+    files.write_csv(folder / "explain/curves.csv", curves)
     for name in ("occlusion", "means", "mistakes", "prototypes"):
         _picture(folder / f"explain/maps/{name}.png")
 

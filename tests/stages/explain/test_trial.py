@@ -43,6 +43,7 @@ def begun(pictures: int = 32) -> trial.Trial:
         targets,
         certain.double().numpy(),
         (torch.full(images.shape, 20.0), torch.full(images.shape, 15.0)),
+        np.full(pictures, 0.25),
         torch.rand(pictures, trial.CELLS**2, generator=torch.Generator().manual_seed(0)),
     )
 
@@ -51,7 +52,7 @@ def test_maps_that_tell_the_truth_pass_and_those_that_name_the_same_place_for_al
     given = begun()
     true = attribution.maps("occlusion", given.model, given.images, given.targets)
     assert true is not None
-    found = trial.judge(given, {"occlusion": true, "grad_cam": torch.ones_like(true)})
+    found, _ = trial.judge(given, {"occlusion": true, "grad_cam": torch.ones_like(true)})
     assert found["occlusion"]["passed"] is True and found["grad_cam"]["passed"] is False
     assert found["occlusion"]["deletion_over_other_low"] > 0.3
     assert found["grad_cam"]["deletion_over_other"] == 0  # another picture's map is the same
@@ -64,7 +65,7 @@ def test_maps_that_a_network_of_random_weights_has_too_fail(
     true = attribution.maps("occlusion", given.model, given.images, given.targets)
     assert true is not None
     monkeypatch.setattr(attribution, "maps", lambda *_: true[: trial.FRESH])
-    figures = trial.judge(given, {"occlusion": true})["occlusion"]
+    figures = trial.judge(given, {"occlusion": true})[0]["occlusion"]
     assert figures["deletion_over_other_low"] > 0 and figures["randomised"] == pytest.approx(1)
     assert figures["passed"] is False
 
@@ -72,8 +73,8 @@ def test_maps_that_a_network_of_random_weights_has_too_fail(
 def test_more_methods_ask_more_of_each() -> None:
     given = begun()
     noise = torch.rand(len(given.images), SIDE, SIDE, generator=torch.Generator().manual_seed(1))
-    one = trial.judge(given, {"occlusion": noise})["occlusion"]
-    many = trial.judge(given, {"occlusion": noise, "grad_cam": noise})["occlusion"]
+    one = trial.judge(given, {"occlusion": noise})[0]["occlusion"]
+    many = trial.judge(given, {"occlusion": noise, "grad_cam": noise})[0]["occlusion"]
     assert many["deletion_over_other_low"] < one["deletion_over_other_low"] < 0
 
 
@@ -84,8 +85,29 @@ def test_deletion_takes_the_named_cells_and_insertion_gives_them() -> None:
         y, x = PLACES[target]
         row[y : y + 6, x : x + 6] = 1
     found = trial.curves(given, trial.cells(at_place))
-    assert found["deletion"].min() > 0.4  # the bright square is gone at every share
-    assert found["insertion"] == pytest.approx(given.certain, abs=0.1)  # and enough alone
+    kept = given.certain[:, None]
+    assert (kept - found["deletion"]).min() > 0.4  # the bright square is gone at every share
+    assert np.abs(found["insertion"] - kept).max() < 0.1  # and enough alone
+
+
+def test_the_curves_that_are_drawn_are_those_that_were_judged() -> None:
+    given = begun()
+    true = attribution.maps("occlusion", given.model, given.images, given.targets)
+    assert true is not None
+    found, rows = trial.judge(given, {"occlusion": true})
+    figures = found["occlusion"]
+    for kind, sign in (("deletion", -1), ("insertion", 1)):
+        mine = [row for row in rows if row["kind"] == kind]
+        assert [row["share"] for row in mine] == [0, *trial.SHARES, 1]
+        own, other, random = (
+            np.array([float(row[column]) for row in mine]) for column in ("own", "other", "random")
+        )
+        for rival, theirs in (("other", other), ("random", random)):
+            ahead = sign * (own - theirs)[1:-1].mean()
+            assert ahead == pytest.approx(figures[f"{kind}_over_{rival}"], abs=1e-5)
+        assert own[0] == other[0] == random[0] and own[-1] == random[-1]
+        whole, bare = own[[0, -1]][::-sign]
+        assert whole == pytest.approx(given.certain.mean(), abs=1e-6) and bare == 0.25
 
 
 def test_of_equal_cells_chance_decides_and_not_the_place() -> None:

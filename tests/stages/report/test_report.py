@@ -118,6 +118,7 @@ QUIET = (  # without these a table or a sentence is left out
     "evaluate/coverage.csv",
     "evaluate/robustness.csv",
     "evaluate/slices.csv",
+    "explain/curves.csv",
     "export/trained_on.parquet",
     "train/activity.csv",
     "train/metrics.json",
@@ -242,6 +243,16 @@ def test_only_maps_that_passed_are_drawn_and_what_failed_is_listed(make: Callabl
     assert "<td>grad cam</td><td>failed</td>" in page and "A mean map for each class" in page
     assert "a shortcut, unless what you look for is there" in page
     assert "look for a shortcut around it" in page
+
+
+def test_deletion_and_insertion_are_drawn_with_their_tables(make: Callable[[], str]) -> None:
+    page = make().split('<section id="look">')[1].split("</section>")[0]
+    open_part, folded = page.split("<summary>Curves of grad cam</summary>")
+    assert open_part.count('class="line main"') == folded.count('class="line main"') == 2
+    assert "Deletion, occlusion: what a map names first is taken away" in open_part
+    assert "another picture&#x27;s, 25 % taken away: 60.0" in open_part  # under the pointer
+    row = "<tr><td>25 %</td><td>50.0 %</td><td>60.0 %</td><td>70.0 %</td></tr>"
+    assert open_part.count(row) == 2
 
 
 def test_where_no_method_passed_the_page_says_so_and_draws_no_map(make: Callable[[], str]) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from imagetrail.base import paths, rng, samples
-from imagetrail.base.files import replacing, write_json
+from imagetrail.base.files import replacing, write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.base.samples import Images, Samples
 from imagetrail.base.terminal import say
@@ -39,7 +39,7 @@ def run() -> dict[str, float]:
     sample = torch.from_numpy(test.gather(order[: params.pictures]))
     begun = trial.begin(model, sample, seed)
     maps = _maps(model, begun.images, begun.targets)
-    found = trial.judge(begun, maps)
+    found, curves = trial.judge(begun, maps)
     passed = [name for name in METHODS if name in found and found[name]["passed"]]
     for name, figures in found.items():
         _tell(name, figures)
@@ -64,6 +64,7 @@ def run() -> dict[str, float]:
         "shortcuts": checked,
     }
     write_json(folder.parent / "scores.json", scores)
+    write_csv(folder.parent / "curves.csv", curves, columns=trial.COLUMNS)
     return {"images": len(sample)}
 
 
@@ -156,7 +157,7 @@ def scaled(maps: Tensor) -> Tensor:
 def _titles(test: Samples, chosen: NDArray[np.int64], predicted: Tensor) -> list[str]:
     names = test.classes
     return [
-        names[guess] if guess == label else f"{names[guess]}, not {names[label]}"
+        names[label] + (f" {charts.ARROW} {names[guess]}" if guess != label else "")
         for guess, label in zip(predicted.tolist(), test.labels[chosen].tolist(), strict=True)
     ]
 

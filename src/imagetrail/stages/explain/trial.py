@@ -28,6 +28,7 @@ ALIKE = 0.5  # rank correlation with the maps of a network of random weights: le
 FRESH = 12  # pictures of which that network's maps are looked at
 ALPHA = 0.05  # that any method of no worth passes one of its comparisons
 KINDS = ("deletion", "insertion")
+COLUMNS = ("method", "kind", "share", "own", "other", "random")  # of the curves
 Floats = NDArray[np.float64]
 Figures = dict[str, float | bool]
 
@@ -42,6 +43,7 @@ class Trial:
     targets: Tensor  # N: the classes that the model names
     certain: Floats  # N: their probabilities
     baselines: tuple[Tensor, Tensor]  # each N×H×W×C float32
+    bare: Floats  # N: the probabilities of these, the mean over both
     ties: Tensor  # N×CELLS², random: which of two equal cells comes first
 
 
@@ -49,6 +51,8 @@ def begin(model: Classifier, images: Tensor, seed: int) -> Trial:
     """images: of the sample, two or more in random order."""
     found = probabilities(model, images).max(1)
     blurred = np.stack([occlusion.blurred(image) for image in images.numpy()])
+    baselines = (torch.from_numpy(blurred).float(), model.mean.expand_as(images.float()))
+    bare = [_certain(model, found.indices, baseline) for baseline in baselines]
     stream = torch.Generator().manual_seed(seed)
     return Trial(
         model,
@@ -56,31 +60,42 @@ def begin(model: Classifier, images: Tensor, seed: int) -> Trial:
         images,
         found.indices,
         found.values.double().numpy(),
-        (torch.from_numpy(blurred).float(), model.mean.expand_as(images.float())),
+        baselines,
+        np.mean(bare, 0),
         torch.rand(len(images), CELLS**2, generator=stream),
     )
 
 
-def judge(trial: Trial, maps: dict[str, Tensor]) -> dict[str, Figures]:
-    """What is found of each method's maps N×H×W, and whether it passes.
+def judge(
+    trial: Trial, maps: dict[str, Tensor]
+) -> tuple[dict[str, Figures], list[dict[str, str | float]]]:
+    """What is found of each method's maps N×H×W, and whether it passes; the curves behind it.
 
     Intervals are Student's over the pictures, and hold for all methods together (Bonferroni).
     """
     alpha = ALPHA / max(len(maps), 1)
     by_chance = curves(trial, trial.ties.roll(1, 0))
-    return {name: _judged(trial, name, found, by_chance, alpha) for name, found in maps.items()}
+    found: dict[str, Figures] = {}
+    rows: list[dict[str, str | float]] = []
+    for name, given in maps.items():
+        named = cells(given)
+        by = {"own": curves(trial, named), "other": curves(trial, named.roll(1, 0))}
+        by["random"] = by_chance
+        found[name] = _judged(trial, name, named, by, alpha)
+        rows += _rows(trial, name, by)
+    return found, rows
 
 
 def _judged(
-    trial: Trial, name: str, maps: Tensor, by_chance: dict[str, Floats], alpha: float
+    trial: Trial, name: str, named: Tensor, by: dict[str, dict[str, Floats]], alpha: float
 ) -> Figures:
-    named = cells(maps)
-    mine, others = curves(trial, named), curves(trial, named.roll(1, 0))
     figures: Figures = {}
     for kind in KINDS:
-        figures[kind] = float(mine[kind].mean())
-        for rival, theirs in (("other", others), ("random", by_chance)):
-            ahead = mine[kind] - theirs[kind]
+        mine = by["own"][kind].mean(1)
+        figures[kind] = float((trial.certain - mine if kind == "deletion" else mine).mean())
+        for rival in ("other", "random"):
+            ahead = mine - by[rival][kind].mean(1)
+            ahead = -ahead if kind == "deletion" else ahead
             low, high = mean_interval(ahead, alpha=alpha)
             key = f"{kind}_over_{rival}"
             figures |= {key: float(ahead.mean()), f"{key}_low": low, f"{key}_high": high}
@@ -95,26 +110,45 @@ def _judged(
     return {"passed": passed} | {key: round(value, 6) for key, value in figures.items()}
 
 
+def _rows(
+    trial: Trial, name: str, by: dict[str, dict[str, Floats]]
+) -> list[dict[str, str | float]]:
+    """Of the mean curves a row a kind and share, with what is there before any cell and after all.
+
+    In each what the answer's probability is by the method's own maps and by what they are compared
+    with.
+    """
+    whole, bare = trial.certain.mean(), trial.bare.mean()
+    rows: list[dict[str, str | float]] = []
+    for kind, first, last in zip(KINDS, (whole, bare), (bare, whole), strict=True):
+        for i, share in enumerate((0, *SHARES, 1)):
+            row: dict[str, str | float] = {"method": name, "kind": kind, "share": share}
+            for whose, found in by.items():
+                row[whose] = round(float((first, *found[kind].mean(0), last)[i]), 6)
+            rows.append(row)
+    return rows
+
+
 def cells(maps: Tensor) -> Tensor:
     """N×CELLS²: the mean of maps N×H×W over each cell."""
     return nn.functional.adaptive_avg_pool2d(maps[:, None].float(), CELLS)[:, 0].flatten(1)
 
 
 def curves(trial: Trial, named: Tensor) -> dict[str, Floats]:
-    """What deletion takes from the target's probability, and what insertion brings it to.
+    """The target's probability after deletion and after insertion of each of SHARES.
 
-    N each: the mean over SHARES and baselines. named: N×CELLS², the most is changed first.
+    N×SHARES each: the mean over baselines. named: N×CELLS², the most is changed first.
     """
-    images = trial.images.float()
-    found = {kind: np.zeros(len(images)) for kind in KINDS}
+    images, p = trial.images.float(), partial(_certain, trial.model, trial.targets)
+    found: dict[str, list[Floats]] = {kind: [] for kind in KINDS}
     order = np.lexsort((trial.ties.numpy(), -named.numpy()), axis=1)
     for share in SHARES:
         mask = _mask(torch.from_numpy(order[:, : max(1, int(share * CELLS**2))]), images)
-        for baseline in trial.baselines:
-            p = partial(_certain, trial)
-            found["deletion"] += trial.certain - p(torch.where(mask, baseline, images))
-            found["insertion"] += p(torch.where(mask, images, baseline))
-    return {kind: sums / (len(SHARES) * len(trial.baselines)) for kind, sums in found.items()}
+        without = [p(torch.where(mask, baseline, images)) for baseline in trial.baselines]
+        alone = [p(torch.where(mask, images, baseline)) for baseline in trial.baselines]
+        found["deletion"].append(np.mean(without, 0))
+        found["insertion"].append(np.mean(alone, 0))
+    return {kind: np.stack(columns, 1) for kind, columns in found.items()}
 
 
 def _mask(chosen: Tensor, images: Tensor) -> Tensor:
@@ -125,8 +159,8 @@ def _mask(chosen: Tensor, images: Tensor) -> Tensor:
     return nn.functional.interpolate(squares, sides, mode="nearest").permute(0, 2, 3, 1) > 0
 
 
-def _certain(trial: Trial, images: Tensor) -> Floats:
-    found = probabilities(trial.model, images).gather(1, trial.targets[:, None])
+def _certain(model: Classifier, targets: Tensor, images: Tensor) -> Floats:
+    found = probabilities(model, images).gather(1, targets[:, None])
     return np.asarray(found[:, 0].double().numpy(), np.float64)
 
 

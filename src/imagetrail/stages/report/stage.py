@@ -20,6 +20,7 @@ from imagetrail.stages.report import (
     confusions,
     facts,
     figures,
+    map_figures,
     search_figures,
     words,
 )
@@ -118,6 +119,8 @@ def _charts(found: Facts) -> dict[str, Any]:
         made["recalls"] = figures.recalls(found["classes"])
     if found["robustness"]:
         made["robustness"] = figures.robustness(found["robustness"])
+    if found["curves"]:
+        made |= {f"maps {name}": two for name, two in map_figures.curves(found["curves"]).items()}
     if found["coverage"]:
         made["coverage"] = confidence_figures.coverage(found["coverage"])
         made["reliability"] = confidence_figures.reliability(found["coverage"])
