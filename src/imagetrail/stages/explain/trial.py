@@ -1,4 +1,4 @@
-"""Whether a method's maps are true to the network: each is tried on a sample of test pictures.
+"""What a method's maps are tried by: pictures of which the cells that they name are changed.
 
 Maps are read in cells, so that fine and coarse ones change a picture in equal steps. Deletion puts
 a baseline in the place of the cells that a map names first; insertion begins with the baseline, and
@@ -8,29 +8,21 @@ train spares nothing, but makes edges.
 """
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 from torch import Tensor, nn
 
-from imagetrail.metrics.intervals import mean_interval
 from imagetrail.models.classifier import Classifier
 from imagetrail.serving import occlusion
-from imagetrail.stages.explain import attribution
 from imagetrail.stages.explain.attribution import probabilities
 
 CELLS = 14  # a side
 SHARES = (0.1, 0.25, 0.5)  # of the cells that are changed
-ALIKE = 0.5  # rank correlation with the maps of a network of random weights: less, or it fails
-FRESH = 12  # pictures of which that network's maps are looked at
-ALPHA = 0.05  # that any method of no worth passes one of its comparisons
 KINDS = ("deletion", "insertion")
-COLUMNS = ("method", "kind", "share", "own", "other", "random")  # of the curves
 Floats = NDArray[np.float64]
-Figures = dict[str, float | bool]
 
 
 @dataclass(frozen=True)
@@ -45,6 +37,24 @@ class Trial:
     baselines: tuple[Tensor, Tensor]  # each N×H×W×C float32
     bare: Floats  # N: the probabilities of these, the mean over both
     ties: Tensor  # N×CELLS², random: which of two equal cells comes first
+
+    @cached_property
+    def by_chance(self) -> "dict[str, Floats]":
+        """The curves of random cells."""
+        return curves(self, self.ties.roll(1, 0))
+
+    def part(self, chosen: slice) -> "Trial":
+        """With these pictures alone."""
+        return Trial(
+            self.model,
+            self.random,
+            self.images[chosen],
+            self.targets[chosen],
+            self.certain[chosen],
+            (self.baselines[0][chosen], self.baselines[1][chosen]),
+            self.bare[chosen],
+            self.ties[chosen],
+        )
 
 
 def begin(model: Classifier, images: Tensor, seed: int) -> Trial:
@@ -64,69 +74,6 @@ def begin(model: Classifier, images: Tensor, seed: int) -> Trial:
         np.mean(bare, 0),
         torch.rand(len(images), CELLS**2, generator=stream),
     )
-
-
-def judge(
-    trial: Trial, maps: dict[str, Tensor]
-) -> tuple[dict[str, Figures], list[dict[str, str | float]]]:
-    """What is found of each method's maps N×H×W, and whether it passes; the curves behind it.
-
-    Intervals are Student's over the pictures, and hold for all methods together (Bonferroni).
-    """
-    alpha = ALPHA / max(len(maps), 1)
-    by_chance = curves(trial, trial.ties.roll(1, 0))
-    found: dict[str, Figures] = {}
-    rows: list[dict[str, str | float]] = []
-    for name, given in maps.items():
-        named = cells(given)
-        by = {"own": curves(trial, named), "other": curves(trial, named.roll(1, 0))}
-        by["random"] = by_chance
-        found[name] = _judged(trial, name, named, by, alpha)
-        rows += _rows(trial, name, by)
-    return found, rows
-
-
-def _judged(
-    trial: Trial, name: str, named: Tensor, by: dict[str, dict[str, Floats]], alpha: float
-) -> Figures:
-    figures: Figures = {}
-    for kind in KINDS:
-        mine = by["own"][kind].mean(1)
-        figures[kind] = float((trial.certain - mine if kind == "deletion" else mine).mean())
-        for rival in ("other", "random"):
-            ahead = mine - by[rival][kind].mean(1)
-            ahead = -ahead if kind == "deletion" else ahead
-            low, high = mean_interval(ahead, alpha=alpha)
-            key = f"{kind}_over_{rival}"
-            figures |= {key: float(ahead.mean()), f"{key}_low": low, f"{key}_high": high}
-    few = slice(FRESH)
-    untrained = attribution.maps(name, trial.random, trial.images[few], trial.targets[few])
-    assert untrained is not None
-    alike = correlation(named[few], cells(untrained))
-    figures["randomised"] = float(alike.mean())
-    figures["randomised_high"] = mean_interval(alike, alpha=alpha)[1]
-    lows = [value for key, value in figures.items() if key.endswith("_low")]
-    passed = min(lows) > 0 and figures["randomised_high"] < ALIKE
-    return {"passed": passed} | {key: round(value, 6) for key, value in figures.items()}
-
-
-def _rows(
-    trial: Trial, name: str, by: dict[str, dict[str, Floats]]
-) -> list[dict[str, str | float]]:
-    """Of the mean curves a row a kind and share, with what is there before any cell and after all.
-
-    In each what the answer's probability is by the method's own maps and by what they are compared
-    with.
-    """
-    whole, bare = trial.certain.mean(), trial.bare.mean()
-    rows: list[dict[str, str | float]] = []
-    for kind, first, last in zip(KINDS, (whole, bare), (bare, whole), strict=True):
-        for i, share in enumerate((0, *SHARES, 1)):
-            row: dict[str, str | float] = {"method": name, "kind": kind, "share": share}
-            for whose, found in by.items():
-                row[whose] = round(float((first, *found[kind].mean(0), last)[i]), 6)
-            rows.append(row)
-    return rows
 
 
 def cells(maps: Tensor) -> Tensor:
@@ -162,30 +109,6 @@ def _mask(chosen: Tensor, images: Tensor) -> Tensor:
 def _certain(model: Classifier, targets: Tensor, images: Tensor) -> Floats:
     found = probabilities(model, images).gather(1, targets[:, None])
     return np.asarray(found[:, 0].double().numpy(), np.float64)
-
-
-def correlation(some: Tensor, others: Tensor) -> Floats:
-    """Spearman's of each row of two N×M; 0 where a row is constant, which is like nothing."""
-    ranks = [stats.rankdata(rows.numpy(), axis=1) for rows in (some, others)]
-    a, b = (rank - rank.mean(1, keepdims=True) for rank in ranks)
-    sizes = np.sqrt((a**2).sum(1) * (b**2).sum(1))
-    return np.asarray((a * b).sum(1) / np.maximum(sizes, 1e-12), np.float64)
-
-
-def agreement(maps: dict[str, Tensor]) -> list[dict[str, float | str]]:
-    """The mean rank correlation of the maps of each two methods."""
-    names = list(maps)
-    return [
-        {
-            "one": one,
-            "other": other,
-            "correlation": round(
-                float(correlation(cells(maps[one]), cells(maps[other])).mean()), 6
-            ),
-        }
-        for i, one in enumerate(names)
-        for other in names[i + 1 :]
-    ]
 
 
 @torch.no_grad()
