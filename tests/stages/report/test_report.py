@@ -14,6 +14,7 @@ import pytest
 import report_files
 from PIL import Image
 
+from imagetrail.cli.main import app
 from imagetrail.stages.report import answers, confusions, facts, stage, svg, words
 from imagetrail.stages.report.pictures import GAP, THUMB, Album
 from imagetrail.stages.report.svg import Frame
@@ -140,6 +141,53 @@ def test_the_top_answers_what_one_asks_first(make: Callable[[], str]) -> None:
     assert "+10.00 points of top-1 against the champion (95 %: +5.00 … +15.00)" in top
     assert "猫: 10.00 % of its 25 test pictures are recognised" in top
     assert "No gain was shown: augmented had no shown effect (−0.40 points" in top
+
+
+def test_what_comes_next_are_commands_that_there_are(make: Callable[[], str]) -> None:
+    top = make().split("<nav")[0]
+    assert "<li><code>imagetrail promote</code> makes it the champion" in top
+    gates = [{"decision": name, "reason": ""} for name in answers.NEXT]
+    gates.append({"decision": "HOLD", "reason": answers.CHAMPION})
+    said = [command for gate in (None, *gates) for command, _ in answers.steps(gate)]
+    known = {command.name or command.callback.__name__ for command in app.registered_commands}
+    ours = {command.split()[1] for command in said if command.startswith("imagetrail ")}
+    assert len(ours) > 5 and ours <= known
+    assert {command for command in said if not command.startswith("imagetrail ")} == {"make repro"}
+    assert answers.steps(gates[-1]) != answers.steps(gates[1])
+
+
+def test_the_size_of_pictures_is_told_and_the_day_is_left_to_the_clock(
+    make: Callable[[], str],
+) -> None:
+    top = make().split("<nav")[0]
+    assert "each of 8 × 8 pixels, grey." in top and '<span id="date"></span>' in top
+    assert '"date": "1970-01-01"' in Path("artifacts/report/run.js").read_text()
+
+
+def test_each_figure_names_its_file_and_each_chapter_the_rest_in_a_line(
+    make: Callable[[], str],
+) -> None:
+    page = make()
+    good = page.split('<section id="good">')[1].split("</section>")[0]
+    assert '<span class="file">evaluate/coverage.csv</span>' in good
+    assert '<span class="file">evaluate/mistakes.png</span>' in good
+    (line,) = re.findall(r'<p class="file">(.*?)</p>', good)
+    assert line.split(": ")[1].split(" · ")[0] == "evaluate/metrics.json" and "slices.csv" in line
+    assert page.count('<p class="file">') == 8
+
+
+def test_facts_that_are_drawn_are_a_table_only_behind_the_drawing(make: Callable[[], str]) -> None:
+    page = make()
+    for label in ("Arms of remedies", "Arms of networks", "Every class"):
+        before = page.split(f'aria-label="{label}"')[0]
+        assert before.count("<details") > before.count("</details>"), label
+        assert page.count(f'<table class="sort" aria-label="{label}">') == 1
+
+
+def test_label_and_answer_are_told_in_one_way(make: Callable[[], str]) -> None:
+    page = make()
+    assert "a picture with the label" in page and " → " in page
+    assert "↓" not in page and not re.search(r"figcaption>[^<]*taken for", page)
 
 
 @pytest.mark.parametrize(

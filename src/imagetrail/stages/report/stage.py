@@ -38,19 +38,24 @@ PAGES = (("index.html", "page.html.j2"), ("report.md", "report.md.j2"))
 def run() -> None:
     found = facts.read()
     album = Album()
-    given = found | {
-        "missing": lambda *names: facts.missing(found, *names),
-        "facts": found,
-        "answers": answers,
-        "album": album,
-        "shown": _pictures(found),
-        "sheets": sorted((paths.ARTIFACTS / "inspect/classes").glob("*.png"))[:SHEETS],
-        "maps": {file.stem: file for file in (paths.ARTIFACTS / "explain/maps").glob("*.png")},
-        "suspects": (found["suspects"] or [])[:SUSPECTS],
-        "rule": (found["ranking"] or {}).get("rule", ""),  # of the verdicts, in a sentence
-        "confused": _confused(found, album),
-        "charts": _charts(found),
-    }
+    given = (
+        found
+        | {
+            "missing": lambda *names: facts.missing(found, *names),
+            "facts": found,
+            "answers": answers,
+            "album": album,
+            "shape": _shape(),
+            "sources": [],  # files that a chapter has named so far
+            "shown": _pictures(found),
+            "sheets": sorted((paths.ARTIFACTS / "inspect/classes").glob("*.png"))[:SHEETS],
+            "maps": {file.stem: file for file in (paths.ARTIFACTS / "explain/maps").glob("*.png")},
+            "suspects": (found["suspects"] or [])[:SUSPECTS],
+            "rule": (found["ranking"] or {}).get("rule", ""),  # of the verdicts, in a sentence
+            "confused": _confused(found, album),
+            "charts": _charts(found),
+        }
+    )
     environment = _environment()
     folder = paths.artifacts("report")
     for name, template in PAGES:
@@ -58,6 +63,12 @@ def run() -> None:
             temporary.write_text(environment.get_template(template).render(given) + "\n")
     run_facts.write(Path())
     say((folder / "index.html").resolve().as_uri())
+
+
+def _shape() -> tuple[int, ...] | None:
+    """Height, width and channels of the pictures, where they are there."""
+    there = (paths.TEST / "images.npy").exists()
+    return samples.read(paths.TEST, columns=["label"]).images.shape[1:] if there else None
 
 
 def _environment() -> Environment:
