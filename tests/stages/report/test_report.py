@@ -187,7 +187,7 @@ def test_facts_that_are_drawn_are_a_table_only_behind_the_drawing(make: Callable
 def test_label_and_answer_are_told_in_one_way(make: Callable[[], str]) -> None:
     page = make()
     assert "a picture with the label" in page and " → " in page
-    assert "↓" not in page and not re.search(r"figcaption>[^<]*taken for", page)
+    assert "label ↓" not in page and not re.search(r"figcaption>[^<]*taken for", page)
 
 
 @pytest.mark.parametrize(
