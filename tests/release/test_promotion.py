@@ -70,6 +70,7 @@ def test_a_promotion_is_a_folder_a_pointer_and_a_line(workshop: Workshop) -> Non
         "metrics.json",
         "decision.json",
         "disagreements.png",
+        "looked.png",
         "reference.npz",
         "trained_on.parquet",
         "scores.json",

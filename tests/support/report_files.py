@@ -27,7 +27,8 @@ def _tried(ahead: float, *, passed: bool) -> dict[str, float | bool]:
     kinds = [f"{kind}_over_{rival}" for kind in KINDS for rival in ("other", "random")]
     ends = {"": 0.0, "_low": -0.05, "_high": 0.05}
     figures = {f"{key}{end}": ahead + more for key in kinds for end, more in ends.items()}
-    return {"passed": passed, "randomised": 0.1, "randomised_high": 0.2} | figures
+    found = {"passed": passed, "pictures": 100 if passed else 33, **figures}
+    return found | ({"randomised": 0.1, "randomised_high": 0.2} if passed else {})
 
 
 KINDS = ("deletion", "insertion")
@@ -198,6 +199,13 @@ def _judged(folder: Path, classes: Sequence[str], labels: np.ndarray, answers: n
     for name in ("mistakes", "robustness"):
         _picture(folder / f"evaluate/{name}.png")
     files.write_json(folder / "explain/scores.json", SCORES)
+    curves = [
+        {"method": method, "kind": kind, "share": share, "own": 0.5, "other": 0.6, "random": 0.7}
+        for method in SCORES["methods"]
+        for kind in KINDS
+        for share in (0, *SCORES["shares"], 1)
+    ]
+    files.write_csv(folder / "explain/curves.csv", curves)
     for name in ("occlusion", "means", "mistakes", "prototypes"):
         _picture(folder / f"explain/maps/{name}.png")
 
@@ -215,6 +223,7 @@ def _shipped(folder: Path) -> None:
     gate |= {"images": 200, "left_out": 0, "decide_by": "top1", "minimal_effect": 0.01}
     gate |= {"only_challenger_right": 30, "only_champion_right": 10, "mcnemar_p": 1e-6}
     gate |= {"by_class": [{"class": "<b>", "images": 9, "difference": -0.02, "p_holm": 0.5}]}
+    gate |= {"no_map": {"champion": "Such maps failed <their> test."}}
     gate |= {"reading": 3, "alpha_spent": 0.0125, "fresh_due": False}
     gate |= {
         "settles": [
@@ -225,7 +234,8 @@ def _shipped(folder: Path) -> None:
     for name in ("top1_difference", "challenger_top1"):
         gate |= {name: 0.1, f"{name}_low": 0.05, f"{name}_high": 0.15}
     files.write_json(folder / "gate/decision.json", gate)
-    _picture(folder / "gate/disagreements.png")
+    for name in ("disagreements", "looked"):
+        _picture(folder / f"gate/{name}.png")
     timing = {"started": 1.0, "seconds": 90.0, "peak_rss_bytes": 1_000_000}
     (folder / "train/timing.json").write_text(json.dumps(timing))
 

@@ -32,7 +32,7 @@ DVC_YAML = f"""stages:
   gate:
     cmd: {sys.executable} gate.py
     deps: [champion, given/gate, artifacts/export/model.onnx]
-    outs: [artifacts/gate/disagreements.png]
+    outs: [artifacts/gate/disagreements.png, artifacts/gate/looked.png]
     metrics: [artifacts/gate/decision.json: {{cache: false}}]
 """
 GATE = """
@@ -52,7 +52,8 @@ given = pathlib.Path("given/gate").read_text()
 verdict = "HOLD" if models["challenger"] == models["champion"] else given
 facts = {"decision": verdict, "reason": "so it is", "checks": [], **models}
 (root / "decision.json").write_text(json.dumps(facts))
-(root / "disagreements.png").write_bytes(b"a picture")
+for name in ("disagreements", "looked"):
+    (root / f"{name}.png").write_bytes(b"a picture")
 """
 
 

@@ -55,7 +55,7 @@ def _open(path: Path, *, port: int, unsure: float, browser: bool) -> None:
     from imagetrail.serving import onnx_model, tried
 
     model, limits = onnx_model.load(path, threads=1), Limits(seconds=SECONDS)
-    knowledge = page.Knowledge(near(path), unlike(model, path), tried.of(path))
+    knowledge = page.Knowledge(near(path), unlike(model, path), tried.of(path, model))
     built = app.build(
         model,
         top=TOP,

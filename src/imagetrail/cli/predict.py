@@ -48,7 +48,7 @@ def predict(
     opened = onnx_model.load(path)
     say(f"model: {path} ({opened.sha256[:12]})", error=True)
     failed: list[str] = []
-    maps = _for_maps(explain, path) if explain else None
+    maps = _for_maps(explain, path, opened) if explain else None
 
     def answered() -> "Iterator[Answer]":
         for batch in read(files, opened, failed):
@@ -62,11 +62,11 @@ def predict(
         raise typer.Exit(1)
 
 
-def _for_maps(folder: Path, model: Path) -> Path | None:
+def _for_maps(folder: Path, file: Path, model: "Model") -> Path | None:
     """The folder, unless maps of this model are known to be untrue; says what is known of them."""
     from imagetrail.serving import tried
 
-    known = tried.of(model)
+    known = tried.of(file, model)
     say(known.text, error=True)
     return None if known.failed else folder
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from imagetrail.base.criteria import Criterion
 from imagetrail.plots.style import BLACK, BLUE, GREY, ORANGE, RED, finish, save
 
+ARROW = "→"  # of a mistake: the label → the answer
 COLOURS = {  # of verdicts; also the colour-blind tell them apart
     "win": BLUE,
     "helps": BLUE,
@@ -155,10 +156,40 @@ def saliency(
     for i, (image, heat, title) in enumerate(zip(images, maps, titles, strict=True)):
         plain, marked = grid[i // pairs, 2 * (i % pairs)], grid[i // pairs, 2 * (i % pairs) + 1]
         plain.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
-        plain.set_title(title, fontsize=7, color=RED if ", not " in title else "black", loc="left")
-        marked.imshow(image.mean(2), cmap="gray", vmin=0, vmax=255)
-        marked.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.6)
+        plain.set_title(title, fontsize=7, color=RED if ARROW in title else "black", loc="left")
+        _mark(marked, image, heat)
     save(figure, path)
+
+
+def compared(
+    images: NDArray[np.uint8],
+    titles: Sequence[str],
+    looks: Sequence[tuple[Sequence[str], NDArray[np.float32]]],
+    path: Path | BinaryIO,
+) -> None:
+    """Each picture, and beside it the same in grey under the saliency map of each of some models.
+
+    looks: of a model its titles and maps N×H×W, one a picture.
+    """
+    across, columns = 2, 1 + len(looks)
+    rows = -(-len(images) // across)
+    figure = Figure(figsize=(9, 9 / (across * columns) * 1.2 * rows), layout="constrained")
+    grid = figure.subplots(rows, across * columns, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for i, (image, title) in enumerate(zip(images, titles, strict=True)):
+        cells = grid[i // across, i % across * columns :][:columns]
+        cells[0].imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
+        cells[0].set_title(title, fontsize=7, loc="left")
+        for axes, (names, maps) in zip(cells[1:], looks, strict=True):
+            axes.set_title(names[i], fontsize=7, loc="left")
+            _mark(axes, image, maps[i])
+    save(figure, path)
+
+
+def _mark(axes: Axes, image: NDArray[np.uint8], heat: NDArray[np.float32]) -> None:
+    axes.imshow(image.mean(2), cmap="gray", vmin=0, vmax=255)
+    axes.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.6)
 
 
 def looked_at(

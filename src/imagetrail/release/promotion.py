@@ -26,6 +26,7 @@ COPIES = (
     paths.ARTIFACTS / "evaluate" / "metrics.json",
     GATE / "decision.json",
     GATE / "disagreements.png",
+    GATE / "looked.png",
     EXPORT / "reference.npz",
     EXPORT / "trained_on.parquet",
 )

@@ -10,6 +10,7 @@ import os
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -43,6 +44,7 @@ def gather(root: Path, links: Mapping[str, str]) -> dict[str, Any]:
     commit = git_dvc.head(root)
     changed = git_dvc.git(root, "status", "--porcelain", "--untracked-files=no", "--", "src")
     return {
+        "date": _date(timed),
         "stages": timed,
         "seconds": sum(stage["seconds"] for stage in timed),
         "watt_hours": joules / 3600,
@@ -98,10 +100,17 @@ def _stage(root: Path, name: str) -> dict[str, Any] | None:
     timing = read_json(file)
     return {
         "stage": name,
+        "started": float(timing.get("started", 0)),
         "seconds": float(timing.get("seconds", 0)),
         "memory": timing.get("peak_rss_bytes", 0),
         "device": str(timing.get("device", "cpu")),
     }
+
+
+def _date(timed: list[dict[str, Any]]) -> str:
+    """The day in UTC on which the last stage began; empty if none is known."""
+    last = max((stage["started"] for stage in timed), default=0.0)
+    return datetime.fromtimestamp(last, UTC).date().isoformat() if last else ""
 
 
 def _watts(stage: Mapping[str, Any], cores: int) -> float:

@@ -163,7 +163,7 @@ def test_every_arm_has_its_mean_interval_and_verdict() -> None:
         assert [arm["mean"] for arm in arms] == sorted((arm["mean"] for arm in arms), reverse=True)
         assert all(arm["low"] <= arm["mean"] <= arm["high"] for arm in arms)
         assert (
-            contest["verdict"].endswith("four times in five.")
+            contest["verdict"].endswith("trainings each.")
             and contest["verdict"] in found["verdict"]
         )
 

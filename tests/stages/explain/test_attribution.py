@@ -60,3 +60,21 @@ def test_integrated_gradients_add_up_to_what_blurring_takes() -> None:
 @pytest.mark.parametrize("name", ["linear", "mlp"])
 def test_a_network_that_keeps_no_places_has_no_map(name: str) -> None:
     assert name in MODELS and attribution.grad_cam(model(name), IMAGES, TARGETS) is None
+
+
+def test_work_is_spread_over_cores_and_comes_back_in_order_and_leaves_torch_as_it_was() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        network, images = model("fast"), IMAGES.repeat(80, 1, 1, 1)  # more than go at once
+        many = attribution.probabilities(network, images)
+        assert torch.get_num_threads() == 2 and len(images) > attribution.few(images)
+        torch.set_num_threads(1)
+        assert torch.equal(attribution.probabilities(network, images), many)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_larger_pictures_are_the_fewer_go_through_a_network_at_once() -> None:
+    sizes = [attribution.few(torch.zeros(1, side, side, 1)) for side in (28, 224, 2000)]
+    assert sizes[0] > 200 and 2 <= sizes[1] <= 8 and sizes[2] == 1

@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from imagetrail.base import paths
-from imagetrail.base.files import read_json
+from imagetrail.base.files import read_csv, read_json
 from imagetrail.models import weights
 from imagetrail.models.classifier import Classifier
 from imagetrail.models.networks import Spec
@@ -50,6 +50,8 @@ def test_what_passes_is_drawn_and_chosen(run: dict[str, float]) -> None:
     drawn = {file.stem for file in Path("artifacts/explain/maps").glob("*.png")}
     passed = {name for name, found in scores["methods"].items() if found["passed"]}
     assert run == {"images": 16} and scores["method"] == "occlusion"
+    curves = read_csv(Path("artifacts/explain/curves.csv"))
+    assert {row["method"] for row in curves} == set(scores["methods"]) and len(curves) == 2 * 2 * 5
     # a network without convolutions has no maps of layers
     assert set(scores["methods"]) == {"occlusion", "integrated_gradients"}
     assert drawn == passed | {"means", "mistakes", "prototypes"}
@@ -70,9 +72,9 @@ def test_a_second_run_writes_the_same(run: dict[str, float]) -> None:
 def test_where_nothing_passes_there_is_no_map(
     run: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from imagetrail.stages.explain import trial
+    from imagetrail.stages.explain import judgement
 
-    monkeypatch.setattr(trial, "ALIKE", -1.0)  # no map is so unlike
+    monkeypatch.setattr(judgement, "ALIKE", -1.0)  # no map is so unlike
     assert run and stage.run()
     drawn = {file.stem for file in Path("artifacts/explain/maps").glob("*.png")}
     assert drawn == {"prototypes"}

@@ -7,7 +7,7 @@ from article import SPEC
 from torch import Tensor, nn
 
 from imagetrail.models.classifier import Classifier
-from imagetrail.stages.explain import attribution, trial
+from imagetrail.stages.explain import attribution, judgement, trial
 
 SIDE = 28
 PLACES = [(4, 4), (4, 18), (18, 4), (18, 18)]  # the corners of squares of 6 pixels
@@ -43,18 +43,25 @@ def begun(pictures: int = 32) -> trial.Trial:
         targets,
         certain.double().numpy(),
         (torch.full(images.shape, 20.0), torch.full(images.shape, 15.0)),
+        np.full(pictures, 0.25),
         torch.rand(pictures, trial.CELLS**2, generator=torch.Generator().manual_seed(0)),
     )
+
+
+def judged(given: trial.Trial, maps: Tensor, *, methods: int = 1) -> judgement.Figures:
+    """Of maps that are said to be by occlusion."""
+    seen = judgement.compare(given, maps)
+    return judgement.judge(given, "occlusion", maps, seen, judgement.ALPHA / methods)
 
 
 def test_maps_that_tell_the_truth_pass_and_those_that_name_the_same_place_for_all_fail() -> None:
     given = begun()
     true = attribution.maps("occlusion", given.model, given.images, given.targets)
     assert true is not None
-    found = trial.judge(given, {"occlusion": true, "grad_cam": torch.ones_like(true)})
-    assert found["occlusion"]["passed"] is True and found["grad_cam"]["passed"] is False
-    assert found["occlusion"]["deletion_over_other_low"] > 0.3
-    assert found["grad_cam"]["deletion_over_other"] == 0  # another picture's map is the same
+    good, bad = judged(given, true), judged(given, torch.ones_like(true))
+    assert good["passed"] is True and bad["passed"] is False
+    assert good["deletion_over_other_low"] > 0.3
+    assert bad["deletion_over_other"] == 0  # another picture's map is the same
 
 
 def test_maps_that_a_network_of_random_weights_has_too_fail(
@@ -63,8 +70,8 @@ def test_maps_that_a_network_of_random_weights_has_too_fail(
     given = begun()
     true = attribution.maps("occlusion", given.model, given.images, given.targets)
     assert true is not None
-    monkeypatch.setattr(attribution, "maps", lambda *_: true[: trial.FRESH])
-    figures = trial.judge(given, {"occlusion": true})["occlusion"]
+    monkeypatch.setattr(attribution, "maps", lambda *_: true[: judgement.FRESH])
+    figures = judged(given, true)
     assert figures["deletion_over_other_low"] > 0 and figures["randomised"] == pytest.approx(1)
     assert figures["passed"] is False
 
@@ -72,8 +79,7 @@ def test_maps_that_a_network_of_random_weights_has_too_fail(
 def test_more_methods_ask_more_of_each() -> None:
     given = begun()
     noise = torch.rand(len(given.images), SIDE, SIDE, generator=torch.Generator().manual_seed(1))
-    one = trial.judge(given, {"occlusion": noise})["occlusion"]
-    many = trial.judge(given, {"occlusion": noise, "grad_cam": noise})["occlusion"]
+    one, many = judged(given, noise), judged(given, noise, methods=2)
     assert many["deletion_over_other_low"] < one["deletion_over_other_low"] < 0
 
 
@@ -84,8 +90,55 @@ def test_deletion_takes_the_named_cells_and_insertion_gives_them() -> None:
         y, x = PLACES[target]
         row[y : y + 6, x : x + 6] = 1
     found = trial.curves(given, trial.cells(at_place))
-    assert found["deletion"].min() > 0.4  # the bright square is gone at every share
-    assert found["insertion"] == pytest.approx(given.certain, abs=0.1)  # and enough alone
+    kept = given.certain[:, None]
+    assert (kept - found["deletion"]).min() > 0.4  # the bright square is gone at every share
+    assert np.abs(found["insertion"] - kept).max() < 0.1  # and enough alone
+
+
+def test_the_curves_that_are_drawn_are_those_that_were_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = begun()
+    monkeypatch.setattr(attribution, "METHODS", {"occlusion": attribution.occluded})
+    finding = judgement.hold(given)["occlusion"]
+    figures = finding.figures
+    assert figures["passed"] and figures["pictures"] == len(finding.maps) == len(given.images)
+    for kind, sign in (("deletion", -1), ("insertion", 1)):
+        mine = [row for row in finding.rows if row["kind"] == kind]
+        assert [row["share"] for row in mine] == [0, *trial.SHARES, 1]
+        own, other, random = (
+            np.array([float(row[column]) for row in mine]) for column in ("own", "other", "random")
+        )
+        for rival, theirs in (("other", other), ("random", random)):
+            ahead = sign * (own - theirs)[1:-1].mean()
+            assert ahead == pytest.approx(figures[f"{kind}_over_{rival}"], abs=1e-5)
+        assert own[0] == other[0] == random[0] and own[-1] == random[-1]
+        whole, bare = own[[0, -1]][::-sign]
+        assert whole == pytest.approx(given.certain.mean(), abs=1e-6) and bare == 0.25
+
+
+def test_a_method_that_is_behind_at_first_is_spared_the_other_pictures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given, asked = begun(30), []
+
+    def wrong(_model: object, images: Tensor, _targets: Tensor) -> Tensor:
+        asked.append(len(images))
+        true = attribution.occluded(given.model, images, _targets)
+        return -true
+
+    monkeypatch.setattr(attribution, "METHODS", {"grad_cam": wrong})
+    finding = judgement.hold(given)["grad_cam"]
+    assert sum(asked) == finding.figures["pictures"] == 10 and not finding.figures["passed"]
+    assert "randomised" not in finding.figures and finding.figures["deletion_over_random"] < 0
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_few_pictures_are_tried_without_a_fault(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attribution, "METHODS", {"occlusion": attribution.occluded})
+    assert judgement.hold(begun(count))["occlusion"].figures["pictures"] in (2, count)
 
 
 def test_of_equal_cells_chance_decides_and_not_the_place() -> None:
@@ -97,8 +150,8 @@ def test_of_equal_cells_chance_decides_and_not_the_place() -> None:
 
 def test_a_correlation_with_a_constant_map_is_none() -> None:
     rows = torch.rand(3, 9, generator=torch.Generator().manual_seed(0))
-    assert trial.correlation(rows, torch.ones(3, 9)).tolist() == [0, 0, 0]
-    assert trial.correlation(rows, 2 * rows) == pytest.approx(1)
+    assert judgement.correlation(rows, torch.ones(3, 9)).tolist() == [0, 0, 0]
+    assert judgement.correlation(rows, 2 * rows) == pytest.approx(1)
 
 
 def test_the_network_of_random_weights_leaves_the_stream_and_the_model_alone() -> None:

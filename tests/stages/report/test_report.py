@@ -14,6 +14,7 @@ import pytest
 import report_files
 from PIL import Image
 
+from imagetrail.cli.main import app
 from imagetrail.stages.report import answers, confusions, facts, stage, svg, words
 from imagetrail.stages.report.pictures import GAP, THUMB, Album
 from imagetrail.stages.report.svg import Frame
@@ -118,6 +119,7 @@ QUIET = (  # without these a table or a sentence is left out
     "evaluate/coverage.csv",
     "evaluate/robustness.csv",
     "evaluate/slices.csv",
+    "explain/curves.csv",
     "export/trained_on.parquet",
     "train/activity.csv",
     "train/metrics.json",
@@ -139,6 +141,53 @@ def test_the_top_answers_what_one_asks_first(make: Callable[[], str]) -> None:
     assert "+10.00 points of top-1 against the champion (95 %: +5.00 … +15.00)" in top
     assert "猫: 10.00 % of its 25 test pictures are recognised" in top
     assert "No gain was shown: augmented had no shown effect (−0.40 points" in top
+
+
+def test_what_comes_next_are_commands_that_there_are(make: Callable[[], str]) -> None:
+    top = make().split("<nav")[0]
+    assert "<li><code>imagetrail promote</code> makes it the champion" in top
+    gates = [{"decision": name, "reason": ""} for name in answers.NEXT]
+    gates.append({"decision": "HOLD", "reason": answers.CHAMPION})
+    said = [command for gate in (None, *gates) for command, _ in answers.steps(gate)]
+    known = {command.name or command.callback.__name__ for command in app.registered_commands}
+    ours = {command.split()[1] for command in said if command.startswith("imagetrail ")}
+    assert len(ours) > 5 and ours <= known
+    assert {command for command in said if not command.startswith("imagetrail ")} == {"make repro"}
+    assert answers.steps(gates[-1]) != answers.steps(gates[1])
+
+
+def test_the_size_of_pictures_is_told_and_the_day_is_left_to_the_clock(
+    make: Callable[[], str],
+) -> None:
+    top = make().split("<nav")[0]
+    assert "each of 8 × 8 pixels, grey." in top and '<span id="date"></span>' in top
+    assert '"date": "1970-01-01"' in Path("artifacts/report/run.js").read_text()
+
+
+def test_each_figure_names_its_file_and_each_chapter_the_rest_in_a_line(
+    make: Callable[[], str],
+) -> None:
+    page = make()
+    good = page.split('<section id="good">')[1].split("</section>")[0]
+    assert '<span class="file">evaluate/coverage.csv</span>' in good
+    assert '<span class="file">evaluate/mistakes.png</span>' in good
+    (line,) = re.findall(r'<p class="file">(.*?)</p>', good)
+    assert line.split(": ")[1].split(" · ")[0] == "evaluate/metrics.json" and "slices.csv" in line
+    assert page.count('<p class="file">') == 8
+
+
+def test_facts_that_are_drawn_are_a_table_only_behind_the_drawing(make: Callable[[], str]) -> None:
+    page = make()
+    for label in ("Arms of remedies", "Arms of networks", "Every class"):
+        before = page.split(f'aria-label="{label}"')[0]
+        assert before.count("<details") > before.count("</details>"), label
+        assert page.count(f'<table class="sort" aria-label="{label}">') == 1
+
+
+def test_label_and_answer_are_told_in_one_way(make: Callable[[], str]) -> None:
+    page = make()
+    assert "a picture with the label" in page and " → " in page
+    assert "label ↓" not in page and not re.search(r"figcaption>[^<]*taken for", page)
 
 
 @pytest.mark.parametrize(
@@ -244,6 +293,16 @@ def test_only_maps_that_passed_are_drawn_and_what_failed_is_listed(make: Callabl
     assert "look for a shortcut around it" in page
 
 
+def test_deletion_and_insertion_are_drawn_with_their_tables(make: Callable[[], str]) -> None:
+    page = make().split('<section id="look">')[1].split("</section>")[0]
+    open_part, folded = page.split("<summary>Curves of grad cam</summary>")
+    assert open_part.count('class="line main"') == folded.count('class="line main"') == 2
+    assert "Deletion, occlusion: what a map names first is taken away" in open_part
+    assert "another picture&#x27;s, 25 % taken away: 60.0" in open_part  # under the pointer
+    row = "<tr><td>25 %</td><td>50.0 %</td><td>60.0 %</td><td>70.0 %</td></tr>"
+    assert open_part.count(row) == 2
+
+
 def test_where_no_method_passed_the_page_says_so_and_draws_no_map(make: Callable[[], str]) -> None:
     make()
     scores = json.loads(Path("artifacts/explain/scores.json").read_text())
@@ -262,6 +321,18 @@ def test_the_verdict_tells_its_reading_and_what_would_settle_it(make: Callable[[
     assert "challenger number 3 that these test pictures judge" in page and "1.2 %" in page
     assert "<td>challenger is better</td><td>all</td><td>about 4,200</td>" in page
     assert "<td>&lt;b&gt;</td><td>no number would: it is not ahead on these</td>" in page
+
+
+def test_where_the_two_looked_is_shown_and_why_one_has_no_map(make: Callable[[], str]) -> None:
+    page = make().split('<section id="verdict">')[1].split("</section>")[0]
+    assert "where each of the two looked for its own answer" in page and "<img" in page
+    assert "No map of the champion. Such maps failed &lt;their&gt; test." in page
+    gate = json.loads(Path("artifacts/gate/decision.json").read_text())
+    gate["no_map"]["new model"] = "Such maps failed."
+    Path("artifacts/gate/decision.json").write_text(json.dumps(gate))
+    page = make().split('<section id="verdict">')[1].split("</section>")[0]
+    assert "where each of the two looked" not in page
+    assert "No map of the new model. Such maps failed." in page
 
 
 def test_a_first_reading_costs_nothing() -> None:

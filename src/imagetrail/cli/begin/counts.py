@@ -43,7 +43,7 @@ def counts(look: Look, chosen: Plan) -> Iterator[Choice]:
 def looked(look: Look, chosen: Plan) -> tuple[int, int]:
     """Pictures of a class with a map of where the model looks, and those that maps are tried on."""
     large = chosen.pretrained or chosen.size > SMALL
-    drawn, tried = (16, 20) if large else (40, 100)
+    drawn, tried = (16, 60) if large else (40, 100)  # of 24 photos no method passed, of 60 one did
     return max(1, min(4, drawn // len(look.classes))), tried
 
 

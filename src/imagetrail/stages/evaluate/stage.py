@@ -196,7 +196,8 @@ def _draw_mistakes(path: Path, probabilities: Floats, test: Samples) -> None:
     shown = (order if len(order) else np.arange(len(test)))[:MISTAKES]
     names = test.classes
     captions = [
-        f"{names[test.labels[i]]}\nas {names[predicted[i]]}, {percent(probabilities[i].max(), 1)}"
+        f"{names[test.labels[i]]}\n{charts.ARROW} {names[predicted[i]]}, "
+        f"{percent(probabilities[i].max(), 1)}"
         for i in shown
     ]
     with replacing(path) as temporary:

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from imagetrail.base.samples import Images, Samples, at_once, read_table
+from imagetrail.base.samples import Images, Samples, read_table
 from imagetrail.models.classifier import Classifier
 from imagetrail.serving import neighbours
+from imagetrail.stages.explain import attribution
 
 SHOWN = 8  # mistakes
 BESIDE = 3  # training pictures
@@ -42,13 +44,18 @@ def beside(
     most = max(BESIDE, PIXELS // (height * width))
     few = len(train) > most
     numbers = np.sort(rng.permutation(len(train))[:most]) if few else np.arange(len(train))
-    mine, step = _features(model, images), at_once(train.images, 1024)
+    mine, step = _features(model, images), 1024
     starts = range(0, len(numbers), step)
     known = np.concatenate([_features(model, train.gather(numbers[i : i + step])) for i in starts])
     found = [neighbours.closest(known, row, BESIDE) for row in mine]
     return [numbers[rows].tolist() for rows in found], len(numbers)
 
 
-@torch.no_grad()
 def _features(model: Classifier, images: Images) -> NDArray[np.float32]:
-    return np.asarray(model.features(torch.from_numpy(images)).numpy(), np.float32)
+    @torch.no_grad()
+    def features(some: Tensor) -> Tensor:
+        return model.features(some)
+
+    given = torch.from_numpy(images)
+    parts = attribution.spread(features, torch.split(given, attribution.few(given)))
+    return np.asarray(torch.cat(parts).numpy(), np.float32)

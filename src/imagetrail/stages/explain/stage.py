@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from imagetrail.base import paths, rng, samples
-from imagetrail.base.files import replacing, write_json
+from imagetrail.base.files import replacing, write_csv, write_json
 from imagetrail.base.params import load
 from imagetrail.base.samples import Images, Samples
 from imagetrail.base.terminal import say
 from imagetrail.models import weights
 from imagetrail.models.classifier import Classifier
 from imagetrail.plots import charts
-from imagetrail.stages.explain import attribution, prototypes, shortcuts, trial
+from imagetrail.serving import tried
+from imagetrail.stages.explain import attribution, judgement, prototypes, shortcuts, trial
 from imagetrail.stages.explain.attribution import METHODS
+from imagetrail.stages.explain.judgement import Finding
 from imagetrail.stages.explain.params import Explain
 
 ANSWERS = paths.ARTIFACTS / "evaluate" / "predictions.parquet"
@@ -32,15 +34,15 @@ FEW = 3  # pictures: a mean of fewer is none
 
 def run() -> dict[str, float]:
     params, seed = load(Explain, "explain"), load(int, "seed")
-    model, test = weights.load(paths.ARTIFACTS / "train"), samples.read(paths.TEST)
+    trained = paths.ARTIFACTS / "train"
+    model, test = weights.load(trained), samples.read(paths.TEST)
     order = rng.generator(seed, "explain").permutation(len(test))
-    tried = torch.from_numpy(test.gather(order[: params.pictures]))
-    begun = trial.begin(model, tried, seed)
-    maps = _maps(model, begun.images, begun.targets)
-    found = trial.judge(begun, maps)
-    passed = [name for name in METHODS if name in found and found[name]["passed"]]
-    for name, figures in found.items():
-        _tell(name, figures)
+    sample = torch.from_numpy(test.gather(order[: params.pictures]))
+    begun = trial.begin(model, sample, seed)
+    found = judgement.hold(begun)
+    _tell(model, found)
+    passed = [name for name, finding in found.items() if finding.figures["passed"]]
+    maps = {name: found[name].maps for name in passed}
     folder = paths.artifacts("explain") / "maps"
     with replacing(folder) as temporary:
         temporary.mkdir(parents=True)
@@ -50,36 +52,34 @@ def run() -> dict[str, float]:
         searched = _draw_mistakes(model, test, passed[:1], seed, temporary)
     many = order[: MORE * params.pictures]
     checked = shortcuts.check(test.gather(many), partial(_right, model, test.labels[many]))
-    scores = {
+    scores = tried.known_by(trained) | {
         "method": passed[0] if passed else None,
-        "pictures": len(tried),
+        "pictures": len(sample),
         "shares": trial.SHARES,
-        "alike": trial.ALIKE,
-        "methods": found,
-        "agreement": trial.agreement({name: maps[name] for name in passed}),
+        "alike": judgement.ALIKE,
+        "methods": {name: finding.figures for name, finding in found.items()},
+        "agreement": judgement.agreement(maps),
         "train_searched": searched,
         "shortcut_pictures": len(many),
         "shortcuts": checked,
     }
     write_json(folder.parent / "scores.json", scores)
-    return {"images": len(tried)}
+    curves = [row for finding in found.values() for row in finding.rows]
+    write_csv(folder.parent / "curves.csv", curves, columns=judgement.COLUMNS)
+    return {"images": len(sample)}
 
 
-def _maps(model: Classifier, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Those of each method that has any for this network."""
-    made = {name: attribution.maps(name, model, images, targets) for name in METHODS}
-    for name in (name for name, maps in made.items() if maps is None):
+def _tell(model: Classifier, found: dict[str, Finding]) -> None:
+    for name in (name for name in METHODS if name not in found):
         say(f"{name}: no map: no layer of {model.spec.model} keeps to the picture's places")
-    return {name: maps for name, maps in made.items() if maps is not None}
-
-
-def _tell(name: str, figures: trial.Figures) -> None:
-    over = ", ".join(
-        f"{kind} {100 * figures[f'{kind}_over_other']:+.1f} points over another picture's map "
-        f"(from {100 * figures[f'{kind}_over_other_low']:+.1f})"
-        for kind in trial.KINDS
-    )
-    say(f"{name}: {'passed' if figures['passed'] else 'failed'}: {over}")
+    for name, figures in ((name, finding.figures) for name, finding in found.items()):
+        over = ", ".join(
+            f"{kind} {100 * figures[f'{kind}_over_other']:+.1f} points over another picture's map "
+            f"(from {100 * figures[f'{kind}_over_other_low']:+.1f})"
+            for kind in trial.KINDS
+        )
+        said = "passed" if figures["passed"] else "failed"
+        say(f"{name}: {said} on {figures['pictures']} pictures: {over}")
 
 
 def _draw(
@@ -154,7 +154,7 @@ def scaled(maps: Tensor) -> Tensor:
 def _titles(test: Samples, chosen: NDArray[np.int64], predicted: Tensor) -> list[str]:
     names = test.classes
     return [
-        names[guess] if guess == label else f"{names[guess]}, not {names[label]}"
+        names[label] + (f" {charts.ARROW} {names[guess]}" if guess != label else "")
         for guess, label in zip(predicted.tolist(), test.labels[chosen].tolist(), strict=True)
     ]
 

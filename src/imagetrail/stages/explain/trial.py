@@ -1,4 +1,4 @@
-"""Whether a method's maps are true to the network: each is tried on a sample of test pictures.
+"""What a method's maps are tried by: pictures of which the cells that they name are changed.
 
 Maps are read in cells, so that fine and coarse ones change a picture in equal steps. Deletion puts
 a baseline in the place of the cells that a map names first; insertion begins with the baseline, and
@@ -8,28 +8,21 @@ train spares nothing, but makes edges.
 """
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 from torch import Tensor, nn
 
-from imagetrail.metrics.intervals import mean_interval
 from imagetrail.models.classifier import Classifier
 from imagetrail.serving import occlusion
-from imagetrail.stages.explain import attribution
 from imagetrail.stages.explain.attribution import probabilities
 
 CELLS = 14  # a side
 SHARES = (0.1, 0.25, 0.5)  # of the cells that are changed
-ALIKE = 0.5  # rank correlation with the maps of a network of random weights: less, or it fails
-FRESH = 12  # pictures of which that network's maps are looked at
-ALPHA = 0.05  # that any method of no worth passes one of its comparisons
 KINDS = ("deletion", "insertion")
 Floats = NDArray[np.float64]
-Figures = dict[str, float | bool]
 
 
 @dataclass(frozen=True)
@@ -42,13 +35,34 @@ class Trial:
     targets: Tensor  # N: the classes that the model names
     certain: Floats  # N: their probabilities
     baselines: tuple[Tensor, Tensor]  # each N×H×W×C float32
+    bare: Floats  # N: the probabilities of these, the mean over both
     ties: Tensor  # N×CELLS², random: which of two equal cells comes first
+
+    @cached_property
+    def by_chance(self) -> "dict[str, Floats]":
+        """The curves of random cells."""
+        return curves(self, self.ties.roll(1, 0))
+
+    def part(self, chosen: slice) -> "Trial":
+        """With these pictures alone."""
+        return Trial(
+            self.model,
+            self.random,
+            self.images[chosen],
+            self.targets[chosen],
+            self.certain[chosen],
+            (self.baselines[0][chosen], self.baselines[1][chosen]),
+            self.bare[chosen],
+            self.ties[chosen],
+        )
 
 
 def begin(model: Classifier, images: Tensor, seed: int) -> Trial:
     """images: of the sample, two or more in random order."""
     found = probabilities(model, images).max(1)
     blurred = np.stack([occlusion.blurred(image) for image in images.numpy()])
+    baselines = (torch.from_numpy(blurred).float(), model.mean.expand_as(images.float()))
+    bare = [_certain(model, found.indices, baseline) for baseline in baselines]
     stream = torch.Generator().manual_seed(seed)
     return Trial(
         model,
@@ -56,43 +70,10 @@ def begin(model: Classifier, images: Tensor, seed: int) -> Trial:
         images,
         found.indices,
         found.values.double().numpy(),
-        (torch.from_numpy(blurred).float(), model.mean.expand_as(images.float())),
+        baselines,
+        np.mean(bare, 0),
         torch.rand(len(images), CELLS**2, generator=stream),
     )
-
-
-def judge(trial: Trial, maps: dict[str, Tensor]) -> dict[str, Figures]:
-    """What is found of each method's maps N×H×W, and whether it passes.
-
-    Intervals are Student's over the pictures, and hold for all methods together (Bonferroni).
-    """
-    alpha = ALPHA / max(len(maps), 1)
-    by_chance = curves(trial, trial.ties.roll(1, 0))
-    return {name: _judged(trial, name, found, by_chance, alpha) for name, found in maps.items()}
-
-
-def _judged(
-    trial: Trial, name: str, maps: Tensor, by_chance: dict[str, Floats], alpha: float
-) -> Figures:
-    named = cells(maps)
-    mine, others = curves(trial, named), curves(trial, named.roll(1, 0))
-    figures: Figures = {}
-    for kind in KINDS:
-        figures[kind] = float(mine[kind].mean())
-        for rival, theirs in (("other", others), ("random", by_chance)):
-            ahead = mine[kind] - theirs[kind]
-            low, high = mean_interval(ahead, alpha=alpha)
-            key = f"{kind}_over_{rival}"
-            figures |= {key: float(ahead.mean()), f"{key}_low": low, f"{key}_high": high}
-    few = slice(FRESH)
-    untrained = attribution.maps(name, trial.random, trial.images[few], trial.targets[few])
-    assert untrained is not None
-    alike = correlation(named[few], cells(untrained))
-    figures["randomised"] = float(alike.mean())
-    figures["randomised_high"] = mean_interval(alike, alpha=alpha)[1]
-    lows = [value for key, value in figures.items() if key.endswith("_low")]
-    passed = min(lows) > 0 and figures["randomised_high"] < ALIKE
-    return {"passed": passed} | {key: round(value, 6) for key, value in figures.items()}
 
 
 def cells(maps: Tensor) -> Tensor:
@@ -101,20 +82,20 @@ def cells(maps: Tensor) -> Tensor:
 
 
 def curves(trial: Trial, named: Tensor) -> dict[str, Floats]:
-    """What deletion takes from the target's probability, and what insertion brings it to.
+    """The target's probability after deletion and after insertion of each of SHARES.
 
-    N each: the mean over SHARES and baselines. named: N×CELLS², the most is changed first.
+    N×SHARES each: the mean over baselines. named: N×CELLS², the most is changed first.
     """
-    images = trial.images.float()
-    found = {kind: np.zeros(len(images)) for kind in KINDS}
+    images, p = trial.images.float(), partial(_certain, trial.model, trial.targets)
+    found: dict[str, list[Floats]] = {kind: [] for kind in KINDS}
     order = np.lexsort((trial.ties.numpy(), -named.numpy()), axis=1)
     for share in SHARES:
         mask = _mask(torch.from_numpy(order[:, : max(1, int(share * CELLS**2))]), images)
-        for baseline in trial.baselines:
-            p = partial(_certain, trial)
-            found["deletion"] += trial.certain - p(torch.where(mask, baseline, images))
-            found["insertion"] += p(torch.where(mask, images, baseline))
-    return {kind: sums / (len(SHARES) * len(trial.baselines)) for kind, sums in found.items()}
+        without = [p(torch.where(mask, baseline, images)) for baseline in trial.baselines]
+        alone = [p(torch.where(mask, images, baseline)) for baseline in trial.baselines]
+        found["deletion"].append(np.mean(without, 0))
+        found["insertion"].append(np.mean(alone, 0))
+    return {kind: np.stack(columns, 1) for kind, columns in found.items()}
 
 
 def _mask(chosen: Tensor, images: Tensor) -> Tensor:
@@ -125,33 +106,9 @@ def _mask(chosen: Tensor, images: Tensor) -> Tensor:
     return nn.functional.interpolate(squares, sides, mode="nearest").permute(0, 2, 3, 1) > 0
 
 
-def _certain(trial: Trial, images: Tensor) -> Floats:
-    found = probabilities(trial.model, images).gather(1, trial.targets[:, None])
+def _certain(model: Classifier, targets: Tensor, images: Tensor) -> Floats:
+    found = probabilities(model, images).gather(1, targets[:, None])
     return np.asarray(found[:, 0].double().numpy(), np.float64)
-
-
-def correlation(some: Tensor, others: Tensor) -> Floats:
-    """Spearman's of each row of two N×M; 0 where a row is constant, which is like nothing."""
-    ranks = [stats.rankdata(rows.numpy(), axis=1) for rows in (some, others)]
-    a, b = (rank - rank.mean(1, keepdims=True) for rank in ranks)
-    sizes = np.sqrt((a**2).sum(1) * (b**2).sum(1))
-    return np.asarray((a * b).sum(1) / np.maximum(sizes, 1e-12), np.float64)
-
-
-def agreement(maps: dict[str, Tensor]) -> list[dict[str, float | str]]:
-    """The mean rank correlation of the maps of each two methods."""
-    names = list(maps)
-    return [
-        {
-            "one": one,
-            "other": other,
-            "correlation": round(
-                float(correlation(cells(maps[one]), cells(maps[other])).mean()), 6
-            ),
-        }
-        for i, one in enumerate(names)
-        for other in names[i + 1 :]
-    ]
 
 
 @torch.no_grad()

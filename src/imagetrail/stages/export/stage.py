@@ -23,7 +23,7 @@ from imagetrail.base.words import percent
 from imagetrail.metrics import calibration, scores, significance
 from imagetrail.models import inference, weights
 from imagetrail.models.classifier import Classifier
-from imagetrail.serving import onnx_model
+from imagetrail.serving import onnx_model, tried
 from imagetrail.serving.onnx_model import Model
 from imagetrail.stages.export import onnx_export
 from imagetrail.stages.export.onnx_export import File
@@ -67,9 +67,11 @@ def _write_files(
     Returns the files that may be shipped, and what the network that each was made from answers.
     """
     facts = {"data": pipeline.data_version() or "unknown"} | _prepared()
-    model = weights.load(paths.ARTIFACTS / "train")
+    trained = paths.ARTIFACTS / "train"
+    model = weights.load(trained)
     files = {"float32": folder / "model.onnx", "int8": folder / "model.int8.onnx"}
-    answers = _write(model, files["float32"], files["int8"], facts, params, seed)
+    own = facts | tried.known_by(trained)
+    answers = _write(model, files["float32"], files["int8"], own, params, seed)
     expected = {"float32": answers, "int8": answers}
     history: list[dict[str, float]] = []
     remove(folder / "student")

@@ -92,7 +92,7 @@ def _whole(row: dict[str, Any]) -> str:
     if row["more_images"] is None:
         return "no number of images like these would show a gain, as it is not ahead on them"
     more = f"about {row['more_images']:,} more test images"
-    return f"{more} would show it four times in five, if it is as far ahead as on these"
+    return f"{more} would show it with a chance of 80 %, if it is as far ahead as on these"
 
 
 def _list(names: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ from imagetrail.base.samples import Samples
 from imagetrail.base.terminal import say
 from imagetrail.base.units import units
 from imagetrail.serving import onnx_model
-from imagetrail.stages.gate import readings
+from imagetrail.stages.gate import looks, readings
 from imagetrail.stages.gate.candidate import Candidate, other_task
 from imagetrail.stages.gate.decision import Decision, decide, judged_images
 from imagetrail.stages.gate.pair import Units
@@ -33,7 +33,7 @@ from imagetrail.stages.gate.params import Gate
 
 EXPORT = paths.ARTIFACTS / "export"
 METRICS = paths.ARTIFACTS / "evaluate" / "metrics.json"
-FILES = ("decision.json", "disagreements.png")
+FILES = ("decision.json", "disagreements.png", "looked.png")
 SHOWN = 24  # pictures on which the two disagree
 
 
@@ -66,8 +66,12 @@ def run() -> None:
         reading=reading,
         earlier=earlier,
     )
-    _draw(folder / "disagreements.png", decision.disagreements, challenger, champion, test)
-    write_json(folder / "decision.json", _as_json(decision, challenger, champion) | terms)
+    differ = decision.disagreements
+    _draw(folder / "disagreements.png", _spread(differ, SHOWN), challenger, champion, test)
+    both = {"new model": challenger} | ({"champion": champion} if champion else {})
+    absent = looks.draw(folder / "looked.png", _spread(differ, looks.SHOWN), both, test)
+    found = _as_json(decision, challenger, champion) | {"no_map": absent} | terms
+    write_json(folder / "decision.json", found)
     say(f"{decision.decision}: {decision.reason}")
     for name, why in decision.skipped.items():
         say(f"not checked: {name}: {why}")
@@ -190,18 +194,24 @@ def _draw(
     champion: Candidate | None,
     test: Samples,
 ) -> None:
-    """At most SHOWN test images that only one of the two gets right, and what each answers.
+    """Test images that only one of the two gets right: the label, and the answer of the other.
 
-    + where it is the challenger.
+    + where the challenger is right.
     """
     from imagetrail.plots import charts  # matplotlib takes longer to load than all else here
 
-    shown = numbers[np.linspace(0, len(numbers) - 1, min(SHOWN, len(numbers))).astype(int)]
     captions = []
-    for number in shown:
+    for number in numbers:
         models = [model for model in (challenger, champion) if model]
         new, old = (model.classes[model.probabilities[number].argmax()] for model in models)
-        sign = "+" if new == test.classes[test.labels[number]] else "–"
-        captions.append(f"{sign} {new}\nnot {old}")
+        label = test.classes[test.labels[number]]
+        sign, wrong = ("+", old) if new == label else ("–", new)
+        captions.append(f"{sign} {label}\n{charts.ARROW} {wrong}")
     with replacing(path) as temporary:
-        charts.gallery(test.images[shown], captions, temporary)
+        charts.gallery([*test.images[numbers]], captions, temporary)
+
+
+def _spread(numbers: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """At most so many of them, evenly from first to last."""
+    few = np.linspace(0, len(numbers) - 1, min(most, len(numbers))).astype(int)
+    return np.asarray(numbers[few], np.int64)

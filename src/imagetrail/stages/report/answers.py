@@ -6,12 +6,32 @@ from typing import Any
 from imagetrail.base.words import percent
 from imagetrail.stages.report.words import between, minus, points, thousands
 
+CHAMPION = "the challenger is the champion"  # the gate's reason
 NEXT = {
     "PROMOTE": "Yes. Make it the champion with `imagetrail promote`, and commit what that changes.",
     "HOLD": "Not shown to be better than what ships: keep the champion. More test "
     "pictures, or a better recipe, may change that.",
     "REJECT": "No: keep the champion, if there is one, and mend what the failed checks name.",
 }
+LABELS = (
+    ("imagetrail review", "shows what is doubtful in the data; a key mends a label"),
+    ("imagetrail suggest FOLDER", "ranks new pictures by what labelling them would teach"),
+    ("make repro", "judges again, once labels, pictures or params.yaml are changed"),
+)
+STEPS = {  # commands of the verdict, each with what it does
+    "PROMOTE": (
+        ("imagetrail demo", "tries the model on pictures of your own"),
+        ("imagetrail promote", "makes it the champion; then commit what that changes"),
+        ("imagetrail publish", "shows the run, and the new champion, in MLflow"),
+    ),
+    "HOLD": LABELS,
+    "REJECT": LABELS,
+}
+USE = (
+    ("imagetrail serve", "answers programs over HTTP"),
+    ("imagetrail drift FOLDER", "says whether new pictures are still like those it was made with"),
+    ("imagetrail rollback", "makes the champion before it the champion again"),
+)
 CHANGES = ("flip", "shift", "crop", "rotate", "zoom", "cutout", "erase", "mixup", "cutmix")
 FINE_TUNING = "fine_tuning"  # the set of arms that decides by itself
 MEANING = {
@@ -25,9 +45,16 @@ def verdict(gate: Mapping[str, Any]) -> str:
     """What to do about the gate's decision."""
     if gate["decision"] == "HOLD" and gate.get("champion") is None:
         return "Not shown to be good enough, and there is no champion: see what failed below."
-    if gate["reason"] == "the challenger is the champion":
+    if gate["reason"] == CHAMPION:
         return "This model is the champion already: there is nothing to do."
     return NEXT[gate["decision"]]
+
+
+def steps(gate: Mapping[str, Any] | None) -> tuple[tuple[str, str], ...]:
+    """Commands that come next, each with what it does."""
+    if gate is None:
+        return (("make repro", "trains, judges and explains a model"),)
+    return USE if gate["reason"] == CHAMPION else STEPS[gate["decision"]]
 
 
 def change(gate: Mapping[str, Any]) -> str:

@@ -33,6 +33,7 @@ FILES = {  # the name that templates use: the file, below artifacts
     "robustness": "evaluate/robustness.csv",
     "slices": "evaluate/slices.csv",
     "scores": "explain/scores.json",
+    "curves": "explain/curves.csv",
     "exported": "export/export.json",
     "trained_on": "export/trained_on.parquet",
     "gate": "gate/decision.json",

@@ -8,7 +8,6 @@ from imagetrail.base.criteria import Criterion
 from imagetrail.base.words import percent
 from imagetrail.stages.report import svg
 from imagetrail.stages.report.svg import Frame
-from imagetrail.stages.report.words import between, points
 
 Row = Mapping[str, Any]
 KINDS = {"win": "good", "helps": "good", "loss": "bad", "harms": "bad", "reference": "main"}
@@ -19,8 +18,8 @@ class Figure:
     caption: str
     file: str  # below artifacts
     svg: str
-    columns: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
+    columns: tuple[str, ...] = ()
+    rows: Sequence[tuple[str, ...]] = ()  # none: the page has a longer table of its own behind it
 
 
 @dataclass(frozen=True)
@@ -111,18 +110,7 @@ def arms(rows: Sequence[Row], by: Criterion, reference: str) -> Figure:
     ]
     caption = f"{by.words.capitalize()} on valid, and points more than {reference} (line at 0)."
     drawn = marked(marks, f"points more than {reference}, 95 %", caption, zero=True)
-    table = [
-        (
-            row["arm"],
-            percent(row["mean"]),
-            points(row["difference"]),
-            between(row["difference_low"], row["difference_high"]),
-            row["verdict"],
-        )
-        for row in rows
-    ]
-    columns = ("arm", by.words, f"against {reference}, points", "95 %", "verdict")
-    return Figure(caption, "compare/ranking.json", drawn, columns, table)
+    return Figure(caption, "compare/ranking.json", drawn)
 
 
 def recalls(rows: Sequence[Row], count: int = 12) -> Figure:
@@ -135,9 +123,7 @@ def recalls(rows: Sequence[Row], count: int = 12) -> Figure:
     which = "The classes" if len(rows) <= count else f"The {count} classes"
     caption = f"{which} that are recognised least often, with 95 % intervals."
     drawn = marked(marks, "of its test pictures recognised, %", caption)
-    table = [(row["class"], str(row["images"]), percent(row["recall"])) for row in weakest]
-    columns = ("class", "test pictures", "recall")
-    return Figure(caption, "evaluate/classes.json", drawn, columns, table)
+    return Figure(caption, "evaluate/classes.json", drawn)
 
 
 def robustness(rows: Sequence[Row]) -> Figure:

@@ -20,6 +20,7 @@ from imagetrail.stages.report import (
     confusions,
     facts,
     figures,
+    map_figures,
     search_figures,
     words,
 )
@@ -37,19 +38,24 @@ PAGES = (("index.html", "page.html.j2"), ("report.md", "report.md.j2"))
 def run() -> None:
     found = facts.read()
     album = Album()
-    given = found | {
-        "missing": lambda *names: facts.missing(found, *names),
-        "facts": found,
-        "answers": answers,
-        "album": album,
-        "shown": _pictures(found),
-        "sheets": sorted((paths.ARTIFACTS / "inspect/classes").glob("*.png"))[:SHEETS],
-        "maps": {file.stem: file for file in (paths.ARTIFACTS / "explain/maps").glob("*.png")},
-        "suspects": (found["suspects"] or [])[:SUSPECTS],
-        "rule": (found["ranking"] or {}).get("rule", ""),  # of the verdicts, in a sentence
-        "confused": _confused(found, album),
-        "charts": _charts(found),
-    }
+    given = (
+        found
+        | {
+            "missing": lambda *names: facts.missing(found, *names),
+            "facts": found,
+            "answers": answers,
+            "album": album,
+            "shape": _shape(),
+            "sources": [],  # files that a chapter has named so far
+            "shown": _pictures(found),
+            "sheets": sorted((paths.ARTIFACTS / "inspect/classes").glob("*.png"))[:SHEETS],
+            "maps": {file.stem: file for file in (paths.ARTIFACTS / "explain/maps").glob("*.png")},
+            "suspects": (found["suspects"] or [])[:SUSPECTS],
+            "rule": (found["ranking"] or {}).get("rule", ""),  # of the verdicts, in a sentence
+            "confused": _confused(found, album),
+            "charts": _charts(found),
+        }
+    )
     environment = _environment()
     folder = paths.artifacts("report")
     for name, template in PAGES:
@@ -57,6 +63,12 @@ def run() -> None:
             temporary.write_text(environment.get_template(template).render(given) + "\n")
     run_facts.write(Path())
     say((folder / "index.html").resolve().as_uri())
+
+
+def _shape() -> tuple[int, ...] | None:
+    """Height, width and channels of the pictures, where they are there."""
+    there = (paths.TEST / "images.npy").exists()
+    return samples.read(paths.TEST, columns=["label"]).images.shape[1:] if there else None
 
 
 def _environment() -> Environment:
@@ -80,6 +92,7 @@ def _pictures(found: Facts) -> dict[str, Path]:
         "mistakes": "evaluate/mistakes.png",
         "corruptions": "evaluate/robustness.png",
         "disagreements": "gate/disagreements.png",
+        "looked": "gate/looked.png",
     }
     findings = (found["data"] or {}).get("findings", [])
     return {name: folder / file for name, file in named.items()} | {
@@ -117,6 +130,8 @@ def _charts(found: Facts) -> dict[str, Any]:
         made["recalls"] = figures.recalls(found["classes"])
     if found["robustness"]:
         made["robustness"] = figures.robustness(found["robustness"])
+    if found["curves"]:
+        made |= {f"maps {name}": two for name, two in map_figures.curves(found["curves"]).items()}
     if found["coverage"]:
         made["coverage"] = confidence_figures.coverage(found["coverage"])
         made["reliability"] = confidence_figures.reliability(found["coverage"])

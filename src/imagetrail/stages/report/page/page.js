@@ -31,6 +31,8 @@ function tell(run) {
     `${duration(run.seconds)} for all stages on ${machine.cores} cores (${machine.processor}), ` +
     `the longest ${longest ? `${longest.stage} with ${duration(longest.seconds)}` : "unknown"}; ` +
     `about ${energy(run.watt_hours)} of energy, an estimate (${run.assumed}; nothing was metered).`;
+  const date = document.getElementById("date");
+  if (date) date.textContent = run.date || "an unknown day";
   document.getElementById("times").replaceChildren(
     ...stages.map((one) => row([one.stage, duration(one.seconds), `${(one.memory / 1e6).toFixed(0)} MB`])),
   );
