@@ -10,7 +10,7 @@ from imagetrail.base import pipeline
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import read_json, replacing
 from imagetrail.base.paths import ARTIFACTS, CHAMPION, CHAMPION_FOLDER, LEDGER, PROJECT_FILE
-from imagetrail.release import git_dvc, ledger, promotion, signing
+from imagetrail.release import git_dvc, ledger, promotion, readings, signing
 
 # All are written anew each time.
 BRANCH, PICTURES, REJECTED = "retrain", "retrain-pictures", "retrain-rejected"
@@ -30,6 +30,7 @@ def recall(root: Path = Path()) -> str:
     """
     git_dvc.refuse_without_commit(root, "a retraining")
     signing.refuse_trouble(root)
+    readings.take(root)
     remote = [f"refs/remotes/origin/{name}" for name in (BRANCH, REJECTED)]
     newest_first = git_dvc.git(
         root, "for-each-ref", "--sort=-committerdate", "--format=%(refname:short)", *remote
