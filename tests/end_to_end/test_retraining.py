@@ -41,7 +41,8 @@ def champion(server: str) -> Any:
 def test_what_is_better_is_offered_what_is_worse_is_not_and_nothing_new_does_nothing(
     tmp_path: Path, server: str, record_property: Callable[[str, object], None]
 ) -> None:
-    world = World(tmp_path, MLFLOW_TRACKING_URI=server)
+    # a server on a busy machine is slow, and not to be given up
+    world = World(tmp_path, MLFLOW_TRACKING_URI=server, MLFLOW_HTTP_REQUEST_TIMEOUT="300")
     world.begin_with_a_poor_champion()
     world.change_data(1300, shuffled=True)
     worse = world.checkout()
@@ -102,7 +103,7 @@ def test_what_is_better_is_offered_what_is_worse_is_not_and_nothing_new_does_not
     assert "nothing to do" in output and "nothing to offer" in output
     assert "Running stage" not in output
     assert (world.tip("main"), world.tip("retrain"), world.tip("retrain-pictures")) == before
-    assert champion(server) == new.model
+    assert champion(server) == new.model, output
 
 
 def test_a_remote_that_is_out_of_reach_ends_the_offer_with_one_line(tmp_path: Path) -> None:
