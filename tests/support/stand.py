@@ -82,9 +82,10 @@ def offered(project: Project) -> None:
 
 
 def with_pictures(project: Project) -> None:
+    """In a folder whose name `init` takes for the data's: `pictures` would be the project's."""
     digits = load_digits()
     for number in range(0, len(digits.target), 9):
-        file = project.root / f"pictures/{digits.target[number]}/{number}.png"
+        file = project.root / f"signs/{digits.target[number]}/{number}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((digits.images[number] * 15.9).astype(np.uint8)).save(file)
 
@@ -117,10 +118,10 @@ COMMANDS: dict[str, Callable[[Project], None]] = {
     "schema": built,
     "doctor": built,
     "init digits --minutes 600": built,
-    "init pictures --minutes 600": pictures_alone,
+    "init signs --minutes 600": pictures_alone,
     "import labels.json": with_labels,
-    "suggest pictures": with_pictures,
-    "drift pictures": with_pictures,
+    "suggest signs": with_pictures,
+    "drift signs": with_pictures,
 }
 
 
