@@ -20,7 +20,7 @@ test-long: setup  ## run those that take many minutes each, such as a month of a
 test-all: test test-slow test-long  ## run all tests
 
 test-faults: setup  ## kill, fill and damage on purpose: FAULTS=300 (default 30) SEED=0
-	FAULTS=$(or $(FAULTS),30) SEED=$(or $(SEED),0) $(PYTEST) tests/faults
+	FAULTS=$(or $(FAULTS),30) SEED=$(or $(SEED),0) $(BIN)/pytest -n 2 --dist worksteal tests/faults
 
 docs: setup  ## build the documentation: site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -35,9 +35,17 @@ def test_an_export_becomes_a_table_that_names_the_pictures_beside_it(tmp_path: P
     ]
     found = labelled.read(tmp_path / "pets", "labels.csv", "pets")
     assert found.sources == ("images/0a1b2c3d-cat.png", "dog.png")
-    assert "is there already" in project.imagetrail(
-        "import", "export.json", "--out", "pets/labels.csv", ok=False
-    )
+
+
+def test_a_table_of_other_labels_is_not_written_over(tmp_path: Path) -> None:
+    export(tmp_path)
+    project = Project(tmp_path)
+    project.imagetrail("import", "export.json")
+    assert project.imagetrail("import", "export.json").startswith("labels.csv: 2 pictures")
+    (tmp_path / "labels.csv").write_text("path,label\nmine.png,cat\n")
+    said = project.imagetrail("import", "export.json", ok=False)
+    assert "labels.csv is there already" in said and "Traceback" not in said
+    assert "mine.png" in (tmp_path / "labels.csv").read_text()
 
 
 def test_pictures_that_are_elsewhere_are_counted(tmp_path: Path) -> None:

@@ -44,6 +44,25 @@ SMALL = {
 }
 
 
+def test_what_a_kill_has_left_of_dvc_is_made_whole_and_a_users_own_is_not_touched(
+    tmp_path: Path,
+) -> None:
+    killed, own = Project(tmp_path / "killed"), Project(tmp_path / "own")
+    killed.root.mkdir()
+    killed.run("git", "init", "--quiet")
+    (killed.root / ".dvc").mkdir()
+    (killed.root / ".dvc/config").touch()
+    scaffold.make(killed.root)
+    assert "autostage = false" in (killed.root / ".dvc/config").read_text()
+    assert (killed.root / ".dvc/.gitignore").exists()
+    own.init()
+    own.dvc("config", "core.checksum_jobs", "2")
+    (own.root / ".dvc/cache").mkdir()
+    before = (own.root / ".dvc/config").read_text()
+    scaffold.make(own.root)
+    assert (own.root / ".dvc/config").read_text() == before and (own.root / ".dvc/cache").exists()
+
+
 def test_it_has_all_files_and_the_pipeline_of_this_repository(tmp_path: Path) -> None:
     scaffold.make(tmp_path)
     for path in scaffold.FILES:

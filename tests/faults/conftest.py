@@ -17,8 +17,11 @@ collect_ignore_glob = [] if FAULTS else ["test_*.py"]
 
 
 @pytest.fixture(scope="session")
-def stand(tmp_path_factory: pytest.TempPathFactory) -> Stand:
-    return Stand(tmp_path_factory.mktemp("faults"))
+def stand(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Stand:
+    alone = tmp_path_factory.getbasetemp()
+    shared = (alone if worker_id == "master" else alone.parent) / "shared"
+    shared.mkdir(exist_ok=True)
+    return Stand(tmp_path_factory.mktemp("faults"), shared)
 
 
 @pytest.fixture

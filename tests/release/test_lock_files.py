@@ -32,7 +32,9 @@ def test_what_dvc_refuses_is_torn_and_what_it_takes_is_whole() -> None:
     text = (ROOT / "dvc.lock").read_text()[:900]
     places = np.random.default_rng(0).integers(len(text), size=60)
     for place in [0, 1, 14, 15, 16, *places]:
-        assert lock_files._whole(text[:place].encode()) == dvc_takes(text[:place]), place
+        flipped = text[:place] + chr(ord(text[place]) ^ 1) + text[place + 1 :]
+        for damaged in (text[:place], flipped):
+            assert lock_files._whole(damaged.encode()) == dvc_takes(damaged), damaged[place - 20 :]
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import services
 from project import ROOT, Project
 
 from imagetrail.base.errors import UserError
-from imagetrail.release import git_dvc, remotes
+from imagetrail.release import git_dvc, pull_request, readings, remotes
 from imagetrail.release.pull_request import BRANCH, REJECTED
+from imagetrail.stages.gate import readings as counted
 
 
 @pytest.fixture
@@ -110,6 +111,66 @@ def test_without_a_proposal_rejected_results_are_pushed_alone(
     assert there(team, REJECTED) and not there(team)
     clone.run("git", "branch", "--delete", "--force", "--quiet", REJECTED)
     assert remotes.offer(clone.root) == "nothing to offer"
+
+
+def judged(clone: Project, *challengers: str) -> None:
+    """These have been judged by test images there."""
+    rows = "".join(f"{number},{name}\n" for number, name in enumerate(challengers, 1))
+    (clone.root / readings.FILE).parent.mkdir(parents=True, exist_ok=True)
+    (clone.root / readings.FILE).write_text(f"number,challenger\n{rows}")
+
+
+def taken(clone: Project) -> list[str]:
+    """What the gate of this clone counts beside its own, once it has fetched."""
+    clone.run("git", "fetch", "--quiet", "origin")
+    readings.take(clone.root)
+    return (clone.root / readings.OTHERS).read_text().splitlines()[1:]
+
+
+def rejected(clone: Project) -> None:
+    clone.run("git", "branch", "--force", REJECTED)
+    clone.run("git", "checkout", "--quiet", "main")
+
+
+def test_of_two_rejected_at_once_both_readings_count(
+    proposed: Callable[[str], Project], team: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = proposed("a"), proposed("b")
+    for clone, name in ((first, "x"), (second, "y")):
+        judged(clone, "old", name)
+        rejected(clone)
+    push = readings._push
+
+    def late(root: Path, text: str) -> str:
+        monkeypatch.setattr(readings, "_push", push)
+        remotes.offer(second.root)  # it comes while ours is on its way
+        return push(root, text)
+
+    monkeypatch.setattr(readings, "_push", late)
+    remotes.offer(first.root)
+    assert taken(first) == taken(second) == ["1,old", "2,y", "3,x"]
+    tip = there(team, readings.BRANCH)
+    assert remotes.offer(first.root) == f"offered: {REJECTED}", (
+        "again, and nothing is counted twice"
+    )
+    assert there(team, readings.BRANCH) == tip
+
+
+def test_a_proposal_that_gives_way_leaves_its_reading(
+    proposed: Callable[[str], Project], team: Project
+) -> None:
+    older = proposed("older")
+    judged(older, "x")
+    push(team, "second")
+    remotes.offer(proposed("newer").root)
+    assert not there(team, readings.BRANCH), "it has none"
+    assert "nothing to offer" in remotes.offer(older.root)
+    assert taken(older) == ["1,x"]
+    assert pull_request.recall(older.root).startswith("beginning with")
+
+
+def test_readings_are_where_the_gate_looks_for_them() -> None:
+    assert (readings.FILE, readings.OTHERS) == (counted.FILE, counted.OTHERS)
 
 
 def test_no_right_to_push_is_one_line_and_no_fault_and_a_server_that_is_down_is_one(

@@ -77,6 +77,17 @@ def test_a_proposal_that_was_killed_before_its_champion_is_completed(
     assert "nothing to do" in pull_request.propose(workshop.root)
 
 
+def test_results_that_a_running_stage_has_taken_away_are_not_proposed(workshop: Workshop) -> None:
+    workshop.train(2)
+    workshop.run("git", "commit", "-qm", "Pictures", "--", "given")
+    before = git_dvc.head(workshop.root)
+    (workshop.root / "artifacts/evaluate/metrics.json").unlink()
+    with pytest.raises(UserError, match=r"^artifacts/evaluate/metrics.json is missing"):
+        pull_request.propose(workshop.root)
+    assert git_dvc.head(workshop.root) == before
+    assert workshop.run("git", "branch", "--show-current") == "main\n"
+
+
 def test_the_page_of_a_proposal_begins_with_what_changed_since_the_last_results(
     workshop: Workshop,
 ) -> None:

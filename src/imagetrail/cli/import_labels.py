@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from imagetrail.base.errors import UserError
-from imagetrail.base.files import write_csv
+from imagetrail.base.files import replacing, write_csv
 from imagetrail.base.terminal import say
 from imagetrail.base.words import count_of
 
@@ -23,11 +23,13 @@ def import_labels(
     """Make a table of the labels that another tool exported."""
     from imagetrail.data import exports
 
-    if out.exists():
-        raise UserError(f"{out} is there already; remove it, or name another file by --out")
     found = exports.read(file)
     rows = [row | {"path": _beside(out.parent, row["path"])} for row in found.rows]
-    write_csv(out, rows)
+    with replacing(out) as temporary:
+        write_csv(temporary, rows)
+        if out.exists() and out.read_bytes() != temporary.read_bytes():
+            remedy = "remove it, or name another file by --out"
+            raise UserError(f"{out} is there already, with other labels; {remedy}")
     kinds = len({row["label"] for row in rows})
     say(f"{out}: {count_of(len(rows), 'picture')} in {count_of(kinds, 'class')}")
     for reason, count in found.left_out.items():

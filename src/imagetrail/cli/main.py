@@ -24,6 +24,7 @@ from imagetrail.cli.doctor import doctor
 from imagetrail.cli.drift import drift
 from imagetrail.cli.import_labels import import_labels
 from imagetrail.cli.init import init
+from imagetrail.cli.place import refuse_place
 from imagetrail.cli.predict import predict
 from imagetrail.cli.repro import repro
 from imagetrail.cli.review import review
@@ -134,6 +135,8 @@ def _check(
     if not Path("params.yaml").exists():
         begin = "run this in the folder of a project, or begin one: imagetrail init PICTURES"
         raise UserError(f"params.yaml: no such file in {Path.cwd()}; {begin}")
+    if context.invoked_subcommand != "doctor":  # it tells this with all else
+        refuse_place()
 
 
 def _command(name: str) -> Callable[[], None]:

@@ -39,9 +39,7 @@ def run_stage(name: str, purpose: str) -> None:
     from imagetrail.base import paths
     from imagetrail.base.files import write_json
     from imagetrail.cli.inputs import unchanged
-    from imagetrail.cli.place import refuse_place
 
-    refuse_place()
     first = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun it speaks and writes
     if first:
         say(f"{name}: {purpose}")

@@ -45,7 +45,10 @@ def read(root: Path = Path()) -> list[Entry]:
             value = json.loads(line)
         except (RecursionError, ValueError):
             raise _edited(f"{where} is not JSON") from None
-        entry = check(Entry, value, where)
+        try:
+            entry = check(Entry, value, where)
+        except UserError as fault:
+            raise _edited(str(fault).splitlines()[0]) from None
         if entry.number != number:
             raise _edited(f"{where} has the number {entry.number}")
         if entry.seal != _seal(entry, before):

@@ -31,19 +31,25 @@ Hash = Annotated[str, StringConstraints(min_length=3)] | Annotated[int, Field(ge
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="allow", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class _Content(_Strict):
     path: str
     md5: Hash | Literal[""] = None
+    checksum: Hash | Literal[""] = None
+    etag: Hash | Literal[""] = None
     size: int = 0
     nfiles: int = 0
+    isexec: bool = False
+    version_id: str = ""
     hash: str = ""
+    cloud: Any = None
+    files: Any = None
+    dataset: Any = None
 
 
 class _Stage(_Strict):
-    model_config = ConfigDict(extra="forbid", strict=True)
     cmd: str | list[Any]
     deps: list[_Content] = []
     params: dict[str, dict[str, Any]] = {}
@@ -51,9 +57,10 @@ class _Stage(_Strict):
 
 
 class _Lock(_Strict):
-    """What DVC takes for a dvc.lock."""
+    """What DVC takes for a dvc.lock (`dvc.schema`): where it knows more, another key is a fault."""
 
     form: Literal["2.0"] = Field(alias="schema")
+    datasets: Any = None
     stages: dict[str, _Stage] = {}
 
 

@@ -10,7 +10,7 @@ from imagetrail.base import pipeline
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import read_json, replacing
 from imagetrail.base.paths import ARTIFACTS, CHAMPION, CHAMPION_FOLDER, LEDGER, PROJECT_FILE
-from imagetrail.release import git_dvc, ledger, promotion, signing
+from imagetrail.release import git_dvc, ledger, promotion, readings, signing, verification
 
 # All are written anew each time.
 BRANCH, PICTURES, REJECTED = "retrain", "retrain-pictures", "retrain-rejected"
@@ -30,6 +30,7 @@ def recall(root: Path = Path()) -> str:
     """
     git_dvc.refuse_without_commit(root, "a retraining")
     signing.refuse_trouble(root)
+    readings.take(root)
     remote = [f"refs/remotes/origin/{name}" for name in (BRANCH, REJECTED)]
     newest_first = git_dvc.git(
         root, "for-each-ref", "--sort=-committerdate", "--format=%(refname:short)", *remote
@@ -68,7 +69,8 @@ def propose(root: Path = Path()) -> str:
 
     REJECT, and results that the last commit has, change nothing: what was rejected goes to the
     branch `retrain-rejected`, for `recall`. What a reviewer reads is in .imagetrail/proposal.md.
-    Raises UserError if anything but results has changed since the last commit.
+    Raises UserError if anything but results has changed since the last commit, and if results are
+    not those that dvc.lock names, as while a stage runs.
     """
     _refuse_other_changes(root)
     locked, before = pipeline.lock(root), _committed(root)
@@ -79,6 +81,8 @@ def propose(root: Path = Path()) -> str:
         on_branch = git_dvc.git(root, "branch", "--show-current") == BRANCH
         again = on_branch and (root / BODY).exists()  # what was to be read of them still is
         return summary if again else _finish(root, summary, "")
+    kept = (out for out in verification.locked(root, ARTIFACTS) if not out.cached)
+    verification.refuse_differences(root, kept)  # what Git is to keep
     if decision["decision"] == "REJECT":
         _keep(root, f"Rejected: {decision['reason']}")
         report = _report(root, pictures="")

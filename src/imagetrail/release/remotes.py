@@ -6,7 +6,7 @@ from pathlib import Path
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.paths import CHAMPION_POINTER
-from imagetrail.release import git_dvc
+from imagetrail.release import git_dvc, readings
 from imagetrail.release.pull_request import BRANCH, PICTURES, REJECTED
 
 OFFERED = Path(".imagetrail/offered")
@@ -30,9 +30,10 @@ def pull(root: Path = Path()) -> str:
 def offer(root: Path = Path(), *, options: Sequence[str] = ()) -> str:
     """Pushes the branches of the last proposal, and what DVC has of them; returns what was done.
 
-    A proposal gives way to one that began with a later commit of the main branch. Without the right
-    to push nothing is pushed, and that is no error: a fork has none. options: of the push that
-    brings the proposal. Raises UserError if a remote is out of reach.
+    A proposal gives way to one that began with a later commit of the main branch; its reading of
+    the test images counts all the same. Without the right to push nothing is pushed, and that is no
+    error: a fork has none. options: of the push that brings the proposal. Raises UserError if a
+    remote is out of reach.
     """
     (root / OFFERED).unlink(missing_ok=True)
     others = [name for name in (PICTURES, REJECTED) if _commit(root, f"refs/heads/{name}")]
@@ -40,11 +41,13 @@ def offer(root: Path = Path(), *, options: Sequence[str] = ()) -> str:
     if not others + mine:
         return "nothing to offer"
     _fetch(root)
-    if mine and (instead := _merged(root) or _newer(root)):
-        return instead
+    instead = _merged(root) or _newer(root) if mine else ""
     refused = git_dvc.refused(root, "push", "--dry-run", "--force", "origin", *others, *mine)
     if refused:
-        return f"no right to push ({refused}): the summary is all there is"
+        return instead or f"no right to push ({refused}): the summary is all there is"
+    readings.offer(root)
+    if instead:
+        return instead
     if _has_remote(root):
         git_dvc.dvc(root, "push")
     if others:

@@ -845,6 +845,22 @@ def test_each_challenger_is_a_reading_of_the_test_images_and_the_same_again_is_n
     assert rows[0] == "number,challenger,champion,test,sample,images" and rows[3].startswith("3,")
 
 
+def test_what_has_judged_on_other_machines_counts(folder: Path) -> None:
+    champion = hashing.sha256(enthrone(folder, tiny_onnx.noise(seed=2)) / "model.onnx")
+    export = folder / "artifacts/export/model.int8.onnx"
+    tiny_onnx.write(export, tiny_onnx.noise(seed=1))
+    assert judged(folder)["reading"] == 1
+    (mine,) = readings.read()
+    readings.OTHERS.parent.mkdir()
+    readings.write([replace(mine, challenger=name) for name in ("theirs", "another")])
+    readings.FILE.rename(readings.OTHERS)
+    readings.write([mine])
+    tiny_onnx.write(export, tiny_onnx.noise(seed=3))
+    assert judged(folder)["reading"] == 4
+    assert [one.challenger for one in readings.read()][:2] == ["theirs", "another"]
+    assert {one.champion for one in readings.read()} == {champion} and len(readings.read()) == 4
+
+
 def test_what_was_the_champion_once_is_held_and_is_no_reading(folder: Path) -> None:
     champion = enthrone(folder, tiny_onnx.noise(seed=2))
     made = tiny_onnx.write(folder / "x.onnx", tiny_onnx.noise(seed=1))

@@ -69,16 +69,25 @@ def make(root: Path) -> str:
         and git_dvc.git(root, "init", "--quiet", "--initial-branch=main") is None
     ):
         raise UserError("`git init` failed; imagetrail needs Git")
-    if not (root / ".dvc").exists():
-        top = git_dvc.git(root, "rev-parse", "--show-prefix") == ""
-        git_dvc.dvc(root, "init", "--quiet", *([] if top else ["--subdir"]))
-        folder = resources.files("imagetrail") / "scaffold"
-        (root / ".dvc" / "config").write_text((folder / "dvc-config").read_text())
+    _make_dvc(root)
     written = contents()
     for path, text in written.items():
         with replacing(root / path) as temporary:
             temporary.write_text(_joined(root / path, text) if path in IGNORES else text)
     return "a new project is in this folder: `git add --all`, and commit it"
+
+
+def _make_dvc(root: Path) -> None:
+    """DVC with our settings, unless a user's own is there; they come last, all is whole then."""
+    config = root / ".dvc" / "config"
+    if config.exists() and config.read_text().strip():
+        return
+    if not config.with_name(".gitignore").exists():  # no DVC, or what a kill has left of its init
+        top = git_dvc.git(root, "rev-parse", "--show-prefix") == ""
+        git_dvc.dvc(root, "init", "--quiet", "--force", *([] if top else ["--subdir"]))
+    ours = resources.files("imagetrail") / "scaffold" / "dvc-config"
+    with replacing(config) as temporary:
+        temporary.write_text(ours.read_text())
 
 
 def ignore(pictures: Path, root: Path = Path()) -> str:

@@ -5,19 +5,22 @@ challengers of a test set: the n-th is judged at alpha / (n · (n + 1)), and the
 no more than alpha, however many there will be (alpha spending: Lan and DeMets,
 doi:10.1093/biomet/70.3.659). The next share does not depend on how the earlier ones were judged.
 
-A row a reading, kept from run to run in artifacts/gate/readings.csv. An earlier reading counts if
+A row a reading, kept from run to run in artifacts/gate/readings.csv; those of other machines are
+beside it, where `imagetrail recall` has put them. An earlier reading counts if
 half of today's images were in it, so new test images bring a new beginning once they are as many as
 the old; by content, so that another name or label changes nothing.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from imagetrail.base.errors import damaged
 from imagetrail.base.files import read_csv, write_csv
 from imagetrail.base.paths import ARTIFACTS
 
 FILE = ARTIFACTS / "gate" / "readings.csv"
+OTHERS = Path(".imagetrail/readings.csv")  # by `release.readings`
 DUE = 10  # readings: the next ones need a gain 1.5 times as large as the first did
 SAMPLE = 64  # images of a reading that are kept, to tell how many are still there
 LETTERS = 12  # of a fingerprint that are kept
@@ -46,20 +49,27 @@ def reading(challenger: str, champion: str, test: str, fingerprints: Sequence[st
 
 
 def read() -> list[Reading]:
-    """All readings so far, oldest first; none without the file. Raises UserError if it is no such.
+    """All readings so far, oldest first; none without a file. Raises UserError if one is no such.
 
     A reading is of test images, not of a checkout: Git has the file, and DVC leaves it there.
     """
-    if not FILE.exists():
+    others = _rows(OTHERS, "remove it, and run `imagetrail recall`")
+    return list(
+        dict.fromkeys([*others, *_rows(FILE, f"bring it back with `git checkout -- {FILE}`")])
+    )
+
+
+def _rows(file: Path, remedy: str) -> list[Reading]:
+    if not file.exists():
         return []
     names = ("challenger", "champion", "test", "sample")
     try:
         return [
             Reading(**{name: row[name] for name in names}, images=int(row["images"]))
-            for row in read_csv(FILE)
+            for row in read_csv(file)
         ]
     except (KeyError, ValueError, TypeError) as error:
-        raise damaged(FILE, error, remedy=f"bring it back with `git checkout -- {FILE}`") from None
+        raise damaged(file, error, remedy=remedy) from None
 
 
 def write(found: Sequence[Reading]) -> None:
