@@ -41,8 +41,7 @@ def champion(server: str) -> Any:
 def test_what_is_better_is_offered_what_is_worse_is_not_and_nothing_new_does_nothing(
     tmp_path: Path, server: str, record_property: Callable[[str, object], None]
 ) -> None:
-    # a server on a busy machine is slow, and not to be given up
-    world = World(tmp_path, MLFLOW_TRACKING_URI=server, MLFLOW_HTTP_REQUEST_TIMEOUT="300")
+    world = World(tmp_path, MLFLOW_TRACKING_URI=server)
     world.begin_with_a_poor_champion()
     world.change_data(1300, shuffled=True)
     worse = world.checkout()
