@@ -23,7 +23,7 @@ from imagetrail.models import inference
 from imagetrail.models.classifier import Classifier
 from imagetrail.models.networks import MODELS, Spec
 from imagetrail.models.weights import load, save
-from imagetrail.serving import inputs, onnx_model
+from imagetrail.serving import inputs, onnx_model, tried
 from imagetrail.stages.export import onnx_export, stage
 from imagetrail.stages.export.onnx_export import File
 from imagetrail.stages.export.params import Budget
@@ -281,6 +281,10 @@ def test_the_stage_ships_one_file_and_says_what_each_is_worth(
         opened = onnx_model.load(out / row["file"])
         assert opened.metadata["data"] == "abc.dir"
         assert opened.metadata["licence"] == "CC0-1.0, Ada"
+        # figures of the network are not those of one that it taught
+        own = tried.known_by(tmp_path / "artifacts/train")[tried.WEIGHTS]
+        taught = row["format"] == "student"
+        assert opened.metadata.get(tried.WEIGHTS) == (None if taught else own)
         assert (
             inputs.target_of(opened) == Target((8, 8, 1), "pad") and "bits" not in opened.metadata
         )
