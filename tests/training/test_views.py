@@ -14,13 +14,13 @@ from imagetrail.base import paths, samples
 from imagetrail.base.samples import Samples
 from imagetrail.models.inference import predict
 from imagetrail.models.weights import save_weights, trunk_weights
-from imagetrail.training import checkpoints, jobs, views
+from imagetrail.training import checkpoints, jobs, optimisers, views
 from imagetrail.training.batches import Mixture
 from imagetrail.training.data import FOLDERS
 from imagetrail.training.features import Extractor
 from imagetrail.training.loop import Diverged, Epoch, Step, fit, start, walk
 from imagetrail.training.recipe import Recipe
-from imagetrail.training.state import Training
+from imagetrail.training.state import STILL, Training
 from imagetrail.training.views import Views
 
 Toy = Callable[..., Samples]
@@ -210,6 +210,21 @@ def test_without_pretrained_weights_nothing_is_frozen(toy: Toy) -> None:
 
 
 # ---- fine-tuned ----
+
+
+def test_layers_that_would_hardly_move_stay_bit_for_bit_and_the_others_learn(toy: Toy) -> None:
+    train = toy()
+    layers = len(optimisers.by_rate(begun(recipe(), train).model, 0.5))
+    decay = STILL ** (1 / (layers - 1.5))  # the first layer alone is below
+    training = begun(recipe(fine_tune=True, layer_decay=decay), train)
+    (_, first), *others = optimisers.by_rate(training.model, decay)
+    before = state(training)
+    list(fit(training, Mixture(train), train))
+    after = training.model.state_dict()
+    still = {name for name, value in training.model.named_parameters() if not value.requires_grad}
+    assert len(still) == len(first) and len(others) == layers - 1
+    for name, value in training.model.named_parameters():
+        assert torch.equal(before[name], after[name]) == (name in still), name
 
 
 def test_fine_tuning_begins_with_the_head_that_is_solved(toy: Toy) -> None:

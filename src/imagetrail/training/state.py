@@ -16,6 +16,9 @@ from imagetrail.training import optimisers
 from imagetrail.training.recipe import Recipe
 
 
+STILL = 0.01  # of the head's rate: what would learn slower stays as it came
+
+
 class Training:
     """A model with its optimisers, its average and its place in the recipe's epochs."""
 
@@ -38,6 +41,8 @@ class Training:
         )
         for group in self._groups():
             group["peak"] = group["lr"]
+        if pretrained:
+            _hold(self.model, recipe.layer_decay)
         self.teacher: Classifier | None = None  # its probabilities replace the labels
         self.shares: Tensor | None = None  # of classes, that logit adjustment takes account of
         self.average: AveragedModel | None = None
@@ -70,6 +75,13 @@ class Training:
 
     def _groups(self) -> list[dict[str, float]]:
         return [group for optimiser in self.optimisers for group in optimiser.param_groups]
+
+
+def _hold(model: Classifier, layer_decay: float) -> None:
+    """Spares the gradients of layers that would hardly move: half the time of a step, or more."""
+    for rate, layer in optimisers.by_rate(model, layer_decay):
+        for weight in layer:
+            weight.requires_grad_(rate >= STILL)
 
 
 @torch.no_grad()

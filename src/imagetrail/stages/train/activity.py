@@ -39,6 +39,7 @@ def activity(model: Classifier, images: Tensor, labels: Tensor) -> list[Activity
         return hook
 
     hooks = [layer.register_forward_pre_hook(catch(name)) for name, layer in layers.items()]  # type: ignore[arg-type]
+    model.requires_grad_()  # of the layers that were held as well
     logits = model.eval()(images)
     logits.retain_grad()
     torch.autograd.backward(nn.functional.cross_entropy(logits, labels))
