@@ -21,7 +21,7 @@ from imagetrail.cli.begin import choose, expect, origin, plans, speed, write
 from imagetrail.cli.begin.kinds import CHANGES, KINDS, changes, seen_kind
 from imagetrail.cli.begin.look import Look, look
 from imagetrail.cli.begin.plans import EFFORTS, Plan
-from imagetrail.cli.begin.speed import PRETRAINED, Network
+from imagetrail.cli.begin.speed import PRETRAINED, SOLVE, Network
 from imagetrail.cli.params import check_all
 from imagetrail.data import datasets
 from imagetrail.stages.audit import stage
@@ -87,6 +87,8 @@ def machine(rate: float) -> expect.Machine:
     """One that has so many answers of 96 pixels a second and core, and more of smaller ones."""
 
     def answers(network: Network) -> float:
+        if network.work == SOLVE:
+            return 20 * rate
         slower = 1 if network.model == PRETRAINED else 5 if network.model == "fast" else 2
         return rate * slower * (96 / network.size) ** 2
 

@@ -223,7 +223,7 @@ def test_layers_that_would_hardly_move_stay_bit_for_bit_and_the_others_learn(toy
     after = training.model.state_dict()
     still = {name for name, value in training.model.named_parameters() if not value.requires_grad}
     assert len(still) == len(first) and len(others) == layers - 1
-    for name, value in training.model.named_parameters():
+    for name, _ in training.model.named_parameters():
         assert torch.equal(before[name], after[name]) == (name in still), name
 
 

@@ -8,9 +8,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 def folded(network: nn.Module) -> nn.Module:
-    """A copy whose convolutions do what the normalisation after them did: the same but for rounding.
+    """A copy whose convolutions do what the normalisation after them did.
 
-    EfficientNet-Lite0 makes a sixth more features a second.
+    It is the same function but for rounding; EfficientNet-Lite0 makes a sixth more features.
     """
     made = copy.deepcopy(network).eval()
     for part in [*made.modules()]:

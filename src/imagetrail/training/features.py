@@ -70,7 +70,7 @@ class Extractor:
     def _compute(self, pictures: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float16]]:
         whole = pictures[torch.arange(BATCH) % len(pictures)].to(self.machine.device)
         with self.machine.autocast():
-            features = self.trunk(self.model.normal(whole))[: len(pictures)]
+            features: Tensor = self.trunk(self.model.normal(whole))[: len(pictures)]
         return features.float().clamp(-65504, 65504).half().cpu().numpy()
 
     def _name(self) -> str:

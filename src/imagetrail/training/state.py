@@ -15,7 +15,6 @@ from imagetrail.models.weights import load_trunk
 from imagetrail.training import optimisers
 from imagetrail.training.recipe import Recipe
 
-
 STILL = 0.01  # of the head's rate: what would learn slower stays as it came
 
 
