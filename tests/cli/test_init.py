@@ -205,18 +205,18 @@ def test_the_reason_for_a_network_from_nothing_is_the_true_one(
     assert why.startswith("trained from nothing") and reason in why
 
 
-def test_other_sizes_follow_from_one_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_sizes_follow_from_two(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def measured(network: Network) -> float:
-        asked.append(network)
-        return 100.0
+        asked.append(network.size)
+        return 1 / (0.002 + 1e-6 * network.size**2)  # seconds
 
     monkeypatch.setattr(speed, "measured", measured)
     rate = speed.speeds(3000)
     rates = [rate(Network("fast", size, 3, 2)) for size in (32, 96, 224)]
-    assert rates == sorted(rates, reverse=True) and rates[1] == 100
-    assert asked == [Network("fast", 96, 3, 2)]
+    expected = [1 / (0.002 + 1e-6 * size**2) for size in (32, 96, 224)]
+    assert rates == pytest.approx(expected) and asked == [96, 192]
 
 
 @pytest.mark.slow

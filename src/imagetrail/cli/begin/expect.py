@@ -17,8 +17,8 @@ WORKERS = 6.0  # seconds until all worker processes have loaded torch
 ALL_CORES = 0.75  # power of the number of cores by which one training on all of them is faster
 CORRUPTIONS = 21  # passes over a picture in `evaluate`
 MAPS, TRIED = 220, 490  # the same in `explain`: one that is shown, one that maps are tried on
-ANSWERS = 4  # passes over test and validation in `export`
-TIMED = 16_000  # answers in `export` beside: calibration, and what each file takes
+ANSWERS = 3  # passes over test and validation in `export`
+TIMED = 4000  # answers in `export` beside: calibration, and what each file takes
 AUGMENTED = 40_000_000.0  # pixels a second and core
 JUDGED = (0.9, 0.9, 0.45, 0.45)  # shares of train that the networks judging new images learn from
 

@@ -24,7 +24,7 @@ BATCH = 32  # images a step
 ENOUGH = 0.5  # seconds of measuring, or MOST steps, whichever comes first
 MOST = 6
 SMALL = 64  # pixels: pictures that are no larger are taken as they are
-MIDDLE = 96  # pixels, at which networks for larger ones are measured
+SIDES = (96, 192)  # pixels, at which networks for larger ones are measured
 SOLVING = 200  # times that a solved head goes over its rows
 DECAY = 0.8  # recipe.layer_decay of what is fine-tuned
 
@@ -48,16 +48,19 @@ class Network:
 def speeds(short: int) -> Callable[[Network], float]:
     """Work a second and core, for pictures of `short` pixels; each network is measured once.
 
-    At other sizes than MIDDLE it follows from that one: a batch nearly takes as long as it has
-    pixels.
+    At other sizes than SIDES it follows from these: a step takes a time of its own, and as long as
+    it has pixels.
     """
     known = cache(measured)
 
     def speed(network: Network) -> float:
         if short <= SMALL:  # there is no other size
             return known(network)
-        middle = known(replace(network, size=MIDDLE))
-        return middle if network.work == SOLVE else middle * (MIDDLE / network.size) ** 1.8
+        if network.work == SOLVE:
+            return known(replace(network, size=SIDES[0]))
+        small, large = (1 / known(replace(network, size=side)) for side in SIDES)
+        each = (large - small) / (SIDES[1] ** 2 - SIDES[0] ** 2)
+        return 1 / max(small + each * (network.size**2 - SIDES[0] ** 2), small / 9)
 
     return speed
 
@@ -174,9 +177,11 @@ def _begun(
         model=network.model,
         epochs=1,
         activation="relu",
+        optimiser="adamw" if network.work == TUNE else "muon",
         lr=0.01,
         batch_size=BATCH,
         layer_decay=DECAY,
+        ema=0.9,
     )
     few = images.part(_batch(0))  # whose mean and deviation are computed
     return loop.start(recipe, few, seed=0, pretrained=pretrained)
