@@ -22,6 +22,7 @@ from imagetrail.base.words import percent
 from imagetrail.metrics import calibration, intervals, judgement, scores
 from imagetrail.metrics.scores import Floats
 from imagetrail.models import classifier, inference, weights
+from imagetrail.models.folded import folded
 from imagetrail.plots import charts
 from imagetrail.stages.evaluate import robustness, slices
 from imagetrail.stages.evaluate.corruptions import CORRUPTIONS
@@ -41,7 +42,7 @@ TINY = 1e-38  # in place of a probability of 0, whose logarithm would be infinit
 
 def run() -> dict[str, float]:
     params, seed = load(Evaluate, "evaluate"), load(int, "seed")
-    model = weights.load(paths.ARTIFACTS / "train")
+    model = folded(weights.load(paths.ARTIFACTS / "train"))
     valid, test = samples.read(paths.VALID), samples.read(paths.TEST)
     groups = slices.groups(test, params.slices)
     calibrate = calibration.fit(_logits(model, valid.images), valid.labels)
