@@ -18,7 +18,7 @@ from imagetrail.training import checkpoints, jobs, optimisers, views
 from imagetrail.training.batches import Mixture
 from imagetrail.training.data import FOLDERS
 from imagetrail.training.features import Extractor
-from imagetrail.training.loop import Diverged, Epoch, Step, fit, start, walk
+from imagetrail.training.loop import BLENDS, Diverged, Epoch, Step, fit, start, walk
 from imagetrail.training.recipe import Recipe
 from imagetrail.training.state import STILL, Training
 from imagetrail.training.views import Views
@@ -136,7 +136,12 @@ TUNED = {"fine_tune": True, "ema": 0.9, "layer_decay": 0.7, "dropout": 0.1, "ble
 
 
 @pytest.mark.parametrize(
-    ("settings", "steps"), [*(({}, n) for n in (1, 2, 4)), *((TUNED, n) for n in (1, 3, 6))]
+    ("settings", "steps"),
+    [
+        *(({}, n) for n in (1, 2, 4)),
+        *((TUNED, n) for n in (1, 3, 6)),
+        (TUNED | {"blend": None}, 8),
+    ],
 )
 def test_a_training_that_was_stopped_goes_on_to_the_same_bits(
     toy: Toy, settings: dict[str, Any], steps: int
@@ -265,3 +270,24 @@ def test_a_blend_is_between_where_all_layers_began_and_where_they_ended(toy: Toy
         if value.is_floating_point():
             expected = first[name] + 0.25 * (last[name] - first[name])
             assert torch.allclose(value, expected, atol=1e-6)
+
+
+def test_a_blend_that_is_chosen_is_best_on_valid_and_is_judged_by_other_images(toy: Toy) -> None:
+    train, valid = toy(), toy("valid", seed=5)
+    training = begun(recipe(fine_tune=True, lr=0.3, epochs=2, blend=None), train)
+    shown = list(fit(training, Mixture(train), valid))[-1]
+    labels = torch.from_numpy(valid.labels.copy())
+    each = torch.stack(
+        [
+            torch.nn.functional.cross_entropy(
+                predict(training.at(share), valid), labels, reduction="none"
+            )
+            for share in BLENDS
+        ]
+    )
+    assert BLENDS[int(each.mean(1).argmin())] == training.blend
+    by_halves = [each[each[:, 1 - at :: 2].mean(1).argmin(), at::2] for at in (0, 1)]
+    assert shown.valid_loss == pytest.approx(torch.cat(by_halves).mean().item(), rel=1e-5)
+    outcome = predict(training.outcome, valid)
+    head = torch.nn.functional.cross_entropy(predict(training.at(0.0), valid), labels)
+    assert torch.nn.functional.cross_entropy(outcome, labels) <= head

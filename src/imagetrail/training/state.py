@@ -49,7 +49,8 @@ class Training:
             average = _average(recipe.ema)
             self.average = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
         # where all layers began, the head once it is solved
-        self.origin = copy.deepcopy(self.model) if recipe.blend < 1 else None
+        self.origin = copy.deepcopy(self.model) if recipe.blend != 1 else None
+        self.blend = 1.0 if recipe.blend is None else recipe.blend  # None: chosen at each epoch
         self.epoch = 0  # epochs done
         self.step = 0  # steps done in the epoch that has begun
         self.loss, self.images = 0.0, 0  # their sum of losses, and how many images that was
@@ -62,9 +63,13 @@ class Training:
     @property
     def outcome(self) -> Classifier:
         """The model that training would give if it ended now."""
+        return self.at(self.blend)
+
+    def at(self, share: float) -> Classifier:
+        """The model at a share of the way from where all layers began to where they are."""
         end = self.average.module if self.average else self.model
         assert isinstance(end, Classifier)
-        return end if self.origin is None else _between(self.origin, end, self.recipe.blend)
+        return end if self.origin is None else _between(self.origin, end, share)
 
     def set_lr(self, factor: float) -> float:
         """Sets every learning rate to `factor` of its peak; returns the largest."""

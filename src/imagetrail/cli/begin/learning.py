@@ -14,6 +14,7 @@ from imagetrail.cli.begin.speed import FEATURES, LEARN, SOLVE, STEP, TUNE
 
 FRESH_ARMS = 4  # of remedies: real, augmented, synthetic and all
 FROZEN_ARMS, SOLVED_ARMS = 2, 3  # real and augmented; and plain views, whose features are known
+BLENDS = 5  # answers to valid after an epoch of fine-tuning
 GOES_ON = 1 / 3  # share of the trials, at each rung
 
 
@@ -62,7 +63,11 @@ def _known(plan: Plan, look: Look, rate: Rate) -> Learning:
     return Learning(
         tune=(effort.rungs[-1] - 1) * used / features + _epochs(plan, rows) * used / solved,
         compare=effort.seeds
-        * (views / features + heads / solved + epochs * (compared / tuned + valid / features)),
+        * (
+            views / features
+            + heads / solved
+            + epochs * (compared / tuned + BLENDS * valid / features)
+        ),
         train=(effort.epochs - 1) * train / features + rows(effort.epochs) * train / solved,
         crossvalidate=crossed / features + crossed * rows(effort.epochs) / effort.epochs / solved,
     )
