@@ -59,15 +59,11 @@ def _known(plan: Plan, look: Look, rate: Rate) -> Learning:
     epochs, train = effort.compared_epochs, plan.train(look)
     views = FROZEN_ARMS * (epochs - 1) * compared
     heads = (SOLVED_ARMS * rows(epochs) + epochs) * compared
+    stepping = epochs * (compared / tuned + BLENDS * valid / features)
     crossed = _crossed(plan, look)
     return Learning(
         tune=(effort.rungs[-1] - 1) * used / features + _epochs(plan, rows) * used / solved,
-        compare=effort.seeds
-        * (
-            views / features
-            + heads / solved
-            + epochs * (compared / tuned + BLENDS * valid / features)
-        ),
+        compare=effort.seeds * (views / features + heads / solved + stepping),
         train=(effort.epochs - 1) * train / features + rows(effort.epochs) * train / solved,
         crossvalidate=crossed / features + crossed * rows(effort.epochs) / effort.epochs / solved,
     )
