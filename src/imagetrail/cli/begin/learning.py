@@ -15,7 +15,7 @@ from imagetrail.cli.begin.speed import FEATURES, LEARN, SOLVE, STEP, TUNE
 FRESH_ARMS = 4  # of remedies: real, augmented, synthetic and all
 FROZEN_ARMS, SOLVED_ARMS = 2, 3  # real and augmented; and plain views, whose features are known
 BLENDS = 5  # answers to valid after an epoch of fine-tuning
-GOES_ON = 1 / 3  # share of the trials, at each rung
+GOES_ON, OFTEN = 1 / 3, 0.6  # share of the trials, at each rung; of heads, which are often equal
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def _known(plan: Plan, look: Look, rate: Rate) -> Learning:
     stepping = epochs * (compared / tuned + BLENDS * valid / features)
     crossed = _crossed(plan, look)
     return Learning(
-        tune=(effort.rungs[-1] - 1) * used / features + _epochs(plan, rows) * used / solved,
+        tune=(effort.rungs[-1] - 1) * used / features + _epochs(plan, rows, OFTEN) * used / solved,
         compare=effort.seeds * (views / features + heads / solved + stepping),
         train=(effort.epochs - 1) * train / features + rows(effort.epochs) * train / solved,
         crossvalidate=crossed / features + crossed * rows(effort.epochs) / effort.epochs / solved,
@@ -74,11 +74,11 @@ def rows(views: int) -> int:
     return views * (views + 1) // 2
 
 
-def _epochs(plan: Plan, cost: Callable[[int], float] = float) -> float:
+def _epochs(plan: Plan, cost: Callable[[int], float] = float, going_on: float = GOES_ON) -> float:
     """Those of a search in all. cost: of one trial, by its epochs."""
     spent = 0.0
     for step, (before, rung) in enumerate(pairwise((0, *plan.effort.rungs))):
-        spent += plan.effort.trials * GOES_ON**step * (cost(rung) - cost(before))
+        spent += plan.effort.trials * going_on**step * (cost(rung) - cost(before))
     return spent
 
 
