@@ -21,7 +21,7 @@ from imagetrail.cli.begin import choose, expect, origin, plans, speed, write
 from imagetrail.cli.begin.kinds import CHANGES, KINDS, changes, seen_kind
 from imagetrail.cli.begin.look import Look, look
 from imagetrail.cli.begin.plans import EFFORTS, Plan
-from imagetrail.cli.begin.speed import PRETRAINED, Network
+from imagetrail.cli.begin.speed import PRETRAINED, SOLVE, Network
 from imagetrail.cli.params import check_all
 from imagetrail.data import datasets
 from imagetrail.stages.audit import stage
@@ -87,6 +87,8 @@ def machine(rate: float) -> expect.Machine:
     """One that has so many answers of 96 pixels a second and core, and more of smaller ones."""
 
     def answers(network: Network) -> float:
+        if network.work == SOLVE:
+            return 20 * rate
         slower = 1 if network.model == PRETRAINED else 5 if network.model == "fast" else 2
         return rate * slower * (96 / network.size) ** 2
 
@@ -203,18 +205,18 @@ def test_the_reason_for_a_network_from_nothing_is_the_true_one(
     assert why.startswith("trained from nothing") and reason in why
 
 
-def test_other_sizes_follow_from_one_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_sizes_follow_from_two(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def measured(network: Network) -> float:
-        asked.append(network)
-        return 100.0
+        asked.append(network.size)
+        return 1 / (0.002 + 1e-6 * network.size**2)  # seconds
 
     monkeypatch.setattr(speed, "measured", measured)
     rate = speed.speeds(3000)
     rates = [rate(Network("fast", size, 3, 2)) for size in (32, 96, 224)]
-    assert rates == sorted(rates, reverse=True) and rates[1] == 100
-    assert asked == [Network("fast", 96, 3, 2)]
+    expected = [1 / (0.002 + 1e-6 * size**2) for size in (32, 96, 224)]
+    assert rates == pytest.approx(expected) and asked == [96, 192]
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Features are computed once, are the same from the store as afresh, and no fault of it matters."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -100,6 +101,48 @@ def test_other_weights_and_another_normalisation_have_another_store(model: Class
     model.mean += 1  # normalises otherwise
     names.add(Extractor(model).store.path)
     assert len(names) == 3
+
+
+SHARING = """
+import sys
+import numpy as np, torch
+from imagetrail.models.classifier import Classifier
+from imagetrail.models.networks import Spec
+from imagetrail.training import features
+features.BATCH = 4
+torch.manual_seed(0)
+spec = Spec("fast", "relu", 0.25, 0.0, ("a", "b"), 8, 1, (100.0,), (50.0,))
+extract = features.Extractor(Classifier(spec))
+compute, computed = extract._compute, []
+extract._compute = lambda pictures: computed.append(len(pictures)) or compute(pictures)
+drawn = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2000, 8, 8, 1), np.uint8))
+print("begin", flush=True)
+sys.stdin.readline()
+rows = torch.cat([extract(part) for part in drawn.split(256)])
+print(sum(computed), hash(rows.numpy().tobytes()))
+"""
+
+
+def test_what_two_processes_want_at_once_is_computed_once(tmp_path: Path) -> None:
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", SHARING],
+            cwd=tmp_path,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"},
+        )
+        for _ in range(2)
+    ]
+    for process in both:
+        assert process.stdout.readline() == "begin\n"
+    for process in both:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    ended = [process.communicate()[0].split() for process in both]
+    shares, (one, other) = [int(count) for count, _ in ended], [rows for _, rows in ended]
+    assert sum(shares) == 2000 and one == other
 
 
 def test_two_processes_fill_a_store_at_once(tmp_path: Path) -> None:

@@ -71,12 +71,17 @@ def test_what_is_added_in_the_loss_alone_is_taken_from_the_answers(toy: Toy) -> 
     assert torch.allclose(margin(), plain - 1.5, atol=2e-3)
 
 
-def test_many_rows_are_taken_block_by_block(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("room", [0, heads.ROOM])
+def test_many_rows_are_taken_block_by_block(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
     network = model(toy(), "mlp")
     seen = rows(network)
     whole = solve(network, seen, penalty=0.1)
-    monkeypatch.setattr(heads, "BLOCK", 7)
+    monkeypatch.setattr(heads, "BLOCK", 7 * 4 * seen.features.shape[1])
+    monkeypatch.setattr(heads, "ROOM", room)
     again = Rows.of(seen.features, seen.labels, seen.weights)
+    assert [len(labels) for _, labels, _ in again.blocks()] == [7] * 42 + [6]
     assert torch.allclose(again.mean, seen.mean) and torch.allclose(again.spread, seen.spread)
     assert solve(network, again, penalty=0.1) == pytest.approx(whole, abs=1e-4)
 

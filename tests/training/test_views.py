@@ -14,13 +14,13 @@ from imagetrail.base import paths, samples
 from imagetrail.base.samples import Samples
 from imagetrail.models.inference import predict
 from imagetrail.models.weights import save_weights, trunk_weights
-from imagetrail.training import checkpoints, jobs, views
+from imagetrail.training import checkpoints, jobs, optimisers, views
 from imagetrail.training.batches import Mixture
 from imagetrail.training.data import FOLDERS
 from imagetrail.training.features import Extractor
-from imagetrail.training.loop import Diverged, Epoch, Step, fit, start, walk
+from imagetrail.training.loop import BLENDS, Diverged, Epoch, Step, fit, start, walk
 from imagetrail.training.recipe import Recipe
-from imagetrail.training.state import Training
+from imagetrail.training.state import STILL, Training
 from imagetrail.training.views import Views
 
 Toy = Callable[..., Samples]
@@ -136,7 +136,12 @@ TUNED = {"fine_tune": True, "ema": 0.9, "layer_decay": 0.7, "dropout": 0.1, "ble
 
 
 @pytest.mark.parametrize(
-    ("settings", "steps"), [*(({}, n) for n in (1, 2, 4)), *((TUNED, n) for n in (1, 3, 6))]
+    ("settings", "steps"),
+    [
+        *(({}, n) for n in (1, 2, 4)),
+        *((TUNED, n) for n in (1, 3, 6)),
+        (TUNED | {"blend": None}, 8),
+    ],
 )
 def test_a_training_that_was_stopped_goes_on_to_the_same_bits(
     toy: Toy, settings: dict[str, Any], steps: int
@@ -212,6 +217,21 @@ def test_without_pretrained_weights_nothing_is_frozen(toy: Toy) -> None:
 # ---- fine-tuned ----
 
 
+def test_layers_that_would_hardly_move_stay_bit_for_bit_and_the_others_learn(toy: Toy) -> None:
+    train = toy()
+    layers = len(optimisers.by_rate(begun(recipe(), train).model, 0.5))
+    decay = STILL ** (1 / (layers - 1.5))  # the first layer alone is below
+    training = begun(recipe(fine_tune=True, layer_decay=decay), train)
+    (_, first), *others = optimisers.by_rate(training.model, decay)
+    before = state(training)
+    list(fit(training, Mixture(train), train))
+    after = training.model.state_dict()
+    still = {name for name, value in training.model.named_parameters() if not value.requires_grad}
+    assert len(still) == len(first) and len(others) == layers - 1
+    for name, _ in training.model.named_parameters():
+        assert torch.equal(before[name], after[name]) == (name in still), name
+
+
 def test_fine_tuning_begins_with_the_head_that_is_solved(toy: Toy) -> None:
     train = toy()
     frozen, tuned = (begun(recipe(fine_tune=on, epochs=1), train) for on in (False, True))
@@ -250,3 +270,24 @@ def test_a_blend_is_between_where_all_layers_began_and_where_they_ended(toy: Toy
         if value.is_floating_point():
             expected = first[name] + 0.25 * (last[name] - first[name])
             assert torch.allclose(value, expected, atol=1e-6)
+
+
+def test_a_blend_that_is_chosen_is_best_on_valid_and_is_judged_by_other_images(toy: Toy) -> None:
+    train, valid = toy(), toy("valid", seed=5)
+    training = begun(recipe(fine_tune=True, lr=0.3, epochs=2, blend=None), train)
+    shown = list(fit(training, Mixture(train), valid))[-1]
+    labels = torch.from_numpy(valid.labels.copy())
+    each = torch.stack(
+        [
+            torch.nn.functional.cross_entropy(
+                predict(training.at(share), valid), labels, reduction="none"
+            )
+            for share in BLENDS
+        ]
+    )
+    assert BLENDS[int(each.mean(1).argmin())] == training.blend
+    by_halves = [each[each[:, 1 - at :: 2].mean(1).argmin(), at::2] for at in (0, 1)]
+    assert shown.valid_loss == pytest.approx(torch.cat(by_halves).mean().item(), rel=1e-5)
+    outcome = predict(training.outcome, valid)
+    head = torch.nn.functional.cross_entropy(predict(training.at(0.0), valid), labels)
+    assert torch.nn.functional.cross_entropy(outcome, labels) <= head

@@ -22,7 +22,7 @@ TRAININGS = "trainings"  # folder beside those of the stages
 USED = "used"  # folder of a state, with an empty file for each training that it has asked for
 KEPT = 3  # states of a stage, the newest, so that params may go back and forth
 COST = 0.01  # share of the time that checkpoints within an epoch may take
-POSITION = ("epoch", "step", "loss", "images")  # of a training, beside its tensors
+POSITION = ("epoch", "step", "loss", "images", "blend")  # of a training, beside its tensors
 
 
 def folder(stage: str, facts: Any) -> Path:

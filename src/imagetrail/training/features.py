@@ -17,8 +17,10 @@ from torch import Tensor
 
 from imagetrail.base.files import remove
 from imagetrail.base.terminal import say
+from imagetrail.compute.claims import Claims
 from imagetrail.compute.device import this_machine
 from imagetrail.models.classifier import Classifier
+from imagetrail.models.folded import folded
 from imagetrail.training.checkpoints import STATE
 
 T = TypeVar("T")
@@ -35,32 +37,40 @@ QUERY = "SELECT features, crc FROM features WHERE picture = ?"
 
 
 class Extractor:
-    """What the trunk of a model sees in pictures: n×H×W×C, uint8 or float32, to n×D float16."""
+    """What the trunk of a model sees in pictures: n×H×W×C, uint8 or float32, to n×D float16.
+
+    Several processes that want the same features share the work.
+    """
 
     def __init__(self, model: Classifier) -> None:
         self.model, self.machine = model, this_machine()
+        self.trunk = folded(model.trunk)
         self.store = Store(STATE / FOLDER / f"{self._name()}.db")
+        self.claims = Claims(self.store.path.with_suffix(".claims"))
 
     def __call__(self, pictures: Tensor) -> Tensor:
         keys = [_key(picture) for picture in pictures.numpy()]
         known = self.store.get(set(keys))
         # of equal pictures one, in their order
-        lacking = list({key: place for place, key in enumerate(keys) if key not in known}.items())
-        for start in range(0, len(lacking), BATCH):
-            some = lacking[start : start + BATCH]
-            computed = self._compute(pictures[[place for _, place in some]])
-            new = {key: row.tobytes() for (key, _), row in zip(some, computed, strict=True)}
-            self.store.put(new)
-            known |= new
+        lacking = {key: place for place, key in enumerate(keys) if key not in known}
+        while lacking:
+            with self.claims.some(lacking, BATCH) as mine:
+                known |= (found := self.store.get(lacking))  # others have made them since
+                todo = [key for key in mine if key not in found]
+                if todo:
+                    computed = self._compute(pictures[[lacking[key] for key in todo]])
+                    new = {key: row.tobytes() for key, row in zip(todo, computed, strict=True)}
+                    self.store.put(new)
+                    known |= new
+            lacking = {key: place for key, place in lacking.items() if key not in known}
         rows = np.frombuffer(b"".join(known[key] for key in keys), np.float16)
         return torch.from_numpy(rows.reshape(len(keys), -1).copy())
 
     @torch.no_grad()
     def _compute(self, pictures: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float16]]:
-        self.model.eval()
         whole = pictures[torch.arange(BATCH) % len(pictures)].to(self.machine.device)
         with self.machine.autocast():
-            features = self.model.features(whole)[: len(pictures)]
+            features: Tensor = self.trunk(self.model.normal(whole))[: len(pictures)]
         return features.float().clamp(-65504, 65504).half().cpu().numpy()
 
     def _name(self) -> str:
@@ -159,5 +169,5 @@ def _tidy(folder: Path) -> None:
     """Removes the stores that were not used for longest."""
     stores = sorted(folder.glob("*.db"), key=lambda store: store.stat().st_mtime)
     for old in stores[:-KEPT]:
-        for file in folder.glob(f"{old.name}*"):
+        for file in folder.glob(f"{old.stem}.*"):
             remove(file)

@@ -3,13 +3,15 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from imagetrail.models.classifier import Classifier
 
-BLOCK = 4096  # rows that are float32 at a time
+BLOCK = 4 << 20  # bytes of float32 rows that are worked on together: a CPU's cache holds them
+ROOM = 1 << 29  # bytes of float32 rows: up to so many are kept, of more each step makes its own
 LEAST = 0.01  # spread of a feature that is hardly ever seen: else it would weigh without bound
 TOLERANCE, MOST = 1e-5, 500  # of the gradient, and steps
 
@@ -28,7 +30,7 @@ class Rows:
     def of(cls, features: Tensor, labels: Tensor, weights: Tensor) -> "Rows":
         total = torch.zeros(features.shape[1], dtype=torch.float64)
         squares = total.clone()
-        for block in torch.split(features, BLOCK):
+        for block in torch.split(features, _at_once(features)):
             total += block.double().sum(0)
             squares += block.double().square().sum(0)
         mean = total / len(features)
@@ -37,9 +39,24 @@ class Rows:
 
     def blocks(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Standardised features n×D float32, labels, weights."""
-        parts = (torch.split(rows, BLOCK) for rows in (self.features, self.labels, self.weights))
-        for block, labels, weights in zip(*parts, strict=True):
-            yield (block.float() - self.mean) / self.spread, labels, weights
+        size = _at_once(self.features)
+        kept = 4 * self.features.numel() <= ROOM
+        features = self._standardised if kept else self._standardise(size)
+        others = (torch.split(rows, size) for rows in (self.labels, self.weights))
+        yield from zip(features, *others, strict=True)
+
+    @cached_property
+    def _standardised(self) -> list[Tensor]:
+        return list(self._standardise(_at_once(self.features)))
+
+    def _standardise(self, size: int) -> Iterator[Tensor]:
+        blocks = torch.split(self.features, size)
+        return ((block.float() - self.mean) / self.spread for block in blocks)
+
+
+def _at_once(features: Tensor) -> int:
+    """Rows of a block."""
+    return max(1, BLOCK // (4 * features.shape[1]))
 
 
 def solve(model: Classifier, rows: Rows, *, penalty: float, prior: Tensor | float = 0.0) -> float:
@@ -57,7 +74,7 @@ def solve(model: Classifier, rows: Rows, *, penalty: float, prior: Tensor | floa
     head = torch.zeros(classes, len(rows.mean) + 1, requires_grad=True)
 
     def objective() -> float:
-        loss, head.grad = _cross_entropy(head.detach(), rows, prior)
+        loss, head.grad = cross_entropy(head.detach(), rows, prior)
         weight = head.detach()[:, :-1]
         head.grad[:, :-1] += penalty * weight
         return loss + penalty / 2 * float(weight.double().square().sum())
@@ -72,10 +89,10 @@ def solve(model: Classifier, rows: Rows, *, penalty: float, prior: Tensor | floa
         line_search_fn="strong_wolfe",
     ).step(objective)  # type: ignore[no-untyped-call]  # as torch has it
     _give(model, rows, head.detach())
-    return _cross_entropy(head.detach(), rows, prior)[0]
+    return cross_entropy(head.detach(), rows, prior)[0]
 
 
-def _cross_entropy(head: Tensor, rows: Rows, prior: Tensor | float) -> tuple[float, Tensor]:
+def cross_entropy(head: Tensor, rows: Rows, prior: Tensor | float) -> tuple[float, Tensor]:
     """The mean loss and its gradient. head: K×(D + 1), the bias last."""
     weight, bias = head[:, :-1], head[:, -1] + prior
     loss, gradient = 0.0, torch.zeros_like(head)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from imagetrail.base.files import replacing
 from imagetrail.base.samples import Samples
 from imagetrail.base.terminal import say, track
 from imagetrail.compute import parallel
-from imagetrail.models.classifier import Classifier
 from imagetrail.models.inference import predict
 from imagetrail.models.weights import load_architecture, load_weights
-from imagetrail.training import loop
+from imagetrail.training import loop, views
 from imagetrail.training.batches import Mixture
+from imagetrail.training.features import Extractor
 from imagetrail.training.recipe import Recipe
+from imagetrail.training.state import Training
 
 PARTS = (paths.TRAIN, paths.VALID, paths.TEST)
 FOLDS = "folds.npy"
@@ -80,8 +82,8 @@ def answer(job: Job) -> None:
     _save(job.path, _logits(_train(job, parts, held_out), parts, held_out))
 
 
-def _train(job: Job, parts: Sequence[Samples], held_out: Sequence[NDArray[np.int64]]) -> Classifier:
-    """A model of all pictures but those held out, each seen about as often as any other."""
+def _train(job: Job, parts: Sequence[Samples], held_out: Sequence[NDArray[np.int64]]) -> Training:
+    """A training on all pictures but those held out, each seen about as often as any other."""
     sizes = [len(part) - len(out) for part, out in zip(parts, held_out, strict=True)]
     largest, *others = np.argsort([-size for size in sizes], kind="stable")
     made = list(_made(job.recipe, parts[0], held_out[0]))
@@ -102,7 +104,7 @@ def _train(job: Job, parts: Sequence[Samples], held_out: Sequence[NDArray[np.int
     some = parts[largest].part(np.arange(2))  # training judges itself by these, nobody looks
     for _ in loop.fit(training, mixture, some):
         pass
-    return training.outcome
+    return training
 
 
 def _made(
@@ -121,10 +123,14 @@ def _made(
 
 
 def _logits(
-    model: Classifier, parts: Sequence[Samples], held_out: Sequence[NDArray[np.int64]]
+    training: Training, parts: Sequence[Samples], held_out: Sequence[NDArray[np.int64]]
 ) -> NDArray[np.float32]:
+    model = training.outcome
+    answers = partial(predict, model)
+    if not training.recipe.fine_tune:  # other folds want the same features
+        answers = partial(views.predict, model, Extractor(model))
     found = [
-        predict(model, part.part(out[start : start + CHUNK])).numpy()
+        answers(part.part(out[start : start + CHUNK])).numpy()
         for part, out in zip(parts, held_out, strict=True)
         for start in range(0, len(out), CHUNK)
     ]

@@ -182,12 +182,12 @@ class Recipe(Section):
         le=1000,
         description="L2 on the weights of a head that is solved, beside the mean loss",
     )
-    blend: float = Field(
+    blend: float | None = Field(
         default=1.0,
-        gt=0,
+        ge=0,
         le=1,
-        description="if pretrained, share of the way that weights go from where all layers began "
-        "to where they end; the model is there",
+        description="if pretrained, share of the way from where all layers began to where they "
+        "end: the model is there; null: the share, 0 among them, that answers valid best",
     )
     layer_decay: float = Field(
         default=1.0,

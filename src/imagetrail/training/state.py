@@ -15,6 +15,8 @@ from imagetrail.models.weights import load_trunk
 from imagetrail.training import optimisers
 from imagetrail.training.recipe import Recipe
 
+STILL = 0.01  # of the head's rate: what would learn slower stays as it came
+
 
 class Training:
     """A model with its optimisers, its average and its place in the recipe's epochs."""
@@ -38,6 +40,8 @@ class Training:
         )
         for group in self._groups():
             group["peak"] = group["lr"]
+        if pretrained:
+            _hold(self.model, recipe.layer_decay)
         self.teacher: Classifier | None = None  # its probabilities replace the labels
         self.shares: Tensor | None = None  # of classes, that logit adjustment takes account of
         self.average: AveragedModel | None = None
@@ -45,7 +49,8 @@ class Training:
             average = _average(recipe.ema)
             self.average = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
         # where all layers began, the head once it is solved
-        self.origin = copy.deepcopy(self.model) if recipe.blend < 1 else None
+        self.origin = copy.deepcopy(self.model) if recipe.blend != 1 else None
+        self.blend = 1.0 if recipe.blend is None else recipe.blend  # None: chosen at each epoch
         self.epoch = 0  # epochs done
         self.step = 0  # steps done in the epoch that has begun
         self.loss, self.images = 0.0, 0  # their sum of losses, and how many images that was
@@ -58,9 +63,13 @@ class Training:
     @property
     def outcome(self) -> Classifier:
         """The model that training would give if it ended now."""
+        return self.at(self.blend)
+
+    def at(self, share: float) -> Classifier:
+        """The model at a share of the way from where all layers began to where they are."""
         end = self.average.module if self.average else self.model
         assert isinstance(end, Classifier)
-        return end if self.origin is None else _between(self.origin, end, self.recipe.blend)
+        return end if self.origin is None else _between(self.origin, end, share)
 
     def set_lr(self, factor: float) -> float:
         """Sets every learning rate to `factor` of its peak; returns the largest."""
@@ -70,6 +79,13 @@ class Training:
 
     def _groups(self) -> list[dict[str, float]]:
         return [group for optimiser in self.optimisers for group in optimiser.param_groups]
+
+
+def _hold(model: Classifier, layer_decay: float) -> None:
+    """Spares the gradients of layers that would hardly move: half the time of a step, or more."""
+    for rate, layer in optimisers.by_rate(model, layer_decay):
+        for weight in layer:
+            weight.requires_grad_(rate >= STILL)
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from imagetrail.base.rng import derive
 from imagetrail.base.samples import Samples
+from imagetrail.models.classifier import Classifier
 from imagetrail.training.batches import Mixture
 from imagetrail.training.features import Extractor
 from imagetrail.training.heads import Rows, solve
@@ -61,9 +62,14 @@ class Views:
         prior = recipe.logit_adjustment * shares.log()
         return solve(self.training.model, rows, penalty=recipe.penalty, prior=prior)
 
-    @torch.no_grad()
     def predict(self, samples: Samples) -> Tensor:
         """Logits N×K float32 on the CPU."""
-        head, device = self.training.model.head.eval(), self.training.machine.device
-        chunks = (torch.from_numpy(chunk.copy()) for chunk in samples.chunks(READ))
-        return torch.cat([head(self.extract(chunk).float().to(device)).cpu() for chunk in chunks])
+        return predict(self.training.model, self.extract, samples)
+
+
+@torch.no_grad()
+def predict(model: Classifier, extract: Extractor, samples: Samples) -> Tensor:
+    """Logits N×K float32 on the CPU, of the model whose trunk the extractor has."""
+    head, device = model.head.eval(), extract.machine.device
+    chunks = (torch.from_numpy(chunk.copy()) for chunk in samples.chunks(READ))
+    return torch.cat([head(extract(chunk).float().to(device)).cpu() for chunk in chunks])

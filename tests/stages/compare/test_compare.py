@@ -22,7 +22,7 @@ from imagetrail.models.activations import ACTIVATIONS
 from imagetrail.stages.augment import stage as augment
 from imagetrail.stages.compare.arms import Contest, resolve
 from imagetrail.stages.compare.params import Compare
-from imagetrail.stages.compare.stage import judged, run
+from imagetrail.stages.compare.stage import _jobs, judged, run
 from imagetrail.stages.fetch import stage as fetch
 from imagetrail.stages.inspect import stage as inspect
 from imagetrail.stages.split import stage as split
@@ -313,6 +313,19 @@ def test_fine_tuning_is_judged_beside_the_frozen_network_whatever_else_is_tried(
         arm: (recipe.pretrained, recipe.fine_tune)
         for arm, recipe in found["fine_tuning"].arms.items()
     } == {"frozen": (True, False), "+fine_tune": (True, True)}
+
+
+def test_trainings_of_all_layers_begin_first_and_each_is_done_once() -> None:
+    settings = Recipe(**RECIPE, epochs=1)
+    frozen = settings.model_copy(update={"fine_tune": False})
+    arms = {"frozen": frozen, "+fine_tune": settings}
+    contests = [
+        Contest("views", "frozen", {"frozen": frozen}, 1, None),
+        Contest("fine_tuning", "frozen", arms, 1, None),
+    ]
+    made = _jobs(contests, [5, 6], {}, Path())
+    order = [(job.recipe.fine_tune, job.seed) for job in made]
+    assert order == [(True, 5), (True, 6), (False, 5), (False, 6)]
 
 
 @pytest.mark.parametrize(("gain", "taken"), [(0.1, True), (0.0, False), (-0.1, False)])

@@ -146,6 +146,15 @@ def test_the_model_is_left_as_it_was(name: str) -> None:
     assert activity(model, *batch()) == once
 
 
+def test_layers_that_training_holds_are_looked_at_and_still_held() -> None:
+    model = build()
+    once, held = activity(model, *batch()), list(model.parameters())[:4]
+    for weight in held:
+        weight.requires_grad = False
+    assert activity(model, *batch()) == once
+    assert [weight.requires_grad for weight in model.parameters()][:5] == [False] * 4 + [True]
+
+
 def test_training_goes_on_as_if_nobody_had_looked() -> None:
     def trained(*, looked_at: bool) -> list[Tensor]:
         model, (images, labels) = build(), batch()

@@ -1,7 +1,7 @@
 """What trainings cost: of a network that knows nothing, and of one that knows ImageNet.
 
 The first learns by steps. The other goes over each picture once, and its features are kept: what
-then takes time is to solve heads, and to fine-tune, which is tried and may prove its worth.
+then takes time is to solve heads, and to fine-tune, which is tried, and rarely proves its worth.
 """
 
 from collections.abc import Callable
@@ -10,13 +10,12 @@ from itertools import pairwise
 
 from imagetrail.cli.begin.look import Look
 from imagetrail.cli.begin.plans import REMEDIED, Plan
-from imagetrail.cli.begin.speed import STEP
+from imagetrail.cli.begin.speed import FEATURES, LEARN, SOLVE, STEP, TUNE
 
 FRESH_ARMS = 4  # of remedies: real, augmented, synthetic and all
-FROZEN_ARMS, TUNED_ARMS = 2, 1  # real and augmented; fine-tuned. Plain views cost next to nothing
-TUNED = 4.0  # answers that a step of fine-tuning takes as long as, in batches of 32
-GOES_ON = 1 / 3  # share of the trials, at each rung
-HEAD = 2.5e-4  # seconds of a core to solve a head, a row
+FROZEN_ARMS, SOLVED_ARMS = 2, 3  # real and augmented; and plain views, whose features are known
+BLENDS = 5  # answers to valid after an epoch of fine-tuning
+GOES_ON, OFTEN = 1 / 3, 0.6  # share of the trials, at each rung; of heads, which are often equal
 
 
 @dataclass(frozen=True)
@@ -29,13 +28,15 @@ class Learning:
     crossvalidate: float
 
 
-def learning(plan: Plan, look: Look, rate: Callable[[str], float]) -> Learning:
-    """rate: answers that a network gives in a second and core."""
+Rate = Callable[[str, str], float]  # of a network at some work: so much a second and core
+
+
+def learning(plan: Plan, look: Look, rate: Rate) -> Learning:
     return (_known if plan.pretrained else _fresh)(plan, look, rate)
 
 
-def _fresh(plan: Plan, look: Look, rate: Callable[[str], float]) -> Learning:
-    answers, others = rate(plan.model), rate("resnet")
+def _fresh(plan: Plan, look: Look, rate: Rate) -> Learning:
+    answers, others = rate(plan.model, LEARN), rate("resnet", LEARN)
     effort, valid = plan.effort, plan.valid(look)
     searched = STEP * plan.epoch(look, effort.searched) + valid
     once = STEP * plan.epoch(look, effort.compared, repeat_to=effort.compared) + valid
@@ -49,21 +50,22 @@ def _fresh(plan: Plan, look: Look, rate: Callable[[str], float]) -> Learning:
     )
 
 
-def _known(plan: Plan, look: Look, rate: Callable[[str], float]) -> Learning:
-    """With fine-tuning in the final training, as it may be."""
-    answers = rate(plan.model)
+def _known(plan: Plan, look: Look, rate: Rate) -> Learning:
+    """With the network as it came in the final training. Audit has seen each picture once."""
+    features, tuned, solved = (rate(plan.model, work) for work in (FEATURES, TUNE, SOLVE))
     effort, valid = plan.effort, plan.valid(look)
     used = min(plan.train(look), effort.searched)
     compared = plan.epoch(look, effort.compared, repeat_to=effort.compared)
-    tuned = TUNED * compared + valid
-    frozen = effort.compared_epochs * compared
-    features = FROZEN_ARMS * frozen + TUNED_ARMS * effort.compared_epochs * tuned
+    epochs, train = effort.compared_epochs, plan.train(look)
+    views = FROZEN_ARMS * (epochs - 1) * compared
+    heads = (SOLVED_ARMS * rows(epochs) + epochs) * compared
+    stepping = epochs * (compared / tuned + BLENDS * valid / features)
+    crossed = _crossed(plan, look)
     return Learning(
-        tune=(effort.rungs[-1] * used + valid) / answers + _epochs(plan, rows) * used * HEAD,
-        compare=effort.seeds
-        * (features / answers + FROZEN_ARMS * rows(effort.compared_epochs) * compared * HEAD),
-        train=effort.epochs * (TUNED * plan.epoch(look) + valid) / answers,
-        crossvalidate=TUNED * _crossed(plan, look) / answers,
+        tune=(effort.rungs[-1] - 1) * used / features + _epochs(plan, rows, OFTEN) * used / solved,
+        compare=effort.seeds * (views / features + heads / solved + stepping),
+        train=(effort.epochs - 1) * train / features + rows(effort.epochs) * train / solved,
+        crossvalidate=crossed / features + crossed * rows(effort.epochs) / effort.epochs / solved,
     )
 
 
@@ -72,11 +74,11 @@ def rows(views: int) -> int:
     return views * (views + 1) // 2
 
 
-def _epochs(plan: Plan, cost: Callable[[int], float] = float) -> float:
+def _epochs(plan: Plan, cost: Callable[[int], float] = float, going_on: float = GOES_ON) -> float:
     """Those of a search in all. cost: of one trial, by its epochs."""
     spent = 0.0
     for step, (before, rung) in enumerate(pairwise((0, *plan.effort.rungs))):
-        spent += plan.effort.trials * GOES_ON**step * (cost(rung) - cost(before))
+        spent += plan.effort.trials * going_on**step * (cost(rung) - cost(before))
     return spent
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from imagetrail.base.samples import Samples
     from imagetrail.training.state import Training
@@ -23,7 +24,14 @@ BATCH = 32  # images a step
 ENOUGH = 0.5  # seconds of measuring, or MOST steps, whichever comes first
 MOST = 6
 SMALL = 64  # pixels: pictures that are no larger are taken as they are
-MIDDLE = 96  # pixels, at which networks for larger ones are measured
+SIDES = (96, 192)  # pixels, at which networks for larger ones are measured
+SOLVING = 200  # times that a solved head goes over its rows
+DECAY = 0.8  # recipe.layer_decay of what is fine-tuned
+
+# What a network does: it learns from nothing, makes features for a head that is solved on them,
+# answers as the exported one does, or is fine-tuned. A second of it has so many pictures; of
+# LEARN thrice as many, of SOLVE so many rows of a head.
+LEARN, FEATURES, ANSWER, TUNE, SOLVE = "learn", "features", "answer", "tune", "solve"
 
 
 @dataclass(frozen=True)
@@ -34,21 +42,25 @@ class Network:
     size: int  # pixels
     channels: int
     classes: int
+    work: str = LEARN
 
 
 def speeds(short: int) -> Callable[[Network], float]:
-    """Answers a second and core, for pictures of `short` pixels; each network is measured once.
+    """Work a second and core, for pictures of `short` pixels; each network is measured once.
 
-    At other sizes than MIDDLE it follows from that one: a batch nearly takes as long as it has
-    pixels.
+    At other sizes than SIDES it follows from these: a step takes a time of its own, and as long as
+    it has pixels.
     """
     known = cache(measured)
 
     def speed(network: Network) -> float:
         if short <= SMALL:  # there is no other size
             return known(network)
-        middle = known(replace(network, size=MIDDLE))
-        return middle * float((MIDDLE / network.size) ** 1.8)
+        if network.work == SOLVE:
+            return known(replace(network, size=SIDES[0]))
+        small, large = (1 / known(replace(network, size=side)) for side in SIDES)
+        each = (large - small) / (SIDES[1] ** 2 - SIDES[0] ** 2)
+        return 1 / max(small + each * (network.size**2 - SIDES[0] ** 2), small / 9)
 
     return speed
 
@@ -68,29 +80,25 @@ def _random(network: Network) -> "Samples":
 
 
 def measured(network: Network) -> float:
-    """Answers a second and core, on random pictures.
-
-    PRETRAINED is measured as features are computed, others in training, a step as STEP answers.
-    """
+    """Work a second and core, on random pictures."""
     import torch
 
-    known = network.model == PRETRAINED
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         clock = []
-        for _ in _answers(network) if known else _steps(network):
+        for _ in WORK[network.work](network):
             clock.append(time.process_time())  # of one thread
             if len(clock) > MOST or (len(clock) > 1 and clock[-1] - clock[0] > ENOUGH):
                 break
     finally:
         torch.set_num_threads(threads)
     best = min(later - earlier for earlier, later in pairwise(clock))
-    return BATCH * (1 if known else STEP) / best
+    return BATCH * (STEP if network.work == LEARN else 1.0) / best
 
 
-def _steps(network: Network) -> Iterator[object]:
-    """Training, a step at a time."""
+def _learning(network: Network) -> Iterator[object]:
+    """Training from nothing, a step at a time."""
     from imagetrail.training import loop
     from imagetrail.training.batches import Mixture
 
@@ -98,23 +106,85 @@ def _steps(network: Network) -> Iterator[object]:
     return loop.walk(_begun(network, images), Mixture(images), images)
 
 
+def _tuning(network: Network) -> Iterator[object]:
+    """Fine-tuning, a step at a time."""
+    from imagetrail.models.weights import trunk_weights
+    from imagetrail.training import loop
+    from imagetrail.training.batches import Mixture
+
+    images = _random(network)
+    known = trunk_weights(_begun(network, images).model)
+    training = _begun(network, images, pretrained=known)
+    training.step = 1  # else the head would be solved first
+    return loop.walk(training, Mixture(images), images)
+
+
+def _features(network: Network) -> Iterator[object]:
+    """A batch at a time, as they are kept."""
+    import torch
+
+    from imagetrail.models.folded import folded
+
+    images = _random(network)
+    begun = _begun(network, images)
+    trunk = folded(begun.model.trunk)
+    for chunk in images.chunks(BATCH):
+        with torch.no_grad(), begun.machine.autocast():
+            yield trunk(begun.model.normal(torch.from_numpy(chunk).to(begun.machine.device)))
+
+
 def _answers(network: Network) -> Iterator[object]:
-    """Features of a batch at a time."""
+    """A batch at a time."""
     from imagetrail.models import inference
 
     images = _random(network)
     model = _begun(network, images).outcome
-    for chunk in range(MOST + 2):
-        yield inference.features(model, images.part(_batch(chunk)))
+    for number in range(MOST + 2):
+        yield inference.predict(model, images.part(_batch(number)), exact=True)
 
 
-def _begun(network: Network, images: "Samples") -> "Training":
+def _solving(network: Network) -> Iterator[object]:
+    """A batch's share of solving a head at a time, on features of noise."""
+    import torch
+
+    from imagetrail.training.heads import Rows, cross_entropy
+
+    model = _begun(network, _random(network)).model
+    width = next(weight.shape[1] for weight in model.head.parameters() if weight.ndim == 2)
+    labels = torch.arange(BATCH) % network.classes
+    rows = Rows.of(torch.randn(BATCH, width).half(), labels, torch.ones(BATCH))
+    head = torch.zeros(network.classes, width + 1)
+    while True:
+        yield [cross_entropy(head, rows, 0.0) for _ in range(SOLVING)]
+
+
+WORK: dict[str, Callable[[Network], Iterator[object]]] = {
+    LEARN: _learning,
+    TUNE: _tuning,
+    FEATURES: _features,
+    ANSWER: _answers,
+    SOLVE: _solving,
+}
+
+
+def _begun(
+    network: Network, images: "Samples", *, pretrained: "dict[str, Tensor] | None" = None
+) -> "Training":
     from imagetrail.training import loop
     from imagetrail.training.recipe import Recipe
 
-    recipe = Recipe(model=network.model, epochs=1, activation="relu", lr=0.01, batch_size=BATCH)
+    recipe = Recipe(
+        model=network.model,
+        epochs=1,
+        activation="relu",
+        optimiser="adamw" if network.work == TUNE else "muon",
+        lr=0.01,
+        batch_size=BATCH,
+        layer_decay=DECAY,
+        ema=0.9,
+    )
     few = images.part(_batch(0))  # whose mean and deviation are computed
-    return loop.start(recipe, few, seed=0)
+    return loop.start(recipe, few, seed=0, pretrained=pretrained)
 
 
 def _batch(number: int) -> "NDArray[np.int64]":

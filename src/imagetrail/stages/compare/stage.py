@@ -101,15 +101,19 @@ def _best(rows: Rows, by: Criterion) -> str:
 def _jobs(
     contests: Sequence[Contest], seeds: Iterable[int], inputs: dict[str, str], state: Path
 ) -> list[Job]:
-    """Every training once, seed by seed."""
+    """Every training once, seed by seed, but those of all layers first.
+
+    They take longest, and see the pictures that the others then know.
+    """
     different = dict.fromkeys(
         (recipe, contest.images) for contest in contests for recipe in contest.arms.values()
     )
-    return [
+    jobs = [
         Job(inputs, recipe, images, seed, recipe.epochs, state)
         for seed in seeds
         for recipe, images in different
     ]
+    return sorted(jobs, key=lambda job: not job.recipe.fine_tune)
 
 
 def _arms_of(job: Job, contests: Sequence[Contest]) -> Iterator[tuple[Contest, str]]:

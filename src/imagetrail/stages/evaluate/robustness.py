@@ -29,24 +29,24 @@ class Robustness:
     examples: list[Images]  # the first image under each of KINDS, H×W×C
 
 
-def judge(answer: Answer, test: Samples, chosen: NDArray[np.int64], seed: int) -> Robustness:
-    """Tries every corruption on the images number `chosen`."""
+def judge(
+    answer: Answer, test: Samples, chosen: NDArray[np.int64], seed: int, *, clean: float
+) -> Robustness:
+    """Tries every corruption on the images number `chosen`; clean: top-1 on them as they are."""
     labels = test.labels[chosen]
     right = np.empty((len(chosen), len(KINDS)), np.bool_)
-    clean = 0
     examples: list[Images] = []
     starts = range(0, len(chosen), CHUNK)
     for start in track(starts, len(starts), "corrupting", "batches"):
         part = slice(start, start + CHUNK)
         images = test.gather(chosen[part])
-        clean += int((answer(images).argmax(1) == labels[part]).sum())
         for i, (name, strength) in enumerate(KINDS):
             rng = generator(seed, "corrupt", name, strength, start)
             corrupted = CORRUPTIONS[name](images, strength, rng)
             right[part, i] = answer(corrupted).argmax(1) == labels[part]
             if start == 0:
                 examples.append(corrupted[0])
-    return Robustness(clean / len(chosen), right, examples)
+    return Robustness(clean, right, examples)
 
 
 def by_corruption(found: Robustness, units: NDArray[np.int64]) -> list[dict[str, Any]]:

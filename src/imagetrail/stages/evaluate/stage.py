@@ -22,6 +22,7 @@ from imagetrail.base.words import percent
 from imagetrail.metrics import calibration, intervals, judgement, scores
 from imagetrail.metrics.scores import Floats
 from imagetrail.models import classifier, inference, weights
+from imagetrail.models.folded import folded
 from imagetrail.plots import charts
 from imagetrail.stages.evaluate import robustness, slices
 from imagetrail.stages.evaluate.corruptions import CORRUPTIONS
@@ -41,7 +42,7 @@ TINY = 1e-38  # in place of a probability of 0, whose logarithm would be infinit
 
 def run() -> dict[str, float]:
     params, seed = load(Evaluate, "evaluate"), load(int, "seed")
-    model = weights.load(paths.ARTIFACTS / "train")
+    model = folded(weights.load(paths.ARTIFACTS / "train"))
     valid, test = samples.read(paths.VALID), samples.read(paths.TEST)
     groups = slices.groups(test, params.slices)
     calibrate = calibration.fit(_logits(model, valid.images), valid.labels)
@@ -61,7 +62,8 @@ def run() -> dict[str, float]:
         mirrored = scores.softmax(_logits(model, test.images, mirrored=True))
         found["top1_mirrored"] = scores.top1(probabilities + mirrored, test.labels)
     folder = paths.artifacts("evaluate")
-    found |= _write_robustness(folder, answer, test, together, params.corrupted, seed)
+    right = probabilities.argmax(1) == test.labels
+    found |= _write_robustness(folder, answer, test, right, together, params.corrupted, seed)
     unknown = samples.read(paths.UNKNOWN)
     if len(unknown):
         names = ("unknown_auroc", "unknown_auroc_low", "unknown_auroc_high")
@@ -71,7 +73,6 @@ def run() -> dict[str, float]:
     write_json(folder / "metrics.json", rounded_off)
     write_json(folder / "headline.json", {name: rounded_off[of] for name, of in HEADLINE.items()})
     write_json(folder / "classes.json", slices.by_class(probabilities, test, together))
-    right = probabilities.argmax(1) == test.labels
     write_csv(folder / "slices.csv", slices.judge(groups, right, together))
     _write_predictions(folder / "predictions.parquet", probabilities, test)
     _write_confusion(folder, probabilities, test)
@@ -119,13 +120,17 @@ def _write_robustness(
     folder: Path,
     answer: Answer,
     test: Samples,
+    clean: NDArray[np.bool_],
     units: NDArray[np.int64],
     count: int | None,
     seed: int,
 ) -> dict[str, float]:
-    """Tries every corruption on `count` test images; returns the figures of them all."""
+    """Tries every corruption on `count` test images; returns the figures of them all.
+
+    clean: whether the model is right on each image as it is.
+    """
     chosen = np.sort(generator(seed, "corrupted").permutation(len(test))[:count])
-    found = robustness.judge(answer, test, chosen, seed)
+    found = robustness.judge(answer, test, chosen, seed, clean=float(clean[chosen].mean()))
     _, some = np.unique(units[chosen], return_inverse=True)
     rows = robustness.by_corruption(found, some)
     write_csv(folder / "robustness.csv", rows)

@@ -102,7 +102,8 @@ def _write(
     calibrate = calibration.fit(logits, valid.labels)  # as evaluate has it
     onnx_export.to_onnx(model, float32, calibration=calibrate, facts=facts)
     answers = calibrate(logits[:QUERIED])
-    difference = _largest_difference(answers, onnx_model.load(float32), valid)
+    written = onnx_model.load(float32).predict(valid.images[:QUERIED])
+    difference = float(np.abs(answers - written).max())
     if not difference <= params.tolerance:
         raise UserError(
             f"{float32} differs from the trained model by {difference:.2g} in probability, "
@@ -112,10 +113,6 @@ def _write(
     few = Samples(train.images[chosen], train.index.take(chosen), train.classes)
     onnx_export.quantise(float32, few, int8)
     return answers
-
-
-def _largest_difference(answers: Probabilities, model: Model, valid: Samples) -> float:
-    return float(np.abs(answers - model.predict(valid.images[:QUERIED])).max())
 
 
 def _distil(
@@ -159,7 +156,8 @@ def _judge(
     right: dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]] = {}
     for kind, path in files.items():
         probabilities = opened[kind].predict(test.images)
-        on_valid = opened[kind].predict(valid.images).argmax(1) == valid.labels
+        answers = opened[kind].predict(valid.images)
+        on_valid = answers.argmax(1) == valid.labels
         on_test = probabilities.argmax(1) == test.labels
         right[kind] = on_valid, on_test
         difference, low, high = significance.paired_interval(on_test, right["float32"][1])
@@ -169,7 +167,7 @@ def _judge(
             "top1_difference": difference,
             "top1_difference_low": low,
             "top1_difference_high": high,
-            "parity": _largest_difference(expected[kind], opened[kind], valid),
+            "parity": float(np.abs(expected[kind] - answers[:QUERIED]).max()),
             "valid_difference": float(on_valid.mean() - right["float32"][0].mean()),
         }
         rounded = {name: round(value, 6) for name, value in figures.items()}

@@ -39,6 +39,8 @@ def activity(model: Classifier, images: Tensor, labels: Tensor) -> list[Activity
         return hook
 
     hooks = [layer.register_forward_pre_hook(catch(name)) for name, layer in layers.items()]  # type: ignore[arg-type]
+    held = [weight for weight in model.parameters() if not weight.requires_grad]
+    model.requires_grad_()
     logits = model.eval()(images)
     logits.retain_grad()
     torch.autograd.backward(nn.functional.cross_entropy(logits, labels))
@@ -46,6 +48,8 @@ def activity(model: Classifier, images: Tensor, labels: Tensor) -> list[Activity
         hook.remove()
     found = [_measure(name, layers[name], into, _rms(logits.grad)) for name, into in seen.items()]
     model.zero_grad()
+    for weight in held:
+        weight.requires_grad = False
     return found
 
 
