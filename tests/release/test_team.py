@@ -77,6 +77,36 @@ def test_a_proposal_that_was_killed_before_its_champion_is_completed(
     assert "nothing to do" in pull_request.propose(workshop.root)
 
 
+def test_a_proposal_that_was_killed_while_the_gate_ran_again_is_completed(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = workshop.root / "artifacts/report/report.md"
+    report.parent.mkdir()
+    report.write_text("# Report\n")
+    workshop.train(2)
+    workshop.run("git", "commit", "-qm", "Pictures", "--", "given")
+    dvc = git_dvc.dvc
+
+    def killed(root: Path, *words: str) -> str:
+        if words == ("repro",):  # DVC takes a stage's results away before it runs it
+            (root / "artifacts/gate/decision.json").unlink()
+            report.unlink()
+            raise KeyboardInterrupt
+        return dvc(root, *words)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(git_dvc, "dvc", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pull_request.propose(workshop.root)
+    assert len(ledger.read(workshop.root)) == 1
+    assert "PROMOTE" in pull_request.propose(workshop.root)
+    assert workshop.run("git", "status", "--porcelain", "--untracked-files=no") == ""
+    assert workshop.run("git", "log", "-1", "--format=%s").startswith("Champion: ")
+    page = (workshop.root / pull_request.BODY).read_text()
+    assert page.startswith("PROMOTE: ") and "with the new champion" in page and "# Report" in page
+    assert "nothing to do" in pull_request.propose(workshop.root)
+
+
 def test_results_that_a_running_stage_has_taken_away_are_not_proposed(workshop: Workshop) -> None:
     workshop.train(2)
     workshop.run("git", "commit", "-qm", "Pictures", "--", "given")

@@ -8,14 +8,18 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.words import without_secrets
 from imagetrail.compute.processes import end_with_parent
 
 DVC = (sys.executable, "-m", "dvc")
+PATIENCE = 10  # seconds that one which is interrupted has to end
 QUIET = {"DVC_NO_ANALYTICS": "1"}
 
 
@@ -50,11 +54,12 @@ def refused(root: Path, *words: str) -> str:
 
 def _git(root: Path, *words: str, given: str | None) -> subprocess.CompletedProcess[str]:
     try:
-        done = subprocess.run(
+        done = _ended(
             ["git", "-C", str(root), *words],
-            input=given,
-            capture_output=True,
-            text=True,
+            given=given,
+            stdin=None if given is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env=os.environ | {"LC_ALL": "C.UTF-8"},  # its reasons are looked at, and shown
         )
     except FileNotFoundError:
@@ -112,21 +117,34 @@ def dvc(
     root: Path, *words: str, environment: dict[str, str] | None = None, shown: bool = False
 ) -> str:
     """Runs DVC and returns what it prints, or shows it; raises UserError with DVC's own message."""
+    to = None if shown else subprocess.PIPE
     env = os.environ | QUIET | (environment or {})
-    done = subprocess.run(
-        [*DVC, *words],
-        cwd=root,
-        env=env,
-        capture_output=not shown,
-        text=True,
-        preexec_fn=_end_with_us,
-    )
+    done = _ended([*DVC, *words], cwd=root, env=env, stdout=to, stderr=to, preexec_fn=_end_with_us)
     if done.returncode:
         lines = (done.stderr or "").splitlines()
         errors = [line for line in lines if line.startswith("ERROR: ")]
         message = (errors or lines or ["the reason is above"])[0].removeprefix("ERROR: ")
         raise UserError(f"`dvc {' '.join(words)}` failed: {message}")
     return (done.stdout or "").strip()
+
+
+def _ended(
+    words: Sequence[str], *, given: str | None = None, **options: Any
+) -> "subprocess.CompletedProcess[str]":
+    """As `subprocess.run`, which kills a process when it is itself interrupted; here that is asked.
+
+    It takes its locks with it then.
+    """
+    with subprocess.Popen(words, text=True, **options) as process:
+        try:
+            output, errors = process.communicate(given)
+        except BaseException:
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(PATIENCE)
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(words, process.returncode, output, errors)
 
 
 def stoppable(root: Path, *words: str) -> int:

@@ -1,8 +1,8 @@
-"""DVC's own files after a kill: it writes dvc.lock and .dvc/tmp/rwlock in place.
+"""What a kill leaves of DVC's own files, which it writes in place, and of Git's locks.
 
-One that is torn blocks every command of DVC. A copy of dvc.lock is taken whenever a command or a
-stage begins, so at most the stage that ended last is not in it: DVC runs that again, or takes it
-from its run-cache.
+A torn dvc.lock or .dvc/tmp/rwlock blocks every command of DVC. A copy of dvc.lock is taken whenever
+a command or a stage begins, so at most the stage that ended last is not in it: DVC runs that again,
+or takes it from its run-cache.
 """
 
 import fcntl
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import replacing
-from imagetrail.release import git_dvc
+from imagetrail.release import git_dvc, git_locks
 
 LOCK, TEMPORARY = Path("dvc.lock"), Path(".dvc/tmp")
 COPY, DAMAGED = Path(".imagetrail/dvc.lock"), Path(".imagetrail/dvc.lock.damaged")
@@ -93,7 +93,7 @@ def heal(root: Path) -> list[str]:
             if not _is_json(file):
                 file.unlink()
                 told.append(f"{TEMPORARY / 'rwlock'} was torn, as by a kill: removed")
-    return told
+    return told + git_locks.heal(root)
 
 
 def _restore(root: Path, damaged: bytes) -> str:

@@ -1,5 +1,6 @@
 """What a retraining found, as a branch for one pull request: merging it is the promotion."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -73,27 +74,30 @@ def propose(root: Path = Path()) -> str:
     not those that dvc.lock names, as while a stage runs.
     """
     _refuse_other_changes(root)
-    locked, before = pipeline.lock(root), _committed(root)
-    decision = read_json(root / ARTIFACTS / "gate" / "decision.json")
-    committed = pipeline.version(locked) == pipeline.version(before)
-    if committed and not _half_done(root, decision):
+    begun = _begun(root)
+    decision = begun or read_json(root / ARTIFACTS / "gate" / "decision.json")
+    committed = pipeline.version(pipeline.lock(root)) == pipeline.version(_committed(root))
+    if committed and not begun:
         summary = "nothing to do: the results are those of the last commit"
-        on_branch = git_dvc.git(root, "branch", "--show-current") == BRANCH
-        again = on_branch and (root / BODY).exists()  # what was to be read of them still is
+        again = _on_branch(root) and (root / BODY).exists()  # what was to be read of them still is
         return summary if again else _finish(root, summary, "")
-    kept = (out for out in verification.locked(root, ARTIFACTS) if not out.cached)
-    verification.refuse_differences(root, kept)  # what Git is to keep
+    if not begun:
+        kept = (out for out in verification.locked(root, ARTIFACTS) if not out.cached)
+        verification.refuse_differences(root, kept)  # what Git is to keep
     if decision["decision"] == "REJECT":
         _keep(root, f"Rejected: {decision['reason']}")
         report = _report(root, pictures="")
         return _finish(root, f"REJECT: {decision['reason']}; nothing is changed", report)
-    report = _report(root, pictures=_pictures(root))
+    report = _written(root) if begun else _report(root, pictures=_pictures(root))
     git_dvc.git(root, "checkout", "--quiet", "-B", BRANCH)
-    top1 = _interval(_metrics(root, ARTIFACTS / "evaluate"), "top1")
-    if not committed:
-        _commit(root, f"Retrained: {decision['decision']}, top-1 {top1}")
     done = f"{decision['decision']}: the results are on the branch {BRANCH}"
-    if decision["decision"] == "PROMOTE" and (promotion.promote(root) or committed):
+    _finish(root, done, report)  # now: the next report knows the new champion
+    if begun:
+        git_dvc.dvc(root, "repro")  # it may have been at the gate
+    else:
+        top1 = _interval(_metrics(root, ARTIFACTS / "evaluate"), "top1")
+        _commit(root, f"Retrained: {decision['decision']}, top-1 {top1}")
+    if decision["decision"] == "PROMOTE" and (promotion.promote(root) or begun):
         git_dvc.dvc(root, "repro")  # the gate has read another champion
         entry = ledger.read(root)[-1]
         _commit(root, f"Champion: {entry.model[:12]}, number {entry.number} of the ledger")
@@ -101,12 +105,25 @@ def propose(root: Path = Path()) -> str:
     return _finish(root, done, report)
 
 
-def _half_done(root: Path, decision: dict[str, Any]) -> bool:
-    """Whether a proposal was killed between its commits of the results and of the champion."""
-    if decision["decision"] != "PROMOTE" or git_dvc.git(root, "branch", "--show-current") != BRANCH:
-        return False
+def _begun(root: Path) -> dict[str, Any] | None:
+    """The decision of a proposal that was killed between its two commits; None if there is none."""
+    text = git_dvc.git(root, "show", f"HEAD:./{ARTIFACTS}/gate/decision.json")
+    decision: dict[str, Any] = json.loads(text) if text and _on_branch(root) else {}
     lines = (git_dvc.git(root, "show", f"HEAD:./{LEDGER}") or "").splitlines()
-    return decision["challenger"] not in "".join(lines[-1:])
+    if decision.get("decision") != "PROMOTE" or decision["challenger"] in "".join(lines[-1:]):
+        return None
+    promoted = [entry.model for entry in ledger.read(root)[-1:]] == [decision["challenger"]]
+    same = pipeline.version(pipeline.lock(root)) == pipeline.version(_committed(root))
+    return decision if promoted or same else None
+
+
+def _on_branch(root: Path) -> bool:
+    return git_dvc.git(root, "branch", "--show-current") == BRANCH
+
+
+def _written(root: Path) -> str:
+    """What a reviewer reads below the summary, as a proposal that was killed has written it."""
+    return (root / BODY).read_text().partition("\n\n")[2]
 
 
 def _refuse_other_changes(root: Path) -> None:
