@@ -55,9 +55,8 @@ def predict(
             found = prediction.answers(opened, batch, top=top, unsure=unsure)
             yield from _explained(opened, batch, found, maps) if maps else found
 
-    tell = say if form == "table" else hand_over
     for line in prediction.FORMATS[form](answered(), files):
-        tell(line)
+        (say if form == "table" else hand_over)(line)
     if failed:
         raise typer.Exit(1)
 
