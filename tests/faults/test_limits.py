@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from project import Project
-from stand import COMMANDS, FAULTS, SEED, Stand, half_written, results
+from stand import COMMANDS, FAULTS, SEED, Stand, differences, half_written, results
 
 # What a shell's `ulimit` does.
 LIMITED = """import os, resource, sys
@@ -29,7 +29,7 @@ def test_too_little_of_anything_costs_time_and_nothing_else(stand: Stand, number
     told = f"{command} with {what} {size}:\n{said}"
     assert half_written(project, expected["files"]) == [], told
     again = project.imagetrail(*command.split())
-    assert results(project, command) == expected, f"{told}\n{again}"
+    assert differences(results(project, command), expected) == [], f"{told}\n{again}"
 
 
 def limited(project: Project, what: str, size: int, *words: str) -> str:

@@ -114,6 +114,11 @@ def test_results_that_a_running_stage_has_taken_away_are_not_proposed(workshop: 
     (workshop.root / "artifacts/evaluate/metrics.json").unlink()
     with pytest.raises(UserError, match=r"^artifacts/evaluate/metrics.json is missing"):
         pull_request.propose(workshop.root)
+    workshop.dvc("repro", "--quiet")
+    lock = workshop.root / "dvc.lock"
+    lock.write_text(lock.read_text().partition("  gate:")[0])  # torn where it is whole to DVC
+    with pytest.raises(UserError, match=r"says nothing of the stage gate; run `dvc repro`$"):
+        pull_request.propose(workshop.root)
     assert git_dvc.head(workshop.root) == before
     assert workshop.run("git", "branch", "--show-current") == "main\n"
 

@@ -155,6 +155,21 @@ def results(project: Project, command: str) -> dict[str, Any]:
     return dict(json.loads(json.dumps(found)))  # as it is after it was kept
 
 
+def differences(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
+    """What is not as expected, each by its name."""
+    named: list[str] = []
+    for name, value in expected.items():
+        rows = [_rows(value), _rows(found[name])]
+        named += [f"{name}: {row}" for row in sorted(rows[0] ^ rows[1])]
+    return named
+
+
+def _rows(value: Any) -> set[str]:
+    if isinstance(value, str):
+        return set(value.splitlines())
+    return {str(row) for row in (value.items() if isinstance(value, dict) else value)}
+
+
 def hashes(project: Project, *tops: str) -> dict[str, str]:
     """Of every file at or below these, but for Git's and what is by chance."""
     files = (

@@ -109,6 +109,14 @@ def rollback(root: Path = Path(), number: int | None = None) -> tuple[Entry, boo
         return ledger.append(root, action="rollback", reason=None, **facts), True
 
 
+def refuse_part(root: Path) -> None:
+    """Raises UserError unless every stage has its results, and Git can keep those that it is to."""
+    if missing := pipeline.stages(root).keys() - pipeline.lock(root).keys():
+        raise UserError(f"dvc.lock says nothing of the stage {min(missing)}; run `dvc repro`")
+    kept = (out for out in verification.locked(root, paths.ARTIFACTS) if not out.cached)
+    verification.refuse_differences(root, kept)
+
+
 @contextmanager
 def _alone(root: Path) -> Iterator[None]:
     """Waits for any other promotion in this working copy."""

@@ -11,7 +11,7 @@ from imagetrail.base import pipeline
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import read_json, replacing
 from imagetrail.base.paths import ARTIFACTS, CHAMPION, CHAMPION_FOLDER, LEDGER, PROJECT_FILE
-from imagetrail.release import git_dvc, ledger, promotion, readings, signing, verification
+from imagetrail.release import git_dvc, ledger, promotion, readings, signing
 
 # All are written anew each time.
 BRANCH, PICTURES, REJECTED = "retrain", "retrain-pictures", "retrain-rejected"
@@ -82,13 +82,15 @@ def propose(root: Path = Path()) -> str:
         again = _on_branch(root) and (root / BODY).exists()  # what was to be read of them still is
         return summary if again else _finish(root, summary, "")
     if not begun:
-        kept = (out for out in verification.locked(root, ARTIFACTS) if not out.cached)
-        verification.refuse_differences(root, kept)  # what Git is to keep
+        promotion.refuse_part(root)
     if decision["decision"] == "REJECT":
         _keep(root, f"Rejected: {decision['reason']}")
         report = _report(root, pictures="")
         return _finish(root, f"REJECT: {decision['reason']}; nothing is changed", report)
-    report = _written(root) if begun else _report(root, pictures=_pictures(root))
+    if begun:  # and has written what a reviewer reads
+        report = (root / BODY).read_text().partition("\n\n")[2]
+    else:
+        report = _report(root, pictures=_pictures(root))
     git_dvc.git(root, "checkout", "--quiet", "-B", BRANCH)
     done = f"{decision['decision']}: the results are on the branch {BRANCH}"
     _finish(root, done, report)  # now: the next report knows the new champion
@@ -119,11 +121,6 @@ def _begun(root: Path) -> dict[str, Any] | None:
 
 def _on_branch(root: Path) -> bool:
     return git_dvc.git(root, "branch", "--show-current") == BRANCH
-
-
-def _written(root: Path) -> str:
-    """What a reviewer reads below the summary, as a proposal that was killed has written it."""
-    return (root / BODY).read_text().partition("\n\n")[2]
 
 
 def _refuse_other_changes(root: Path) -> None:
