@@ -5,6 +5,8 @@ import os
 import resource
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -85,11 +87,11 @@ def test_git_without_a_repository_a_commit_or_a_finished_merge(healthy: Project)
 
 
 def test_who_is_at_work_is_named(healthy: Project) -> None:
-    noted = {"write": {"/x": {"pid": os.getpid(), "cmd": "dvc repro"}}, "read": {}}
-    (healthy.root / ".dvc/tmp/rwlock").write_text(json.dumps(noted))
-    assert project.locks(Path()).found == f"at work: dvc repro ({os.getpid()})"
-    noted["write"]["/x"]["pid"] = 2**22 + 1  # no process has it
-    (healthy.root / ".dvc/tmp/rwlock").write_text(json.dumps(noted))
+    with subprocess.Popen([sys.executable, "-c", "input()", "repro"], stdin=subprocess.PIPE) as dvc:
+        noted = {"write": {"/x": {"pid": dvc.pid, "cmd": "dvc repro"}}, "read": {}}
+        (healthy.root / ".dvc/tmp/rwlock").write_text(json.dumps(noted))
+        assert project.locks(Path()).found == f"at work: dvc repro ({dvc.pid})"
+        dvc.communicate(b"\n")
     assert project.locks(Path()).state == "ok"
 
 

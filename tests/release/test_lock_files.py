@@ -1,6 +1,10 @@
 """A dvc.lock that a kill has torn is put back by the next command, whatever is left of it."""
 
 import fcntl
+import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -125,6 +129,28 @@ def test_a_torn_rwlock_is_removed(workshop: Workshop, damage: Callable[[bytes], 
     (line,) = lock_files.heal(workshop.root)
     assert "rwlock was torn" in line
     workshop.dvc("repro", "--force")
+
+
+def test_a_killed_dvc_whose_number_another_process_has_stops_nobody(workshop: Workshop) -> None:
+    file: Path = workshop.root / ".dvc/tmp/rwlock"
+    noted = {"pid": os.getpid(), "cmd": "dvc repro no-such-stage"}
+    outs = [str(workshop.root / name) for name in ("data", "artifacts")]
+    file.write_text(json.dumps({"read": {}, "write": dict.fromkeys(outs, noted)}))
+    assert "is being blocked by" in workshop.dvc("repro", "--force", ok=False)
+    (line,) = lock_files.heal(workshop.root)
+    assert "whose number another process has: removed" in line
+    workshop.dvc("repro", "--force")
+
+
+def test_a_dvc_at_work_stays_on_its_list(workshop: Workshop) -> None:
+    file: Path = workshop.root / ".dvc/tmp/rwlock"
+    with subprocess.Popen([sys.executable, "-c", "input()", "repro"], stdin=subprocess.PIPE) as dvc:
+        users = {"read": {"/x": [{"pid": dvc.pid, "cmd": "dvc repro"}]}, "write": {}}
+        file.write_text(json.dumps(users))
+        assert lock_files.heal(workshop.root) == []
+        assert lock_files.at_work(workshop.root) == {dvc.pid: "dvc repro"}
+        dvc.communicate(b"\n")
+    assert lock_files.at_work(workshop.root) == {} == dict(lock_files.heal(workshop.root))
 
 
 def test_a_folder_that_cannot_be_written_costs_the_copy_only(workshop: Workshop) -> None:

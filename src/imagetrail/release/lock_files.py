@@ -1,8 +1,9 @@
 """What a kill leaves of DVC's own files, which it writes in place, and of Git's locks.
 
-A torn dvc.lock or .dvc/tmp/rwlock blocks every command of DVC. A copy of dvc.lock is taken whenever
-a command or a stage begins, so at most the stage that ended last is not in it: DVC runs that again,
-or takes it from its run-cache.
+A torn dvc.lock or .dvc/tmp/rwlock blocks every command of DVC, and so does an rwlock of a process
+that was killed, once another has its number, which in a container is soon. A copy of dvc.lock is
+taken whenever a command or a stage begins, so at most the stage that ended last is not in it: DVC
+runs that again, or takes it from its run-cache.
 """
 
 import fcntl
@@ -20,6 +21,7 @@ from imagetrail.base.files import replacing
 from imagetrail.release import git_dvc, git_locks
 
 LOCK, TEMPORARY = Path("dvc.lock"), Path(".dvc/tmp")
+USERS = TEMPORARY / "rwlock"  # DVC's list of who reads and writes what
 COPY, DAMAGED = Path(".imagetrail/dvc.lock"), Path(".imagetrail/dvc.lock.damaged")
 PATIENCE = 10  # seconds that a DVC at work has to end its writing
 CONFLICT = (
@@ -87,12 +89,11 @@ def heal(root: Path) -> list[str]:
                 told.append(_restore(root, text))
     if (root / LOCK).exists():
         keep(root)
-    file = root / TEMPORARY / "rwlock"
-    if file.exists() and not _is_json(file):
+    if _wrong_users(root):
         with _held(root / TEMPORARY / "rwlock.lock"):
-            if not _is_json(file):
-                file.unlink()
-                told.append(f"{TEMPORARY / 'rwlock'} was torn, as by a kill: removed")
+            if why := _wrong_users(root):
+                (root / USERS).unlink()
+                told.append(f"{USERS} {why}: removed")
     return told + git_locks.heal(root)
 
 
@@ -129,14 +130,44 @@ def _whole(text: bytes) -> bool:
     return True
 
 
-def _is_json(file: Path) -> bool:
+def at_work(root: Path) -> dict[int, str]:
+    """The processes of DVC that read or write here: of each number the command; none if torn."""
+    return {pid: command for pid, command in _users(root) or () if _is_there(pid, command)}
+
+
+def _wrong_users(root: Path) -> str:
+    """Why DVC's list would stop it for nothing; empty if it would not."""
+    users = _users(root)
+    if users is None:
+        return "was torn, as by a kill"
+    if any(_is_there(pid) for pid, _ in users) and not at_work(root):
+        return "named a DVC that was killed, whose number another process has"
+    return ""
+
+
+def _users(root: Path) -> list[tuple[int, str]] | None:
+    """Numbers and commands on DVC's list; None if it is torn."""
     try:
-        json.loads(file.read_bytes())
+        noted = json.loads((root / USERS).read_bytes())
     except FileNotFoundError:
-        return True
+        return []
     except ValueError:
+        return None
+    found = [info for infos in noted.get("read", {}).values() for info in infos]
+    found += noted.get("write", {}).values()
+    return [(int(info["pid"]), info["cmd"]) for info in found]
+
+
+def _is_there(pid: int, command: str = "") -> bool:
+    """Whether there is such a process, whose command ends like this one, as far as can be seen."""
+    import psutil  # here: most commands find no list
+
+    try:
+        return " ".join(command.split()[-1:]) in " ".join(psutil.Process(pid).cmdline())
+    except psutil.NoSuchProcess:
         return False
-    return True
+    except psutil.Error:
+        return True
 
 
 def _write(path: Path, text: bytes) -> None:

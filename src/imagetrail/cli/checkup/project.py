@@ -2,13 +2,11 @@
 
 import configparser
 import fcntl
-import json
 import re
 import time
 from importlib import metadata
 from pathlib import Path
 
-import psutil
 from packaging.requirements import Requirement
 
 from imagetrail.base import paths
@@ -79,21 +77,12 @@ def locks(root: Path) -> Check:
     left = Path(index or ".git") / "index.lock"
     if left.exists() and time.time() - left.stat().st_mtime > MINUTE:
         return fault(f"{left.name} of a git that was killed", f"`rm {left}`, if no git runs")
-    at_work = [f"{cmd} ({pid})" for pid, cmd in _blockers(root) if psutil.pid_exists(pid)]
+    at_work = [f"{command} ({pid})" for pid, command in lock_files.at_work(root).items()]
     if at_work or _held(root / ".dvc/tmp/lock"):
         return warning(f"at work: {', '.join(at_work) or 'DVC'}", "wait until it has ended")
     if _held(root / ".imagetrail/promotion.lock"):
         return warning("at work: a promotion", "wait until it has ended")
     return ok("nobody is at work here")
-
-
-def _blockers(root: Path) -> set[tuple[int, str]]:
-    file = root / ".dvc/tmp/rwlock"
-    if not file.exists():
-        return set()
-    noted = json.loads(file.read_text())
-    reads = [info for infos in noted.get("read", {}).values() for info in infos]
-    return {(int(info["pid"]), info["cmd"]) for info in [*reads, *noted.get("write", {}).values()]}
 
 
 def _held(path: Path) -> bool:
