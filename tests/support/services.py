@@ -38,9 +38,6 @@ class PostgreSQL:
         self.binaries, self.folder, self.port = found[0].resolve().parent, folder, free_port()
         if os.geteuid() == 0:
             shutil.chown(folder, "nobody")
-            for parent in [folder, *folder.parents]:
-                if parent.stat().st_uid == 0 and "pytest" in str(parent):
-                    parent.chmod(0o755)
         self._run("initdb", "--auth=trust", "--username=ada", "--no-sync", "data")
         self.start()
 
@@ -60,6 +57,9 @@ class PostgreSQL:
         self._run("pg_ctl", "-D", "data", "-m", "immediate", "stop")
 
     def _run(self, command: str, *words: str) -> None:
+        for parent in self.folder.parents:  # each time: any pytest that begins closes them again
+            if os.geteuid() == 0 and parent.stat().st_uid == 0 and "pytest" in str(parent):
+                parent.chmod(0o755)
         subprocess.run(
             [str(self.binaries / command), *words],
             check=True,
