@@ -1,6 +1,6 @@
 """Judge the recipe on every picture once, where there are too few for a test set.
 
-Reads data/split and what made the final training what it is, writes artifacts/crossvalidate.
+Reads data/split and the recipe of the final training, writes artifacts/crossvalidate.
 
 All pictures are parted into `split.folds` folds, pictures that belong together into one; for each
 fold a model is trained as the final one was, but without synthetic images, which know pictures of
@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from imagetrail.base import paths, pipeline, samples
-from imagetrail.base.files import replacing, write_json
-from imagetrail.base.params import load
+from imagetrail.base.files import read_json, replacing, write_json
+from imagetrail.base.params import check, load
 from imagetrail.base.rng import generator
 from imagetrail.base.terminal import say
 from imagetrail.base.units import units
@@ -28,8 +28,9 @@ from imagetrail.metrics import judgement, scores
 from imagetrail.metrics.scores import Floats
 from imagetrail.training import checkpoints, folds
 from imagetrail.training.out_of_fold import PARTS, out_of_fold
-from imagetrail.training.recipe import proven_recipe
+from imagetrail.training.recipe import Recipe
 
+TRAINED = paths.ARTIFACTS / "train" / "recipe.json"
 DRAWS = 1000  # for a 95 % interval
 SHOWN = ("top1", "macro_recall", "macro_f1", "log_loss")
 
@@ -44,7 +45,7 @@ def run() -> dict[str, float]:
         say("not asked for: split.folds is 0")
         return {"images": 0}
     fold = folds.assign(pool, folds=count, seed=seed)
-    recipe = proven_recipe(epochs=load(int, "train.epochs"))
+    recipe = check(Recipe, read_json(TRAINED), str(TRAINED))  # a fold has no valid to choose by
     facts = {"recipe": recipe.model_dump(), "folds": count, "seed": seed}
     if recipe.synthetic:
         say("without synthetic images, which were drawn from pictures of all folds")
