@@ -58,14 +58,20 @@ def test_a_lock_in_conflict_is_resolved_as_the_line_says(shared: Workshop) -> No
     assert ours == promotion._challenger(shared.root).model
 
 
-def test_a_proposal_that_was_killed_before_its_champion_is_completed(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def retrained(workshop: Workshop) -> Path:
+    """On other pictures, not yet proposed; its report."""
     report = workshop.root / "artifacts/report/report.md"
     report.parent.mkdir()
     report.write_text("# Report\n")
     workshop.train(2)
     workshop.run("git", "commit", "-qm", "Pictures", "--", "given")
+    return report
+
+
+def test_a_proposal_that_was_killed_before_its_champion_is_completed(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retrained(workshop)
     with monkeypatch.context() as patched:
         patched.setattr(promotion, "promote", lambda _: exec("raise KeyboardInterrupt"))
         with pytest.raises(KeyboardInterrupt):
@@ -80,11 +86,7 @@ def test_a_proposal_that_was_killed_before_its_champion_is_completed(
 def test_a_proposal_that_was_killed_while_the_gate_ran_again_is_completed(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report = workshop.root / "artifacts/report/report.md"
-    report.parent.mkdir()
-    report.write_text("# Report\n")
-    workshop.train(2)
-    workshop.run("git", "commit", "-qm", "Pictures", "--", "given")
+    report = retrained(workshop)
     dvc = git_dvc.dvc
 
     def killed(root: Path, *words: str) -> str:

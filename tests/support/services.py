@@ -5,6 +5,8 @@ import logging
 import os
 import shutil
 import subprocess
+import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -27,7 +29,7 @@ class Server(Protocol):
 class PostgreSQL:
     """A server of its own, run by an unprivileged user; skips where there is none."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         pytest.importorskip("pg8000", reason="needs the extra postgresql")
         found = [
             *Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"),
@@ -35,9 +37,12 @@ class PostgreSQL:
         ]
         if not found:
             pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-        self.binaries, self.folder, self.port = found[0].resolve().parent, folder, free_port()
+        self.binaries, self.port = found[0].resolve().parent, free_port()
+        # not below pytest's, which every pytest that begins closes to other users
+        self.folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         if os.geteuid() == 0:
-            shutil.chown(folder, "nobody")
+            shutil.chown(self.folder, "nobody")
         self._run("initdb", "--auth=trust", "--username=ada", "--no-sync", "data")
         self.start()
 
@@ -57,9 +62,6 @@ class PostgreSQL:
         self._run("pg_ctl", "-D", "data", "-m", "immediate", "stop")
 
     def _run(self, command: str, *words: str) -> None:
-        for parent in self.folder.parents:  # each time: any pytest that begins closes them again
-            if os.geteuid() == 0 and parent.stat().st_uid == 0 and "pytest" in str(parent):
-                parent.chmod(0o755)
         subprocess.run(
             [str(self.binaries / command), *words],
             check=True,
@@ -214,8 +216,7 @@ class Servers:
     """All that a team has. Of the two over the folder `git`, `readable` takes no push."""
 
     def __init__(self, folder: Path, git: Path) -> None:
-        (folder / "postgresql").mkdir()
-        self.postgresql = PostgreSQL(folder / "postgresql")
+        self.postgresql = PostgreSQL()
         self.bucket = Bucket()
         self.mlflow = Mlflow(folder / "mlflow", self.postgresql, self.bucket)
         self.git = GitServer(git, writing=True)

@@ -242,9 +242,9 @@ def test_a_search_that_finds_nothing_is_one_line(
 
 
 @pytest.fixture
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """The address of a server of its own."""
-    server = services.PostgreSQL(tmp_path_factory.mktemp("postgresql"))
+    server = services.PostgreSQL()
     try:
         yield server.address()
     finally:
