@@ -138,12 +138,12 @@ def _ended(
     with subprocess.Popen(words, text=True, **options) as process:
         try:
             output, errors = process.communicate(given)
-        except BaseException:
-            process.send_signal(signal.SIGINT)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(PATIENCE)
-            process.kill()
-            raise
+        finally:
+            if process.poll() is None:  # we are interrupted
+                process.send_signal(signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(PATIENCE)
+                process.kill()
     return subprocess.CompletedProcess(words, process.returncode, output, errors)
 
 
