@@ -44,9 +44,7 @@ def offer(root: Path) -> None:
 def joined(*texts: str) -> str:
     """The rows of all, each once, numbered anew under the header; empty without a row."""
     lines = [line for text in texts for line in text.splitlines()]
-    rows = list(
-        dict.fromkeys(line.partition(",")[2] for line in lines)
-    )  # the header is one as well
+    rows = list(dict.fromkeys(line.partition(",")[2] for line in lines))  # first, the header
     numbered = (f"{number or 'number'},{row}\n" for number, row in enumerate(rows))
     return "".join(numbered) if rows[1:] else ""
 

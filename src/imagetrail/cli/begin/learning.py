@@ -15,6 +15,7 @@ from imagetrail.cli.begin.speed import FEATURES, LEARN, SOLVE, STEP, TUNE
 FRESH_ARMS = 4  # of remedies: real, augmented, synthetic and all
 FROZEN_ARMS, SOLVED_ARMS = 2, 3  # real and augmented; and plain views, whose features are known
 BLENDS = 5  # answers to valid after an epoch of fine-tuning
+Rate = Callable[[str, str], float]  # of a network at some work: so much a second and core
 GOES_ON, OFTEN = 1 / 3, 0.6  # share of the trials, at each rung; of heads, which are often equal
 
 
@@ -26,9 +27,6 @@ class Learning:
     compare: float
     train: float
     crossvalidate: float
-
-
-Rate = Callable[[str, str], float]  # of a network at some work: so much a second and core
 
 
 def learning(plan: Plan, look: Look, rate: Rate) -> Learning:

@@ -60,6 +60,7 @@ def speeds(short: int) -> Callable[[Network], float]:
             return known(replace(network, size=SIDES[0]))
         small, large = (1 / known(replace(network, size=side)) for side in SIDES)
         each = (large - small) / (SIDES[1] ** 2 - SIDES[0] ** 2)
+        # the smallest of these networks' pictures have a ninth of the pixels
         return 1 / max(small + each * (network.size**2 - SIDES[0] ** 2), small / 9)
 
     return speed

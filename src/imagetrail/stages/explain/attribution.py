@@ -22,9 +22,8 @@ from imagetrail.serving import occlusion
 
 Made = TypeVar("Made")
 CACHED = 600_000  # bytes of colour pictures whose way through a network a core's cache holds
-STEPS = (
-    8  # of integrated gradients: with 16, maps are no truer on Fashion-MNIST, CIFAR-10, solar cells
-)
+# Of integrated gradients: with 16, maps are no truer on Fashion-MNIST, CIFAR-10 or solar cells.
+STEPS = 8
 
 
 def probabilities(model: Classifier, images: Tensor) -> Tensor:

@@ -38,24 +38,21 @@ PAGES = (("index.html", "page.html.j2"), ("report.md", "report.md.j2"))
 def run() -> None:
     found = facts.read()
     album = Album()
-    given = (
-        found
-        | {
-            "missing": lambda *names: facts.missing(found, *names),
-            "facts": found,
-            "answers": answers,
-            "album": album,
-            "shape": _shape(),
-            "sources": [],  # files that a chapter has named so far
-            "shown": _pictures(found),
-            "sheets": sorted((paths.ARTIFACTS / "inspect/classes").glob("*.png"))[:SHEETS],
-            "maps": {file.stem: file for file in (paths.ARTIFACTS / "explain/maps").glob("*.png")},
-            "suspects": (found["suspects"] or [])[:SUSPECTS],
-            "rule": (found["ranking"] or {}).get("rule", ""),  # of the verdicts, in a sentence
-            "confused": _confused(found, album),
-            "charts": _charts(found),
-        }
-    )
+    given = found | {
+        "missing": lambda *names: facts.missing(found, *names),
+        "facts": found,
+        "answers": answers,
+        "album": album,
+        "shape": _shape(),
+        "sources": [],
+        "shown": _pictures(found),
+        "sheets": sorted((paths.ARTIFACTS / "inspect/classes").glob("*.png"))[:SHEETS],
+        "maps": {file.stem: file for file in (paths.ARTIFACTS / "explain/maps").glob("*.png")},
+        "suspects": (found["suspects"] or [])[:SUSPECTS],
+        "rule": (found["ranking"] or {}).get("rule", ""),  # of the verdicts, in a sentence
+        "confused": _confused(found, album),
+        "charts": _charts(found),
+    }
     environment = _environment()
     folder = paths.artifacts("report")
     for name, template in PAGES:
