@@ -83,6 +83,13 @@ def test_words_go_on_to_dvc_and_its_exit_code_comes_back(project: Project) -> No
     assert "polish" in project.imagetrail("repro", "polish", ok=False)
 
 
+def test_stages_find_our_command_though_its_folder_is_on_no_path(project: Project) -> None:
+    stage = "stages:\n  say:\n    cmd: exec imagetrail --version > out\n    outs: [out]\n"
+    (project.root / "dvc.yaml").write_text(stage)
+    project.imagetrail("repro", PATH=os.defpath)
+    assert (project.root / "out").read_text().startswith("imagetrail ")
+
+
 def test_it_is_in_a_group_of_its_own_so_that_a_stage_has_one_signal(project: Project) -> None:
     process = begin(project)
     groups = {os.getpgid(child.pid) for child in psutil.Process(process.pid).children()}

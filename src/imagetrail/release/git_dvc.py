@@ -20,7 +20,6 @@ from imagetrail.compute.processes import end_with_parent
 
 DVC = (sys.executable, "-m", "dvc")
 PATIENCE = 10  # seconds that one which is interrupted has to end
-QUIET = {"DVC_NO_ANALYTICS": "1"}
 
 
 def git(root: Path, *words: str, given: str | None = None) -> str | None:
@@ -118,7 +117,7 @@ def dvc(
 ) -> str:
     """Runs DVC and returns what it prints, or shows it; raises UserError with DVC's own message."""
     to = None if shown else subprocess.PIPE
-    env = os.environ | QUIET | (environment or {})
+    env = _environment() | (environment or {})
     done = _ended([*DVC, *words], cwd=root, env=env, stdout=to, stderr=to, preexec_fn=_end_with_us)
     if done.returncode:
         lines = (done.stderr or "").splitlines()
@@ -161,12 +160,18 @@ def stoppable(root: Path, *words: str) -> int:
         os.killpg(process.pid, signal.SIGTERM if stopped[1:] else signal.SIGINT)
 
     process = subprocess.Popen(
-        [*DVC, *words], cwd=root, env=os.environ | QUIET, process_group=0, preexec_fn=_end_with_us
+        [*DVC, *words], cwd=root, env=_environment(), process_group=0, preexec_fn=_end_with_us
     )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, pass_on)
     code = process.wait()
     return 128 + stopped[0] if stopped else code
+
+
+def _environment() -> dict[str, str]:
+    """That of DVC, whose stages are our own command, also where its folder is on no PATH."""
+    folders = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return os.environ | {"DVC_NO_ANALYTICS": "1", "PATH": folders}
 
 
 def _end_with_us() -> None:

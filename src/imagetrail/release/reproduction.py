@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -63,7 +62,6 @@ def _run(root: Path, clone: Path) -> None:
         _copy(root / path, clone / path)
     (clone / "dvc.lock").unlink()
     environment = {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": f"{(clone / 'src').resolve()}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
         "MLFLOW_TRACKING_URI": f"sqlite:///{clone / 'mlflow.db'}",
     }
