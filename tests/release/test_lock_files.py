@@ -131,15 +131,20 @@ def test_a_torn_rwlock_is_removed(workshop: Workshop, damage: Callable[[bytes], 
     workshop.dvc("repro", "--force")
 
 
-def test_a_killed_dvc_whose_number_another_process_has_stops_nobody(workshop: Workshop) -> None:
+@pytest.mark.parametrize("reaped", [True, False])
+def test_a_killed_dvc_whose_number_is_taken_stops_nobody(workshop: Workshop, reaped: bool) -> None:
     file: Path = workshop.root / ".dvc/tmp/rwlock"
-    noted = {"pid": os.getpid(), "cmd": "dvc repro no-such-stage"}
+    zombie = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    pid = os.getpid() if reaped else zombie.pid  # reaped: another process has got its number
+    noted = {"pid": pid, "cmd": "dvc repro no-such-stage"}
     outs = [str(workshop.root / name) for name in ("data", "artifacts")]
     file.write_text(json.dumps({"read": {}, "write": dict.fromkeys(outs, noted)}))
     assert "is being blocked by" in workshop.dvc("repro", "--force", ok=False)
     (line,) = lock_files.heal(workshop.root)
-    assert "whose number another process has: removed" in line
+    assert "named a DVC that was killed: removed" in line
     workshop.dvc("repro", "--force")
+    zombie.wait()
 
 
 def test_a_dvc_at_work_stays_on_its_list(workshop: Workshop) -> None:

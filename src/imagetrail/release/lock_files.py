@@ -1,9 +1,9 @@
 """What a kill leaves of DVC's own files, which it writes in place, and of Git's locks.
 
-A torn dvc.lock or .dvc/tmp/rwlock blocks every command of DVC, and so does an rwlock of a process
-that was killed, once another has its number, which in a container is soon. A copy of dvc.lock is
-taken whenever a command or a stage begins, so at most the stage that ended last is not in it: DVC
-runs that again, or takes it from its run-cache.
+A torn dvc.lock or .dvc/tmp/rwlock blocks every command of DVC. So does an rwlock of a process that
+was killed, as long as its number is taken: by itself, which in a container nobody may have reaped,
+or by another. A copy of dvc.lock is taken whenever a command or a stage begins, so at most the
+stage that ended last is not in it: DVC runs that again, or takes it from its run-cache.
 """
 
 import fcntl
@@ -137,11 +137,13 @@ def at_work(root: Path) -> dict[int, str]:
 
 def _wrong_users(root: Path) -> str:
     """Why DVC's list would stop it for nothing; empty if it would not."""
+    import psutil  # here: most commands find no list
+
     users = _users(root)
     if users is None:
         return "was torn, as by a kill"
-    if any(_is_there(pid) for pid, _ in users) and not at_work(root):
-        return "named a DVC that was killed, whose number another process has"
+    if any(psutil.pid_exists(pid) for pid, _ in users) and not at_work(root):
+        return "named a DVC that was killed"
     return ""
 
 
@@ -158,14 +160,14 @@ def _users(root: Path) -> list[tuple[int, str]] | None:
     return [(int(info["pid"]), info["cmd"]) for info in found]
 
 
-def _is_there(pid: int, command: str = "") -> bool:
+def _is_there(pid: int, command: str) -> bool:
     """Whether there is such a process, whose command ends like this one, as far as can be seen."""
-    import psutil  # here: most commands find no list
+    import psutil
 
     try:
         return " ".join(command.split()[-1:]) in " ".join(psutil.Process(pid).cmdline())
     except psutil.NoSuchProcess:
-        return False
+        return False  # or a zombie
     except psutil.Error:
         return True
 
