@@ -129,6 +129,18 @@ def test_weights_are_numbers_by_their_rows_and_a_table_without_them_has_none(
     assert not read(table(tmp_path, GOOD)).columns
 
 
+def test_certainties_are_numbers_by_their_rows_beside_weights(tmp_path: Path) -> None:
+    text = lines(
+        "cats.png,cat,1,0.75", "more/dog 1.png,dog,2,1", header="path,label,weight,Certainty"
+    )
+    found = read(table(tmp_path, text))
+    assert found.columns == {"weight": [1.0, 2.0], "certainty": [0.75, 1.0]}
+    assert "labels are as sure in training as the column 'certainty' says" in found.notes
+    photo(tmp_path / "3.png")
+    table(tmp_path, lines("3.png,dog"), "more.csv")
+    assert read(tmp_path, "*.csv").columns["certainty"] == [0.75, 1.0, None]
+
+
 def test_a_blank_beside_a_published_split_is_train(tmp_path: Path) -> None:
     names = [f"{number}.png" for number in range(4)]
     rows = ["0.png,a,", "1.png,b,", "2.png,a,test", "3.png,b,test"]
@@ -208,6 +220,13 @@ def test_a_group_may_reach_over_tables(tmp_path: Path) -> None:
             )
             for wrong in ("-1", "nan", "inf", "much", "")
         ),
+        *(
+            (
+                lines("cats.png,cat,1", f"more/dog 1.png,dog,{no}", header="path,label,certainty"),
+                [f"labels.csv, line 3: '{no}' is no certainty", "over 0 and at most 1"],
+            )
+            for no in ("0", "1.5", "-1", "nan", "sure", "")
+        ),
         (
             lines("cats.png,cat,0", "more/dog 1.png,dog,0", header="path,label,weight"),
             ["every weight is 0"],
@@ -215,6 +234,10 @@ def test_a_group_may_reach_over_tables(tmp_path: Path) -> None:
         (
             lines("cats.png,cat,1", "cats.png,cat,2", header="path,label,weight"),
             ["line 2 and labels.csv, line 3: cats.png has weight 1.0 and 2.0"],
+        ),
+        (
+            lines("cats.png,cat,1", "cats.png,cat,0.5", header="path,label,certainty"),
+            ["line 2 and labels.csv, line 3: cats.png has certainty 1.0 and 0.5"],
         ),
         (lines("cats.png,Cat", "more/dog 1.png,cat"), ["'Cat' (labels.csv, line 2)", "line 3"]),
         (lines("cats.png,cat", "more/dog 1.png,cat "), ["'cat '", "differ by spaces"]),

@@ -32,7 +32,7 @@ def drawn(
 ) -> list[list[int]]:
     """The numbers of the images in each batch."""
     numbers = []
-    for images, labels, _ in mixture.epoch(epoch, batch_size=batch_size, seed=seed, **where):
+    for images, labels, *_ in mixture.epoch(epoch, batch_size=batch_size, seed=seed, **where):
         assert images.dtype == torch.uint8 and labels.dtype == torch.int64
         assert torch.equal(images[:, 0, 0, 0] % 5, labels), "an image has another's label"
         assert images.shape[1:] == (2, 2, 1) and torch.equal(
@@ -328,7 +328,7 @@ def lopsided(make_samples: Make, path: None) -> Samples:  # noqa: ARG001
 
 def numbers_of(mixture: Mixture, epoch: int = 1, **order: Any) -> list[int]:
     stream = mixture.epoch(epoch, **({"batch_size": 8, "seed": 0} | order))
-    return [int(number) for images, _, _ in stream for number in images[:, 0, 0, 0]]
+    return [int(number) for images, *_ in stream for number in images[:, 0, 0, 0]]
 
 
 @both_paths
@@ -395,7 +395,7 @@ def test_weights_go_with_their_images_and_are_1_in_the_mean(make_samples: Make) 
     stream = Mixture(weighed, ((other, 0.3),)).epoch(1, batch_size=9, seed=0)
     pairs = [
         (int(number), float(weight))
-        for images, _, weights in stream
+        for images, _, weights, _ in stream
         for number, weight in zip(images[:, 0, 0, 0], weights, strict=True)
     ]
     assert {weight for number, weight in pairs if number >= 130} == {1.0}
@@ -404,6 +404,25 @@ def test_weights_go_with_their_images_and_are_1_in_the_mean(make_samples: Make) 
     known = [number for number in found if 0 < number < 130]
     assert len(known) > 30 and found.get(0, 1.0) == 1.0, "it has none, and counts as the mean"
     assert all(found[number] == pytest.approx(number / mean) for number in known)
+
+
+def test_labels_are_as_sure_as_their_images_say_and_sure_where_nothing_is_said(
+    make_samples: Make,
+) -> None:
+    real, other = numbered(make_samples, "real", 60), numbered(make_samples, "other", 40, 130)
+    raw = pa.array([None, *(np.arange(1.0, 60.0) / 60)], pa.float64())
+    unsure = Samples(real.images, real.index.append_column("certainty", raw), real.classes)
+    stream = Mixture(unsure, ((other, 0.3),)).epoch(1, batch_size=9, seed=0)
+    found = {
+        int(number): float(sure)
+        for images, _, _, certainties in stream
+        for number, sure in zip(images[:, 0, 0, 0], certainties, strict=True)
+    }
+    assert all(
+        sure == pytest.approx(number / 60 if 0 < number < 60 else 1.0)
+        for number, sure in found.items()
+    )
+    assert len(found) > 40 and max(found) >= 130
 
 
 def test_training_images_that_all_weigh_nothing_are_one_line(make_samples: Make) -> None:

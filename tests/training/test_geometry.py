@@ -102,6 +102,20 @@ def test_a_turn_by_90_degrees_is_that_of_the_pixels(side: int) -> None:
     assert (forced(image, 0, quarter_turn) - image.rot90(1)).abs().max() < 0.01
 
 
+def test_turns_by_quarters_are_drawn_alike_and_move_each_pixel_as_it_is() -> None:
+    image = noise(1, 8, 8)
+    quarters = torch.cat([image.rot90(count, (1, 2)) for count in range(4)]).float()
+    change = geometry.turns(400, rng(), sides=(8, 8))
+    read = geometry.read(image.repeat(400, 1, 1, 1), change)
+    near = (read[:, None] - quarters[None]).abs().flatten(2).amax(2) < 0.01
+    assert (near.sum(1) == 1).all() and (near.sum(0) > 60).all()
+    image = noise(1, 6, 9)
+    read = geometry.read(image.repeat(90, 1, 1, 1), geometry.turns(90, rng(), sides=(6, 9)))
+    sides = torch.cat([image, image.rot90(2, (1, 2))]).float()
+    near = (read[:, None] - sides[None]).abs().flatten(2).amax(2) < 0.01
+    assert (near.sum(1) == 1).all() and (near.sum(0) > 25).all(), "upright or upside down"
+
+
 def test_a_picture_that_is_not_square_turns_without_shear_and_repeats_its_border() -> None:
     image = noise(1, 6, 10)[0].float()
     turned = forced(image, 0, quarter_turn)

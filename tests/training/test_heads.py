@@ -32,7 +32,9 @@ def rows(model: Classifier, *, count: int = 300, weighed: bool = False) -> Rows:
     values[:, :20] += 0.7 * labels[:, None]
     values[:, 20:25] = 3
     weights = torch.from_numpy(rng.gamma(2, 0.5, count)).float() if weighed else torch.ones(count)
-    return Rows.of(torch.from_numpy(values).half(), torch.from_numpy(labels), weights)
+    return Rows.of(
+        torch.from_numpy(values).half(), torch.from_numpy(labels), weights, torch.ones(count)
+    )
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -54,6 +56,30 @@ def test_a_solved_head_is_the_logistic_regression_of_scikit_learn(
     assert np.abs(found - expected).max() < 2e-3
     right = expected[np.arange(len(scaled)), seen.labels.numpy()]
     assert loss == pytest.approx(-(weights * np.log(right)).mean(), abs=1e-3)
+
+
+def test_a_label_that_is_not_sure_counts_as_rows_of_every_class(toy: Toy) -> None:
+    network = model(toy(), "mlp")
+    plain = rows(network)
+    sure = torch.from_numpy(np.random.default_rng(2).choice([1.0, 0.75, 0.5], 300)).float()
+    unsure = Rows(plain.features, plain.labels, plain.weights, sure, plain.mean, plain.spread)
+
+    def twice(column: torch.Tensor) -> torch.Tensor:
+        return torch.cat([column, column])
+
+    both = Rows.of(
+        twice(plain.features),
+        torch.cat([plain.labels, 1 - plain.labels]),
+        2 * torch.cat([sure, 1 - sure]),
+        torch.ones(600),
+    )
+    answers, losses = [], []
+    for seen in (unsure, both):
+        losses.append(solve(network, seen, penalty=0.1))
+        with torch.no_grad():
+            answers.append(network.head(plain.features.float()).softmax(1))
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    assert (answers[0] - answers[1]).abs().max() < 2e-3
 
 
 def test_what_is_added_in_the_loss_alone_is_taken_from_the_answers(toy: Toy) -> None:
@@ -80,8 +106,8 @@ def test_many_rows_are_taken_block_by_block(
     whole = solve(network, seen, penalty=0.1)
     monkeypatch.setattr(heads, "BLOCK", 7 * 4 * seen.features.shape[1])
     monkeypatch.setattr(heads, "ROOM", room)
-    again = Rows.of(seen.features, seen.labels, seen.weights)
-    assert [len(labels) for _, labels, _ in again.blocks()] == [7] * 42 + [6]
+    again = Rows.of(seen.features, seen.labels, seen.weights, seen.certainties)
+    assert [len(labels) for _, labels, *_ in again.blocks()] == [7] * 42 + [6]
     assert torch.allclose(again.mean, seen.mean) and torch.allclose(again.spread, seen.spread)
     assert solve(network, again, penalty=0.1) == pytest.approx(whole, abs=1e-4)
 

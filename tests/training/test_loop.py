@@ -175,8 +175,8 @@ def numbered(make: Callable[..., Samples], name: str, count: int, first: int) ->
 
 def drawn(mixture: Mixture, epoch: int = 1, *, batch_size: int = 4, seed: int = 0) -> list[int]:
     batches = list(mixture.epoch(epoch, batch_size=batch_size, seed=seed))
-    numbers = torch.cat([images[:, 0, 0, 0] for images, _, _ in batches])
-    assert torch.equal(numbers % 2, torch.cat([labels for _, labels, _ in batches])), (
+    numbers = torch.cat([images[:, 0, 0, 0] for images, *_ in batches])
+    assert torch.equal(numbers % 2, torch.cat([labels for _, labels, *_ in batches])), (
         "an image has another's label"
     )
     return numbers.tolist()
@@ -260,7 +260,7 @@ def test_a_limit_picks_one_subset_for_all_epochs_and_larger_limits_contain_it(
 
 def test_a_last_batch_of_one_is_left_out(make_samples: Callable[..., Samples]) -> None:
     real = Mixture(numbered(make_samples, "real", 9, 0))
-    assert [len(labels) for _, labels, _ in real.epoch(1, batch_size=4, seed=0)] == [4, 4]
+    assert [len(labels) for _, labels, *_ in real.epoch(1, batch_size=4, seed=0)] == [4, 4]
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from torch.nn import functional
 from imagetrail.base.samples import WEIGHT, Samples
 from imagetrail.models.inference import predict
 from imagetrail.training import losses
-from imagetrail.training.batches import Mixture
+from imagetrail.training.batches import Batch, Mixture
 from imagetrail.training.loop import fit, start
-from imagetrail.training.losses import LOSSES, mean_loss, weighed
+from imagetrail.training.losses import LOSSES, mean_loss, targets_of
 from imagetrail.training.recipe import Recipe
 from imagetrail.training.state import Training
 
@@ -27,6 +27,11 @@ LABELS = torch.tensor([0, 1, 2, 1])
 def recipe(**changes: Any) -> Recipe:
     plain = {"model": "fast", "activation": "relu", "epochs": 3, "lr": 0.02, "width": 0.25}
     return Recipe(**(plain | {"batch_size": 16, "optimiser": "adamw"} | changes))
+
+
+def batch(weights: Tensor, certainties: Tensor | None = None) -> Batch:
+    sure = torch.ones(len(LABELS)) if certainties is None else certainties
+    return Batch(torch.empty(len(LABELS), 0), LABELS, weights, sure)
 
 
 def one_hot(labels: Tensor = LABELS) -> Tensor:
@@ -73,13 +78,24 @@ def test_every_loss_has_a_finite_gradient_where_the_model_is_certain(loss: str) 
 def test_a_weight_counts_as_so_many_images(loss: str) -> None:
     settings = recipe(loss=loss, label_smoothing=0.1)
     weights = torch.tensor([3.0, 1.0, 0.0, 0.0])
-    found = mean_loss(settings, LOGITS, weighed(LABELS, weights, 3))
+    found = mean_loss(settings, LOGITS, targets_of(batch(weights), 3))
     again = torch.tensor([0, 0, 0, 1])
     assert torch.allclose(found, mean_loss(settings, LOGITS[again], LABELS[again]))
 
 
+def test_of_a_label_that_is_not_sure_the_other_classes_have_the_rest() -> None:
+    weights, sure = torch.tensor([1.0, 1.0, 2.0, 1.0]), torch.tensor([1.0, 0.6, 0.5, 0.9])
+    expected = torch.tensor([[1, 0, 0], [0.2, 0.6, 0.2], [0.5, 0.5, 1.0], [0.05, 0.9, 0.05]])
+    assert torch.allclose(targets_of(batch(weights, sure), 3), expected)
+    found = targets_of(batch(torch.ones(4), sure), 3)
+    each = expected / weights[:, None]
+    assert torch.allclose(
+        mean_loss(recipe(), LOGITS, found), functional.cross_entropy(LOGITS, each)
+    )
+
+
 def test_without_weights_the_labels_stay_as_they_are() -> None:
-    assert weighed(LABELS, torch.ones(4), 3) is LABELS
+    assert targets_of(batch(torch.ones(4)), 3) is LABELS
 
 
 def test_logit_adjustment_is_the_softmax_that_draws_classes_by_their_shares() -> None:

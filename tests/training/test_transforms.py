@@ -10,6 +10,7 @@ WARPS = {"rotate": 20.0, "zoom": 0.2, "shear": 10.0, "elastic": 0.5}
 POLICIES = {"crop": 0.4, "trivial": 0.8, "randaugment": 2, "erase": 0.5}
 EVERYTHING = {
     "flip": True,
+    "turn": True,
     "shift": 1,
     **WARPS,
     **POLICIES,

@@ -32,8 +32,10 @@ INDEX = pa.schema(
     ]
 )
 
-WEIGHT = "weight"  # column of an index that may be there: float64, null: as much as the mean
-
+# Columns of an index that may be there: float64.
+WEIGHT = "weight"  # null: as much as the mean
+CERTAINTY = "certainty"  # of the label: over 0, at most 1; null: 1
+NUMBERS = (WEIGHT, CERTAINTY)
 
 KEPT = 4 << 20  # bytes of pictures at once where a network keeps all activations: 1,000×
 
@@ -86,8 +88,8 @@ class Samples:
 def read(folder: Path, *, columns: Sequence[str] | None = None) -> Samples:
     """Opens a Samples folder; copies no image. Raises UserError if it is missing or damaged.
 
-    columns: the only ones of the index that are read, with WEIGHT where there is one; the ids of
-    millions of images take memory.
+    columns: the only ones of the index that are read, beside those of NUMBERS that it has; the ids
+    of millions of images take memory.
     """
     file = folder / "images.npy"
     try:
@@ -96,7 +98,7 @@ def read(folder: Path, *, columns: Sequence[str] | None = None) -> Samples:
         raise missing(file) from None
     except (EOFError, TokenError, ValueError) as error:
         raise damaged(file, error) from None
-    index = read_table(folder / "index.parquet", columns=columns and [*columns, WEIGHT])
+    index = read_table(folder / "index.parquet", columns=columns and [*columns, *NUMBERS])
     if absent := set(columns or INDEX.names) - set(index.column_names):
         raise damaged(folder, f"its index has no {', '.join(sorted(absent))}")
     if len(images) != len(index):
@@ -135,7 +137,7 @@ def make_index(
 ) -> pa.Table:
     """The index of Samples. columns: further ones, such as `group` and the user's own.
 
-    All are texts, but for WEIGHT.
+    All are texts, but for NUMBERS.
     """
     count = len(ids)
     known = [
@@ -151,7 +153,7 @@ def make_index(
         schema=INDEX,
     )
     for name, values in columns.items():
-        kind = pa.float64() if name == WEIGHT else pa.string()
+        kind = pa.float64() if name in NUMBERS else pa.string()
         index = index.append_column(name, pa.array(values, kind))
     return index
 

@@ -18,6 +18,7 @@ ROLES = {  # what a column says, by its name in any case
     "label": ("label", "class", "category", "target"),
     "split": ("split",),
     "weight": ("weight",),
+    "certainty": ("certainty",),
 }
 GROUPS = ("group", "group_id", "patient", "patient_id", "subject", "subject_id", "person")
 
@@ -33,6 +34,7 @@ class Marked:
     groups: Mapping[str, Column]  # those that keep pictures together, by their names in GROUPS
     grouped_by: Sequence[str]  # the same columns' names as they are written
     weights: Sequence[float]  # in the loss of training; empty where there is no such column
+    certainties: Sequence[float]  # of the labels; the same
     own: Mapping[str, Column]  # the user's other columns
 
     def group(self, row: int) -> str:
@@ -71,6 +73,7 @@ def understand(table: Table, shown: str) -> Marked:
         },
         grouping,
         _weights(table, roles["weight"], shown),
+        _certainties(table, roles["certainty"], shown),
         {_free(name): values for name, values in table.columns.items() if name not in used},
     )
 
@@ -125,18 +128,39 @@ def _refuse_empty(table: Table, name: str, values: Column, shown: str) -> None:
 
 def _weights(table: Table, name: str, shown: str) -> list[float]:
     """Raises UserError for one that is no number of 0 or more."""
-    found: list[float] = []
-    for row, text in enumerate(table.columns.get(name, ())):
-        try:
-            weight = float(text or "")
-        except ValueError:
-            weight = math.nan
+    found = _numbers(table, name)
+    for row, weight in enumerate(found):
         if not 0 <= weight < math.inf:
-            wanted = f"{name!r} is how much a picture counts in training: 0 or more, such as 0.5"
-            wanted += "; if it is another thing, rename it"
-            raise UserError(f"{shown}: {table.where(row)}: {text!r} is no weight; {wanted}")
-        found.append(weight)
+            wanted = "how much a picture counts in training: 0 or more, such as 0.5"
+            raise _no_number(table, name, row, f"weight; {name!r} is {wanted}", shown)
     return found
+
+
+def _certainties(table: Table, name: str, shown: str) -> list[float]:
+    """Raises UserError for one that is no number over 0 and at most 1."""
+    found = _numbers(table, name)
+    for row, certainty in enumerate(found):
+        if not 0 < certainty <= 1:
+            wanted = "how sure the label is: over 0 and at most 1, such as 0.75"
+            raise _no_number(table, name, row, f"certainty; {name!r} is {wanted}", shown)
+    return found
+
+
+def _numbers(table: Table, name: str) -> list[float]:
+    """The column; not a number where it has none. Empty where it is not there."""
+    found: list[float] = []
+    for text in table.columns.get(name, ()):
+        try:
+            found.append(float(text or ""))
+        except ValueError:
+            found.append(math.nan)
+    return found
+
+
+def _no_number(table: Table, name: str, row: int, fault: str, shown: str) -> UserError:
+    text = table.columns[name][row]
+    remedy = "if it is another thing, rename it"
+    return UserError(f"{shown}: {table.where(row)}: {text!r} is no {fault}; {remedy}")
 
 
 def _splits(table: Table, values: Column | None, shown: str) -> Column:

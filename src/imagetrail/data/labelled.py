@@ -10,7 +10,7 @@ import numpy as np
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import nearest
-from imagetrail.base.samples import WEIGHT
+from imagetrail.base.samples import CERTAINTY, WEIGHT
 from imagetrail.data import columns, decoding, labels, listing, parquet, references, tables
 from imagetrail.data.columns import Marked, Row
 from imagetrail.data.decoding import Target, Unreadable
@@ -163,6 +163,9 @@ def _pictures(
     if weights := _weights(rows, shown):
         own[WEIGHT] = weights
         together.append(f"pictures count in training as the column {WEIGHT!r} says")
+    if any(m.certainties for m in marked):
+        own[CERTAINTY] = [m.certainties[row] if m.certainties else None for m, row in rows]
+        together.append(f"labels are as sure in training as the column {CERTAINTY!r} says")
     return Pictures(
         tuple(classes),
         np.array([numbers[kind] for kind in kinds], np.int64),

@@ -60,6 +60,7 @@ def refuse_other(path: str, one: Row, other: Row, shown: str) -> None:
     said = [
         {"label": m.labels[row], "split": m.splits[row], "group": m.group(row)}
         | ({"weight": m.weights[row]} if m.weights else {})
+        | ({"certainty": m.certainties[row]} if m.certainties else {})
         for m, row in (one, other)
     ]
     for what, value in said[0].items():

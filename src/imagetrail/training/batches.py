@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
@@ -10,9 +11,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from imagetrail.base.rng import generator
-from imagetrail.base.samples import Images, Samples
+from imagetrail.base.samples import Samples
 from imagetrail.training import order
 from imagetrail.training.recipe import Recipe
+
+
+class Batch(NamedTuple):
+    """Images of an epoch, in turn."""
+
+    images: Tensor  # n×H×W×C uint8
+    labels: Tensor  # n int64
+    weights: Tensor  # n float32; 1 in the mean of the real images, and 1 of one that has none
+    certainties: Tensor  # n float32, of the labels
 
 
 @dataclass(frozen=True)
@@ -63,10 +73,8 @@ class Mixture:
         skip: int = 0,
         rank: int = 0,
         ranks: int = 1,
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yields (images n×H×W×C uint8, labels n int64, weights n float32) by (seed, number) alone.
-
-        Weights are 1 in the mean of the real images, and 1 of an image that has none.
+    ) -> Iterator[Batch]:
+        """Yields batches by (seed, number) alone.
 
         skip: so many batches are left out at the beginning, to go on where a training stopped.
         rank, ranks: of each batch, read only the share of this process among so many.
@@ -155,6 +163,7 @@ class _Reader:
     def __init__(self, samples: Samples, plan: NDArray[np.int64], unit: float) -> None:
         self.samples, self.plan, self.at = samples, plan, 0
         self.weights = order.weights(samples, plan, unit)
+        self.certainties = order.certainties(samples, plan)
         self.size = order.WINDOW // max(order.image_bytes(samples), 1)
         self.held = range(0)  # the part of the plan that is in the window
         self.window, self.place = samples.images[:0], plan[:0]
@@ -162,10 +171,11 @@ class _Reader:
     def skip(self, count: int) -> None:
         self.at += count
 
-    def take(self, count: int) -> tuple[Images, NDArray[np.int64], NDArray[np.float32]]:
+    def take(self, count: int) -> tuple[NDArray[Any], ...]:
+        """So many of a Batch, as arrays."""
         parts, end = [], self.at + count
         labels = self.samples.labels[self.plan[self.at : end]]
-        weights = self.weights[self.at : end]
+        facts = self.weights[self.at : end], self.certainties[self.at : end]
         while self.at < end:
             stop = end
             if self.samples.images.nbytes <= order.WINDOW:
@@ -176,7 +186,7 @@ class _Reader:
                 parts.append(self.window[self.place[self.at - first : stop - first]])
             self.at = stop
         images = parts[0] if len(parts) == 1 else np.concatenate([*parts, self.window[:0]])
-        return images, labels, weights
+        return images, labels, *facts
 
     def _load(self) -> None:
         if self.at in self.held:
@@ -190,19 +200,18 @@ class _Reader:
         self.place = np.argsort(order, kind="stable")
 
 
-def _gather(
-    readers: list[_Reader], chosen: NDArray[np.int8], parts: NDArray[np.int64]
-) -> tuple[Tensor, Tensor, Tensor]:
+def _gather(readers: list[_Reader], chosen: NDArray[np.int8], parts: NDArray[np.int64]) -> Batch:
     taken = [reader.take(int(count)) for reader, count in zip(readers, parts, strict=True)]
     if np.count_nonzero(parts) == 1:
-        images, labels, weights = taken[int(parts.argmax())]
+        columns = taken[int(parts.argmax())]
     else:
-        images = np.empty((len(chosen), *taken[0][0].shape[1:]), np.uint8)
-        labels, weights = np.empty(len(chosen), np.int64), np.empty(len(chosen), np.float32)
+        columns = tuple(
+            np.empty((len(chosen), *column.shape[1:]), column.dtype) for column in taken[0]
+        )
         for number, some in enumerate(taken):
-            mine = chosen == number
-            images[mine], labels[mine], weights[mine] = some
-    return torch.from_numpy(images), torch.from_numpy(labels), torch.from_numpy(weights)
+            for column, values in zip(columns, some, strict=True):
+                column[chosen == number] = values
+    return Batch(*map(torch.from_numpy, columns))
 
 
 def channel_statistics(

@@ -89,6 +89,17 @@ def affine(
     return matrices(count, cosine, cosine * slant - sine, sine, sine * slant + cosine)
 
 
+def turns(count: int, rng: torch.Generator, *, sides: tuple[int, int]) -> Tensor:
+    """By 0, 90, 180 or 270 degrees; of images that are not square, by 0 or 180.
+
+    sides: H, W in pixels.
+    """
+    step = 1 if sides[0] == sides[1] else 2
+    quarters = step * torch.randint(0, 4 // step, (count,), generator=rng)
+    cosine, sine = (1.0 - quarters) * (quarters % 2 == 0), (2.0 - quarters) * (quarters % 2)
+    return matrices(count, cosine, -sine, sine, cosine)
+
+
 def elastic(count: int, rng: torch.Generator, *, pixels: float, sides: tuple[int, int]) -> Tensor:
     """n×H×W×2: by how many pixels, x before y, each place is read elsewhere, smoothly.
 

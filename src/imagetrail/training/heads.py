@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from imagetrail.models.classifier import Classifier
+from imagetrail.training.losses import believed
 
 BLOCK = 4 << 20  # bytes of float32 rows that are worked on together: a CPU's cache holds them
 ROOM = 1 << 29  # bytes of float32 rows: up to so many are kept, of more each step makes its own
@@ -18,16 +19,20 @@ TOLERANCE, MOST = 1e-5, 500  # of the gradient, and steps
 
 @dataclass(frozen=True)
 class Rows:
-    """Features N×D float16, labels N int64, weights N float32; mean and spread of each feature."""
+    """Features N×D float16, labels N int64, weights and certainties of the labels N float32.
+
+    Mean and spread are of each feature.
+    """
 
     features: Tensor
     labels: Tensor
     weights: Tensor
+    certainties: Tensor
     mean: Tensor  # D float32
     spread: Tensor
 
     @classmethod
-    def of(cls, features: Tensor, labels: Tensor, weights: Tensor) -> "Rows":
+    def of(cls, features: Tensor, labels: Tensor, weights: Tensor, certainties: Tensor) -> "Rows":
         total = torch.zeros(features.shape[1], dtype=torch.float64)
         squares = total.clone()
         for block in torch.split(features, _at_once(features)):
@@ -35,14 +40,14 @@ class Rows:
             squares += block.double().square().sum(0)
         mean = total / len(features)
         spread = (squares / len(features) - mean.square()).clamp(min=0).sqrt() + LEAST
-        return cls(features, labels, weights, mean.float(), spread.float())
+        return cls(features, labels, weights, certainties, mean.float(), spread.float())
 
-    def blocks(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Standardised features n×D float32, labels, weights."""
+    def blocks(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """Standardised features n×D float32, labels, weights, certainties."""
         size = _at_once(self.features)
         kept = 4 * self.features.numel() <= ROOM
         features = self._standardised if kept else self._standardise(size)
-        others = (torch.split(rows, size) for rows in (self.labels, self.weights))
+        others = (torch.split(rows, size) for rows in (self.labels, self.weights, self.certainties))
         yield from zip(features, *others, strict=True)
 
     @cached_property
@@ -96,12 +101,17 @@ def cross_entropy(head: Tensor, rows: Rows, prior: Tensor | float) -> tuple[floa
     """The mean loss and its gradient. head: K×(D + 1), the bias last."""
     weight, bias = head[:, :-1], head[:, -1] + prior
     loss, gradient = 0.0, torch.zeros_like(head)
-    for features, labels, weights in rows.blocks():
+    sure = bool((rows.certainties == 1).all())
+    for features, labels, weights, certainties in rows.blocks():
         logits = torch.addmm(bias, features, weight.T)
-        each = nn.functional.cross_entropy(logits, labels, reduction="none")
+        targets = labels if sure else believed(labels, certainties, len(head))
+        each = nn.functional.cross_entropy(logits, targets, reduction="none")
         loss += float((weights * each).sum())
         wrong = logits.softmax(1)
-        wrong[torch.arange(len(labels)), labels] -= 1
+        if sure:
+            wrong[torch.arange(len(labels)), labels] -= 1
+        else:
+            wrong -= targets
         wrong *= weights[:, None]
         gradient[:, :-1].addmm_(wrong.T, features)
         gradient[:, -1] += wrong.sum(0)

@@ -156,11 +156,11 @@ def _learn(
         batches = images.epoch(
             number, batch_size=size, seed=training.seed, skip=training.step, rank=rank, ranks=ranks
         )
-        for batch, labels, weights in batches:
-            targets = losses.weighed(labels, weights, len(training.model.spec.classes))
+        for batch in batches:
+            targets = losses.targets_of(batch, len(training.model.spec.classes))
             lr = training.set_lr(schedule(_progress(training, training.step, each)))
             count = min(size, len(images) - training.step * size)  # over all processes
-            loss = steps.take(training, network, batch, targets, share=len(labels) / count)
+            loss = steps.take(training, network, batch.images, targets, share=len(targets) / count)
             if not math.isfinite(loss):
                 where = f"epoch {number}, step {training.step + 1}, at learning rate {lr:.3g}"
                 raise Diverged(f"the loss became {loss} in {where}; try a lower lr")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from imagetrail.training.batches import Batch
 from imagetrail.training.recipe import Recipe
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # logits n×K and targets n×K, rows of sum 1: a loss each
@@ -39,11 +40,18 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def weighed(labels: Tensor, weights: Tensor, classes: int) -> Tensor:
-    """n×K targets whose rows sum to the weights of the images; the labels if all of these are 1."""
-    if bool((weights == 1).all()):
-        return labels
-    return functional.one_hot(labels, classes).float() * weights[:, None]
+def targets_of(batch: Batch, classes: int) -> Tensor:
+    """n×K, whose rows sum to the weights of the images; the labels if all are 1 and sure."""
+    if bool((batch.weights == 1).all() and (batch.certainties == 1).all()):
+        return batch.labels
+    return believed(batch.labels, batch.certainties, classes) * batch.weights[:, None]
+
+
+def believed(labels: Tensor, certainties: Tensor, classes: int) -> Tensor:
+    """n×K shares: of a label as much as it is sure, of the others the rest, evenly."""
+    others = (1 - certainties) / (classes - 1)
+    sure = functional.one_hot(labels, classes)
+    return torch.where(sure == 1, certainties[:, None], others[:, None])
 
 
 def mean_loss(

@@ -5,7 +5,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from imagetrail.base.errors import UserError
-from imagetrail.base.samples import WEIGHT, Samples
+from imagetrail.base.samples import CERTAINTY, WEIGHT, Samples
 
 # A set of pictures up to this size is shuffled as a whole. Of a larger one, blocks in random order
 # fill a window, and the window is shuffled. Constants, not a matter of the machine: they decide the
@@ -85,3 +85,11 @@ def weights(samples: Samples, numbers: NDArray[np.int64], unit: float) -> NDArra
         return np.ones(len(numbers), np.float32)
     found = samples.index[WEIGHT].take(numbers).fill_null(unit).to_numpy()
     return np.asarray(found / unit, np.float32)
+
+
+def certainties(samples: Samples, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+    """How sure the labels of these images are; 1 of those of which nothing is said."""
+    if CERTAINTY not in samples.index.column_names:
+        return np.ones(len(numbers), np.float32)
+    found = samples.index[CERTAINTY].take(numbers).fill_null(1.0).to_numpy()
+    return np.asarray(found, np.float32)

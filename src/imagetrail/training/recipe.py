@@ -104,6 +104,11 @@ class Recipe(Section):
         default=False,
         description="mirror half of the images; harms where left and right differ, as for digits",
     )
+    turn: bool = Field(
+        default=False,
+        description="turn images by 0, 90, 180 or 270 degrees; for those without an up, such as "
+        "cells from above",
+    )
     shift: int = Field(default=0, ge=0, le=224, description="pixels, each way")
     rotate: float = Field(default=0.0, ge=0, le=180, description="degrees, each way")
     zoom: float = Field(

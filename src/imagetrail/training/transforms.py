@@ -27,6 +27,7 @@ class Jitter:
 
     crop: float = 0.0  # least share of the area that is cut out and enlarged
     flip: bool = False  # mirror left to right at even odds
+    turn: bool = False  # by a multiple of 90 degrees, at even odds
     shift: int = 0  # pixels, each way
     rotate: float = 0.0  # degrees, each way
     zoom: float = 0.0  # share by which it grows or shrinks at most
@@ -81,7 +82,8 @@ class Jitter:
         """All that moves pixels, in one reading of them."""
         count, height, width, _ = images.shape
         sides = height, width
-        still = not (self.crop or self.rotate or self.zoom or self.shear or self.elastic)
+        turned = self.turn or self.rotate or self.zoom or self.shear
+        still = not (self.crop or turned or self.elastic)
         mirrored, pixels = geometry.moves(count, rng("jitter"), flip=self.flip, shift=self.shift)
         if still and not policy:
             if mirrored is None and pixels is None:
@@ -90,6 +92,8 @@ class Jitter:
         change = geometry.moving(count, mirrored, pixels)
         if self.crop:
             change = geometry.crop(count, rng("crop"), least=self.crop, sides=sides) @ change
+        if self.turn:
+            change = change @ geometry.turns(count, rng("turn"), sides=sides)
         if self.rotate or self.zoom or self.shear:
             change = change @ geometry.affine(
                 count, rng("affine"), rotate=self.rotate, zoom=self.zoom, shear=self.shear

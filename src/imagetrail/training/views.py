@@ -37,6 +37,7 @@ class Views:
         self.features: list[Tensor] = []
         self.labels: list[Tensor] = []
         self.weights: list[Tensor] = []
+        self.certainties: list[Tensor] = []
 
     def add(self, number: int, *, most: int | None = None) -> Iterator[int]:
         """Adds view `number`, of at most so many batches; yields the size of each as it is done."""
@@ -44,19 +45,21 @@ class Views:
             return
         seed = self.training.seed
         batches = self.images.epoch(number, batch_size=self.size, seed=seed)
-        for place, (batch, labels, weights) in enumerate(islice(batches, most)):
-            view = batch
+        for place, batch in enumerate(islice(batches, most)):
+            view = batch.images
             if number > 1:
                 draw = derive(seed, "view", number, place)
-                view, _ = self.jitter(batch, labels, classes=0, seed=draw)
+                view, _ = self.jitter(view, batch.labels, classes=0, seed=draw)
             self.features.append(self.extract(view))
-            self.labels.append(labels)
-            self.weights.append(weights)
-            yield len(labels)
+            self.labels.append(batch.labels)
+            self.weights.append(batch.weights)
+            self.certainties.append(batch.certainties)
+            yield len(view)
 
     def solve(self) -> float:
         """Solves the head of the training's model on all rows; returns their mean loss."""
-        rows = Rows.of(*map(torch.cat, (self.features, self.labels, self.weights)))
+        columns = self.features, self.labels, self.weights, self.certainties
+        rows = Rows.of(*map(torch.cat, columns))
         recipe = self.training.recipe
         shares = torch.from_numpy(self.images.shares(self.training.seed))
         prior = recipe.logit_adjustment * shares.log()

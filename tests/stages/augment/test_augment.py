@@ -250,17 +250,18 @@ def stage(root: Path, train: Samples, *, workers: int = 2, ok: bool = True, **pa
     return done.stdout + done.stderr
 
 
-def test_a_new_image_weighs_as_the_one_that_it_was_made_from(
-    tmp_path: Path, make_samples: Callable[..., Samples]
+@pytest.mark.parametrize("name", samples.NUMBERS)
+def test_a_new_image_weighs_and_is_as_sure_as_the_one_that_it_was_made_from(
+    name: str, tmp_path: Path, make_samples: Callable[..., Samples]
 ) -> None:
     plain = make_samples("train", *digits(40), [str(digit) for digit in range(10)])
-    weights = pa.array(np.arange(40) / 4)
-    train = replace(plain, index=plain.index.append_column(samples.WEIGHT, weights))
+    column = pa.array((np.arange(40) + 1) / 40)
+    train = replace(plain, index=plain.index.append_column(name, column))
     stage(tmp_path, train)
     made = samples.read(tmp_path / "data/augmented", columns=["parent"])
     number = {name: i for i, name in enumerate(train.column("id"))}
-    found = made.index[samples.WEIGHT].to_pylist()
-    assert found == [number[parent] / 4 for parent in made.column("parent")]
+    found = made.index[name].to_pylist()
+    assert found == [(number[parent] + 1) / 40 for parent in made.column("parent")]
 
 
 def test_one_and_two_workers_give_the_same_bytes_and_every_image_its_parent(

@@ -113,23 +113,26 @@ def numbers(part: Samples) -> list[int]:
     return [int(Path(source).stem) for source in part.column("source")]
 
 
-def test_weights_of_a_table_are_numbers_in_the_index_and_read_with_any_of_its_columns(
+def test_weights_and_certainties_are_numbers_in_the_index_and_read_with_any_of_its_columns(
     project: Path,
 ) -> None:
     names = [f"{i}.png" for i in range(60)]
     save(dict(zip(names, OURS, strict=False)))
-    rows = [f"{name},{('cat', 'dog')[i % 2]},{i / 8}" for i, name in enumerate(names)]
-    (project / "pictures/labels.csv").write_text("\n".join(["path,label,weight", *rows]))
+    rows = [f"{name},{('cat', 'dog')[i % 2]},{i / 8},{1 - i / 64}" for i, name in enumerate(names)]
+    header = "path,label,weight,certainty"
+    (project / "pictures/labels.csv").write_text("\n".join([header, *rows]))
     params = yaml.safe_load(Path("params.yaml").read_text())
     params["data"]["table"] = "labels.csv"
     Path("params.yaml").write_text(yaml.safe_dump(params))
     inspected()
     split.run()
     for part in parts("train", "valid", "test"):
-        weights = part.index["weight"]
-        assert weights.type == pa.float64()
+        weights, certainties = part.index["weight"], part.index["certainty"]
+        assert weights.type == certainties.type == pa.float64()
         assert weights.to_pylist() == [number / 8 for number in numbers(part)]
-    assert "weight" in samples.read(paths.TRAIN, columns=["label"]).index.column_names
+        assert certainties.to_pylist() == [1 - number / 64 for number in numbers(part)]
+    read = samples.read(paths.TRAIN, columns=["label"]).index.column_names
+    assert {"weight", "certainty"} < set(read)
 
 
 @pytest.mark.usefixtures("ours")

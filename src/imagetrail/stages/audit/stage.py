@@ -48,7 +48,7 @@ QUICK = {
     "pretrained": False,
 }
 # Of the project's recipe: what may happen to its pictures without their becoming others.
-CARRIED = ("flip", "shift", "rotate", "zoom", "shear", "elastic", "cutout")
+CARRIED = ("flip", "turn", "shift", "rotate", "zoom", "shear", "elastic", "cutout")
 
 
 def run() -> dict[str, float]:

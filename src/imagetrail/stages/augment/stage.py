@@ -107,8 +107,9 @@ def _index(train: Samples, orders: list[NDArray[np.int64]]) -> pa.Table:
         "fingerprint": [None] * len(ids),
     }
     index = pa.table(columns, samples.INDEX)
-    if samples.WEIGHT in whole.column_names:  # it counts as the image that it was made from
-        index = index.append_column(samples.WEIGHT, whole[samples.WEIGHT])
+    for name in samples.NUMBERS:  # as of the image that it was made from
+        if name in whole.column_names:
+            index = index.append_column(name, whole[name])
     return index
 
 

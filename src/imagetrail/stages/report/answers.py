@@ -32,7 +32,10 @@ USE = (
     ("imagetrail drift FOLDER", "says whether new pictures are still like those it was made with"),
     ("imagetrail rollback", "makes the champion before it the champion again"),
 )
-CHANGES = ("flip", "shift", "crop", "rotate", "zoom", "cutout", "erase", "mixup", "cutmix")
+CHANGES = (
+    *("flip", "turn", "shift", "crop", "rotate", "zoom"),
+    *("cutout", "erase", "mixup", "cutmix"),
+)
 FINE_TUNING = "fine_tuning"  # the set of arms that decides by itself
 MEANING = {
     "helps": "helped",

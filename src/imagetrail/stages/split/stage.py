@@ -84,7 +84,7 @@ def _write(
         sources=sources,
         fingerprints=[fingerprints[i] for i in chosen],
         columns={
-            column: [values[i] if column == samples.WEIGHT else _text(values[i]) for i in chosen]
+            column: [values[i] if column in samples.NUMBERS else _text(values[i]) for i in chosen]
             for column, values in columns.items()
         },
     )

@@ -94,7 +94,7 @@ def fit(train: Samples, *, epochs: int, seed: int) -> Autoencoder:
     images = Mixture(train, repeat_to=REPEAT_TO)
     steps, step = -(-len(images) // BATCH) * epochs, 0
     for epoch in range(epochs):
-        for batch, labels, _ in images.epoch(epoch, batch_size=BATCH, seed=seed):
+        for batch, labels, *_ in images.epoch(epoch, batch_size=BATCH, seed=seed):
             optimiser.param_groups[0]["lr"] = LR * optimisers.one_cycle(step / steps, 0.05)
             with machine.autocast():
                 loss = model.loss(batch.to(machine.device), labels.to(machine.device))

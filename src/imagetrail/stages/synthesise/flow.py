@@ -139,7 +139,7 @@ def fit(train: Samples, *, epochs: int, seed: int) -> Flow:
     images = Mixture(train, repeat_to=REPEAT_TO)
     steps, step = -(-len(images) // BATCH) * epochs, 0
     for epoch in range(epochs):
-        for batch, labels, _ in images.epoch(epoch, batch_size=BATCH, seed=seed):
+        for batch, labels, *_ in images.epoch(epoch, batch_size=BATCH, seed=seed):
             optimiser.param_groups[0]["lr"] = LR * optimisers.one_cycle(step / steps, 0.05)
             place = space.encode(batch, labels).to(machine.device)
             labels = labels.to(machine.device)
