@@ -7,21 +7,24 @@ import os
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 # Before torch is imported, as the command line has it.
 import harness  # noqa: F401
 import numpy as np
+import pyarrow as pa
 import torch
 from photos_peer import report
-from photos_sets import ROWS, SETS, Row
+from photos_sets import ROWS, SETS, Row, certainties
 
-from imagetrail.base.samples import Samples, make_index
+from imagetrail.base.samples import CERTAINTY, Samples, make_index
 from imagetrail.data import own
 from imagetrail.data.decoding import Target
 from imagetrail.data.pictures import Pictures
 from imagetrail.models import inference
+from imagetrail.models.classifier import Classifier
 from imagetrail.stages.pretrain.weights import IMAGENET
 from imagetrail.stages.pretrain.weights import read as read_weights
 from imagetrail.training import loop
@@ -39,6 +42,7 @@ TUNED = {
     "label_smoothing": 0.1,
     "blend": 0.5,
 }
+EXPERTS = "experts-8"  # the rung that learns from how sure experts were
 SCRATCH = {
     "model": "airbench",
     "activation": "gelu",
@@ -72,6 +76,15 @@ def recipes(row: Row) -> dict[str, dict[str, Any]]:
     return rungs
 
 
+def beyond(row: Row) -> dict[str, dict[str, Any]]:
+    """The same for the rung that is beside a published network alone: it learns from more.
+
+    `experts-8`: the frozen network, turned as cells have no up, and labels as sure as they are.
+    """
+    known = {"model": PRETRAINED, "activation": "relu6", "flip": True, "turn": True}
+    return {EXPERTS: known | FROZEN | {"epochs": 8}} if row.published else {}
+
+
 def size_of(row: Row, recipe: dict[str, Any]) -> int:
     """Pixels: small pictures are taken as they are, as the network enlarges them itself."""
     chosen = SETS[row.set]
@@ -98,11 +111,13 @@ def features(like: Samples, samples: Samples) -> np.ndarray:
 
 def main(folder: Path, seed: int, rung: str) -> None:
     row = ROWS[folder.parent.name]
-    fields = recipes(row)[rung]
+    fields = (recipes(row) | beyond(row))[rung]
     shape = {"size": size_of(row, fields), "channels": SETS[row.set].channels}
     before = time.perf_counter()
     pictures = own.read(folder, None, str(folder))
     train, valid = (part(pictures, name, **shape) for name in ("train", "valid"))
+    if rung == EXPERTS:
+        train = with_certainties(train, row)
     none = train.part(np.arange(0))
     weights = read_weights(IMAGENET, PRETRAINED) if fields["model"] == PRETRAINED else {}
     data = Experiment(train, none, none, none, valid, pretrained=weights)
@@ -110,10 +125,26 @@ def main(folder: Path, seed: int, rung: str) -> None:
     *_, last = data.fit(begun)
     seconds = time.perf_counter() - before
     test = part(pictures, "test", **shape)
-    views = (False, True) if fields["flip"] else (False,)
-    sums = sum(inference.predict(begun.outcome, test, mirrored=view).softmax(1) for view in views)
-    answers = torch.as_tensor(sums).argmax(1).tolist()
+    answers = answered(begun.outcome, test, fields)
     report(seconds, answers, train.classes, valid=last.valid_top1, size=shape["size"])
+
+
+def with_certainties(train: Samples, row: Row) -> Samples:
+    known = certainties(row)
+    column = [known[Path(source).name] for source in train.column("source")]
+    index = train.index.append_column(CERTAINTY, pa.array(column, pa.float64()))
+    return replace(train, index=index)
+
+
+def answered(model: Classifier, test: Samples, fields: dict[str, Any]) -> list[int]:
+    """By the mean over those views of a picture that training has seen as often as itself."""
+    total = torch.zeros(len(test), len(test.classes))
+    for quarters in range(4) if fields.get("turn") else (0,):
+        images = np.ascontiguousarray(np.rot90(test.images, quarters, (1, 2)))
+        turned = replace(test, images=images)
+        for mirrored in (False, True) if fields["flip"] else (False,):
+            total += inference.predict(model, turned, mirrored=mirrored).softmax(1)
+    return total.argmax(1).tolist()
 
 
 if __name__ == "__main__":

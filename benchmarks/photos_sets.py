@@ -40,6 +40,7 @@ CIFAR10_CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
     *("dog", "frog", "horse", "ship", "truck"),
 )
+CERTAINTIES = "certainties.json"  # of a set, where experts said how sure they were, by file
 VALID = 1000  # pictures, or a tenth of train, whichever is less
 REHEARSED = 2000  # pictures held out of train that a rehearsal judges on, or a quarter of train
 
@@ -63,6 +64,7 @@ class Row:
     minutes: float = 5  # that a training of a peer may take
     seeds: int = 3
     many: bool = False  # pictures enough for a network that knows nothing
+    published: float | None = None  # top-1 of the network of the paper that the set is from
 
     @property
     def name(self) -> str:
@@ -128,6 +130,12 @@ def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*/*"))
 
 
+def certainties(row: Row) -> dict[str, float]:
+    """How sure the experts were of a picture's label, by the name of its file."""
+    found: dict[str, float] = json.loads((_pictures(row.set) / CERTAINTIES).read_text())
+    return found
+
+
 def _pictures(name: str) -> Path:
     folder = CACHE / "photos" / "sets" / name
     if not folder.exists():
@@ -191,13 +199,15 @@ def _plain(name: str) -> str:
 
 def _elpv(folder: Path) -> None:
     package = _package("pypi", ELPV, folder)
-    data = package / "elpv_dataset" / "data"
+    data, sure = package / "elpv_dataset" / "data", {}
     for line in (data / "labels.csv").read_text().splitlines():
         path, probability, kind = line.split()
         label = "defective" if float(probability) >= 0.5 else "functional"
         place = folder / "all" / label / f"{kind}-{Path(path).name}"
         place.parent.mkdir(parents=True, exist_ok=True)
         (data / path).rename(place)
+        sure[place.name] = max(float(probability), 1 - float(probability))
+    (folder / CERTAINTIES).write_text(json.dumps(sure))
     remove(package)
 
 
@@ -249,7 +259,7 @@ ROWS = {
         Row("cifar10", 10, minutes=3),
         Row("cifar10", 100),
         Row("cifar10", minutes=10, many=True),
-        Row("elpv", seeds=5),
+        Row("elpv", seeds=5, published=0.884),
         Row("emoji"),
         Row("fashion-mnist", 10, minutes=3),
         Row("fashion-mnist", 1000, many=True),
