@@ -42,7 +42,7 @@ TUNED = {
     "label_smoothing": 0.1,
     "blend": 0.5,
 }
-EXPERTS = "experts-8"  # the rung that learns from how sure experts were
+EXPERTS = "experts-12"  # the rung that learns from how sure experts were
 SCRATCH = {
     "model": "airbench",
     "activation": "gelu",
@@ -79,10 +79,10 @@ def recipes(row: Row) -> dict[str, dict[str, Any]]:
 def beyond(row: Row) -> dict[str, dict[str, Any]]:
     """The same for the rung that is beside a published network alone: it learns from more.
 
-    `experts-8`: the frozen network, turned as cells have no up, and labels as sure as they are.
+    `experts-12`: the frozen network, turned as cells have no up, and labels as sure as they are.
     """
     known = {"model": PRETRAINED, "activation": "relu6", "flip": True, "turn": True}
-    return {EXPERTS: known | FROZEN | {"epochs": 8}} if row.published else {}
+    return {EXPERTS: known | FROZEN | {"epochs": 12}} if row.published else {}
 
 
 def size_of(row: Row, recipe: dict[str, Any]) -> int:
