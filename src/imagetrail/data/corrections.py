@@ -56,7 +56,8 @@ def apply(pictures: Pictures, path: Path) -> Pictures:
     """The pictures with the labels that `path` gives, and without those to be dropped.
 
     A label from there is sure. A class whose pictures have all gone is a class no longer. A note
-    says what was done. Raises UserError for a label that is no class, as corrections make no new ones.
+    says what was done. Raises UserError for a label that is no class, as corrections make no new
+    ones.
     """
     numbered = _numbered(path)
     if not numbered:
