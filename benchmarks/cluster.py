@@ -20,7 +20,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import ray
 import safetensors.numpy
 import yaml
 from harness import HERE, figure, write
@@ -35,8 +34,8 @@ from imagetrail.tracking.opening import open_store
 
 PICTURES, JUDGED = 4000, 1000
 TUNE = {
-    "trials": 16,
-    "batch": 8,
+    "trials": 48,
+    "batch": 16,
     "rungs": [2, 6],
     "images": None,
     "known": [],
@@ -103,6 +102,8 @@ def copied(folder: Path) -> dict[str, Any]:
     os.chdir(folder)
     with cluster(folder / "nodes-copied", folder / "pictures", 1) as joined:
         os.environ.update(joined)
+        import ray  # it reads how a cluster is joined when it is imported
+
         spread = partial(parallel.spread, abs, [0], keeps=lambda _: Path("none"))
         list(spread(reads=[]))  # the worker has started
         before = time.perf_counter()

@@ -1,5 +1,6 @@
 """data/corrections.csv: what people say is taken as they wrote it, or refused in a line."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,13 @@ def test_a_label_is_changed_and_a_picture_dropped_with_all_that_belongs_to_it(
     found = corrected(tmp_path, f"{HEADER}cat/0.png,drop,Ada,blurred\ncat/1.png,dog,,\n")
     assert names_of(found) == {"cat/1.png": "dog", "dog/2.png": "dog", "dog/3.png": "dog"}
     assert pixels(found) == [1, 2, 3] and len(found.splits) == 3
+
+
+def test_a_label_that_a_person_gives_is_sure_whatever_the_table_said(tmp_path: Path) -> None:
+    doubted = replace(pictures(), columns={"certainty": [0.5, 0.6, 0.7, 0.8]})
+    found = corrected(tmp_path, f"{HEADER}cat/1.png,dog,,\ndog/2.png,dog,,\n", doubted)
+    assert found.columns == {"certainty": [0.5, None, None, 0.8]}
+    assert doubted.columns == {"certainty": [0.5, 0.6, 0.7, 0.8]}
 
 
 def test_without_a_file_or_a_row_the_pictures_are_as_they_came(tmp_path: Path) -> None:

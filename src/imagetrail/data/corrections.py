@@ -12,6 +12,7 @@ import numpy as np
 from imagetrail.base.errors import UserError
 from imagetrail.base.files import replacing
 from imagetrail.base.lookup import alternatives
+from imagetrail.base.samples import CERTAINTY
 from imagetrail.base.words import count_of
 from imagetrail.data import tables
 from imagetrail.data.pictures import Pictures
@@ -52,10 +53,11 @@ def _quoted(value: str) -> str:
 
 
 def apply(pictures: Pictures, path: Path) -> Pictures:
-    """The pictures with the labels that `path` gives; those to be dropped are left out.
+    """The pictures with the labels that `path` gives, and without those to be dropped.
 
-    A class whose pictures have all gone is a class no longer. A note says what was
-    done. Raises UserError for a label that is no class, as corrections make no new ones.
+    A label from there is sure. A class whose pictures have all gone is a class no longer. A note
+    says what was done. Raises UserError for a label that is no class, as corrections make no new
+    ones.
     """
     numbered = _numbered(path)
     if not numbered:
@@ -63,6 +65,7 @@ def apply(pictures: Pictures, path: Path) -> Pictures:
     places = {source: i for i, source in enumerate(pictures.sources)}
     numbers = {name: label for label, name in enumerate(pictures.classes)}
     labels, kept, gone = pictures.labels.copy(), np.ones(len(pictures), bool), []
+    columns = {name: list(values) for name, values in pictures.columns.items()}
     for line, correction in numbered:
         _check(correction.label, numbers, f"{path}, line {line}")
         place = places.get(correction.source)
@@ -72,9 +75,12 @@ def apply(pictures: Pictures, path: Path) -> Pictures:
             kept[place] = False
         else:
             labels[place] = numbers[correction.label]
+            if CERTAINTY in columns:  # it was that of the label in the table
+                columns[CERTAINTY][place] = None
     if not kept.any():
         raise UserError(f"{path} drops every picture; take rows out of it")
-    corrected = replace(pictures, labels=labels).take(np.flatnonzero(kept).tolist())
+    decided = replace(pictures, labels=labels, columns=columns)
+    corrected = decided.take(np.flatnonzero(kept).tolist())
     emptied = sorted(set(pictures.labels.tolist()) - set(corrected.labels.tolist()))
     changed = int((labels != pictures.labels)[kept].sum())
     said = [f"{path}: {_done(changed, len(kept) - len(corrected), gone)}"]
