@@ -2,13 +2,13 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from imagetrail.base import units
 from imagetrail.base.errors import UserError
-from imagetrail.base.samples import INDEX
+from imagetrail.base.samples import CERTAINTY, INDEX, WEIGHT
 from imagetrail.base.words import printable
 from imagetrail.data.labels import split_of
 from imagetrail.data.tables import Column, Table
@@ -17,8 +17,18 @@ ROLES = {  # what a column says, by its name in any case
     "path": ("path", "file", "file_name", "filename", "image"),
     "label": ("label", "class", "category", "target"),
     "split": ("split",),
-    "weight": ("weight",),
-    "certainty": ("certainty",),
+    WEIGHT: (WEIGHT,),
+    CERTAINTY: (CERTAINTY,),
+}
+NUMBERS: dict[str, tuple[Callable[[float], bool], str]] = {  # what is allowed, and what it means
+    WEIGHT: (
+        lambda weight: 0 <= weight < math.inf,
+        "how much a picture counts in training: 0 or more, such as 0.5",
+    ),
+    CERTAINTY: (
+        lambda certainty: 0 < certainty <= 1,
+        "how sure the label is: over 0 and at most 1, such as 0.75",
+    ),
 }
 GROUPS = ("group", "group_id", "patient", "patient_id", "subject", "subject_id", "person")
 
@@ -33,8 +43,7 @@ class Marked:
     splits: Column  # train, valid, test or ""
     groups: Mapping[str, Column]  # those that keep pictures together, by their names in GROUPS
     grouped_by: Sequence[str]  # the same columns' names as they are written
-    weights: Sequence[float]  # in the loss of training; empty where there is no such column
-    certainties: Sequence[float]  # of the labels; the same
+    numbers: Mapping[str, Sequence[float]]  # of NUMBERS, those that there are
     own: Mapping[str, Column]  # the user's other columns
 
     def group(self, row: int) -> str:
@@ -72,8 +81,7 @@ def understand(table: Table, shown: str) -> Marked:
             for name in grouping
         },
         grouping,
-        _weights(table, roles["weight"], shown),
-        _certainties(table, roles["certainty"], shown),
+        _numbers(table, roles, shown),
         {_free(name): values for name, values in table.columns.items() if name not in used},
     )
 
@@ -126,41 +134,26 @@ def _refuse_empty(table: Table, name: str, values: Column, shown: str) -> None:
         raise UserError(f"{shown}: {table.where(empty[0])}: {name!r} is empty{more}; {remedy}")
 
 
-def _weights(table: Table, name: str, shown: str) -> list[float]:
-    """Raises UserError for one that is no number of 0 or more."""
-    found = _numbers(table, name)
-    for row, weight in enumerate(found):
-        if not 0 <= weight < math.inf:
-            wanted = "how much a picture counts in training: 0 or more, such as 0.5"
-            raise _no_number(table, name, row, f"weight; {name!r} is {wanted}", shown)
+def _numbers(table: Table, roles: Mapping[str, str], shown: str) -> dict[str, list[float]]:
+    """Of NUMBERS those that the table has. Raises UserError for one that may not be."""
+    found: dict[str, list[float]] = {}
+    for role, (allowed, wanted) in NUMBERS.items():
+        if name := roles[role]:
+            values = [_number(text) for text in table.columns[name]]
+            for row, value in enumerate(values):
+                if not allowed(value):
+                    fault = f"{table.columns[name][row]!r} is no {role}; {name!r} is {wanted}"
+                    remedy = "if it is another thing, rename it"
+                    raise UserError(f"{shown}: {table.where(row)}: {fault}; {remedy}")
+            found[role] = values
     return found
 
 
-def _certainties(table: Table, name: str, shown: str) -> list[float]:
-    """Raises UserError for one that is no number over 0 and at most 1."""
-    found = _numbers(table, name)
-    for row, certainty in enumerate(found):
-        if not 0 < certainty <= 1:
-            wanted = "how sure the label is: over 0 and at most 1, such as 0.75"
-            raise _no_number(table, name, row, f"certainty; {name!r} is {wanted}", shown)
-    return found
-
-
-def _numbers(table: Table, name: str) -> list[float]:
-    """The column; not a number where it has none. Empty where it is not there."""
-    found: list[float] = []
-    for text in table.columns.get(name, ()):
-        try:
-            found.append(float(text or ""))
-        except ValueError:
-            found.append(math.nan)
-    return found
-
-
-def _no_number(table: Table, name: str, row: int, fault: str, shown: str) -> UserError:
-    text = table.columns[name][row]
-    remedy = "if it is another thing, rename it"
-    return UserError(f"{shown}: {table.where(row)}: {text!r} is no {fault}; {remedy}")
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "")
+    except ValueError:
+        return math.nan
 
 
 def _splits(table: Table, values: Column | None, shown: str) -> Column:

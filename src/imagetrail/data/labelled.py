@@ -26,6 +26,8 @@ READERS: dict[str, Callable[[Path, str, str], Table]] = {
     ".ndjson": tables.json_lines,
     ".parquet": parquet.load,
 }
+# What a column of numbers does.
+TOLD = {WEIGHT: "pictures count in training", CERTAINTY: "labels are as sure in training"}
 
 
 def read(place: Path, pattern: str, shown: str) -> Pictures:
@@ -153,36 +155,39 @@ def _pictures(
     first = {kind: first[kind] for kind in dict.fromkeys(kinds)}
     labels.check_classes({kind: f" ({where(row)})" for kind, row in first.items()}, shown)
     classes = labels.in_order(first)
-    numbers = {name: number for number, name in enumerate(classes)}
+    positions = {name: position for position, name in enumerate(classes)}
     one = " or ".join(map(repr, dict.fromkeys(name for m in marked for name in m.grouped_by)))
     together = [f"pictures of one {one} stay on one side of the split"] if one else []
     own: dict[str, Sequence[Any]] = {
         name: [m.own[name][row] or "" if name in m.own else "" for m, row in rows]
         for name in dict.fromkeys(name for m in marked for name in m.own)
     }
-    if weights := _weights(rows, shown):
-        own[WEIGHT] = weights
-        together.append(f"pictures count in training as the column {WEIGHT!r} says")
-    if any(m.certainties for m in marked):
-        own[CERTAINTY] = [m.certainties[row] if m.certainties else None for m, row in rows]
-        together.append(f"labels are as sure in training as the column {CERTAINTY!r} says")
+    numbers = _numbers(rows, shown)
+    together += [f"{TOLD[name]} as the column {name!r} says" for name in numbers]
     return Pictures(
         tuple(classes),
-        np.array([numbers[kind] for kind in kinds], np.int64),
+        np.array([positions[kind] for kind in kinds], np.int64),
         tuple(splits),
         tuple(sources),
         _reader(content),
         ignored=tuple(ignored),
         notes=(*notes, *together, *labels.check_counts(kinds, splits, classes, shown)),
         groups=groups if any(groups) else (),
-        columns=own,
+        columns=own | numbers,
         content=content,
     )
 
 
-def _weights(rows: Sequence[Row], shown: str) -> list[float | None]:
-    """The column of weights, null where a table has none; empty where no table has one."""
-    found = [m.weights[row] if m.weights else None for m, row in rows]
-    if not any(weight is None or weight > 0 for weight in found):
+def _numbers(rows: Sequence[Row], shown: str) -> dict[str, list[float | None]]:
+    """The columns of numbers that some table has, null where another has none.
+
+    Raises UserError if every weight is 0.
+    """
+    found: dict[str, list[float | None]] = {
+        name: [m.numbers[name][row] if name in m.numbers else None for m, row in rows]
+        for name in TOLD
+        if any(name in m.numbers for m, _ in rows)
+    }
+    if not any(weight != 0 for weight in found.get(WEIGHT, [None])):
         raise UserError(f"{shown}: every weight is 0: no picture would count in training")
-    return found if any(m.weights for m, _ in rows) else []
+    return found

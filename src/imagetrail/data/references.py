@@ -59,8 +59,7 @@ def refuse_other(path: str, one: Row, other: Row, shown: str) -> None:
     """Raises UserError if two rows say different things of a picture."""
     said = [
         {"label": m.labels[row], "split": m.splits[row], "group": m.group(row)}
-        | ({"weight": m.weights[row]} if m.weights else {})
-        | ({"certainty": m.certainties[row]} if m.certainties else {})
+        | {name: values[row] for name, values in m.numbers.items()}
         for m, row in (one, other)
     ]
     for what, value in said[0].items():
