@@ -34,7 +34,7 @@ from imagetrail.models.inference import predict
 from imagetrail.stages.audit import confident
 from imagetrail.training import loop
 from imagetrail.training.batches import Mixture
-from imagetrail.training.recipe import default_recipe
+from imagetrail.training.chosen import default_recipe
 
 SETS = ("mnist", "fashion-mnist")
 SHARE, SEEDS, VALID = 0.05, 3, 6000

@@ -28,7 +28,8 @@ from imagetrail.stages.split.params import Split
 from imagetrail.stages.synthesise.params import Synthesise
 from imagetrail.stages.train.params import Train
 from imagetrail.stages.tune.params import Tune
-from imagetrail.training.recipe import Recipe, default_recipe
+from imagetrail.training.chosen import default_recipe
+from imagetrail.training.recipe import Recipe
 
 Seed = Annotated[int, Field(ge=0, lt=2**63, description="all random draws come from it")]
 

@@ -5,10 +5,10 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from imagetrail.base import hub, paths
+from imagetrail.base import hub
 from imagetrail.base.errors import UserError
 from imagetrail.base.lookup import alternatives, names_in, one_of
-from imagetrail.base.params import Epochs, Section, check, load, read_yaml
+from imagetrail.base.params import Epochs, Section, check, load
 from imagetrail.training import shares
 
 
@@ -215,27 +215,6 @@ def check_size(model: str, where: str, path: Path) -> None:
         raise UserError(
             f"{where}: model {model!r} needs data.image_size {least} or more, not {side}"
         )
-
-
-def default_recipe(*, epochs: int, path: Path = Path("params.yaml")) -> Recipe:
-    """The recipe of params.yaml, for a training of so many epochs, which each stage has its own."""
-    values = load(dict[str, Any], "recipe", path)
-    if "epochs" in values:
-        raise UserError(
-            f"{path}: recipe.epochs: each stage has its own: train.epochs, pretrain.epochs, "
-            "tune.rungs, compare"
-        )
-    return check(Recipe, values | {"epochs": epochs}, f"{path}: recipe")
-
-
-def best_recipe(*, epochs: int) -> Recipe:
-    """The recipe of params.yaml with what the search found."""
-    return override(default_recipe(epochs=epochs), read_yaml(paths.BEST), str(paths.BEST))
-
-
-def proven_recipe(*, epochs: int) -> Recipe:
-    """That recipe with every remedy that `compare` tried as it proved: at the value, or off."""
-    return override(best_recipe(epochs=epochs), read_yaml(paths.REMEDIES), str(paths.REMEDIES))
 
 
 def override(recipe: Recipe, values: dict[str, Any], where: str) -> Recipe:

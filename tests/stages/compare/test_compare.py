@@ -26,9 +26,10 @@ from imagetrail.stages.compare.stage import _jobs, judged, run
 from imagetrail.stages.fetch import stage as fetch
 from imagetrail.stages.inspect import stage as inspect
 from imagetrail.stages.split import stage as split
+from imagetrail.training.chosen import proven_recipe
 from imagetrail.training.data import Experiment
 from imagetrail.training.jobs import Job, train
-from imagetrail.training.recipe import Recipe, proven_recipe
+from imagetrail.training.recipe import Recipe
 
 RECIPE = {
     "model": "fast",

@@ -29,8 +29,9 @@ from imagetrail.stages.pretrain import stage as pretrain
 from imagetrail.stages.split import stage as split
 from imagetrail.stages.synthesise import stage as synthesise
 from imagetrail.stages.weights import stage as weights
+from imagetrail.training.chosen import default_recipe
 from imagetrail.training.data import open_experiment
-from imagetrail.training.recipe import Recipe, default_recipe, override
+from imagetrail.training.recipe import Recipe, override
 
 SHAPE = (64, 64, 3)
 

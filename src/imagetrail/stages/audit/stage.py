@@ -28,8 +28,9 @@ from imagetrail.stages.audit import confident
 from imagetrail.stages.audit.confident import Judgement
 from imagetrail.stages.audit.params import Audit
 from imagetrail.training import checkpoints, folds
+from imagetrail.training.chosen import default_recipe
 from imagetrail.training.out_of_fold import PARTS, out_of_fold
-from imagetrail.training.recipe import Recipe, default_recipe
+from imagetrail.training.recipe import Recipe
 
 SHOWN = 48  # suspects in the picture
 FACTS = ("source", "id", "split", "label", "suggested")

@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 from imagetrail.base.params import Name, Section
 from imagetrail.stages.compare.arms import JUDGES, REMEDIES, Remedies, Set, resolve
 from imagetrail.training import shares
-from imagetrail.training.recipe import check_size, default_recipe
+from imagetrail.training.chosen import default_recipe
+from imagetrail.training.recipe import check_size
 
 
 class Compare(Section):

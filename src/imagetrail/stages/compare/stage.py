@@ -49,11 +49,12 @@ from imagetrail.stages.compare.ranking import (
 from imagetrail.tracking import live
 from imagetrail.tracking.parts import arm_part
 from imagetrail.training import checkpoints
+from imagetrail.training.chosen import best_recipe
 from imagetrail.training.data import open_experiment
 from imagetrail.training.history import as_row
 from imagetrail.training.jobs import Job, decisive, train_all
 from imagetrail.training.loop import Epoch
-from imagetrail.training.recipe import Recipe, best_recipe
+from imagetrail.training.recipe import Recipe
 
 Rows = list[dict[str, Any]]
 

@@ -7,7 +7,8 @@ from pydantic import Field
 
 from imagetrail.base.errors import UserError
 from imagetrail.base.params import Count, Megabytes, Milliseconds, Section
-from imagetrail.training.recipe import Recipe, check_size, default_recipe, override
+from imagetrail.training.chosen import default_recipe
+from imagetrail.training.recipe import Recipe, check_size, override
 
 # What a student takes of its teacher's recipe in no case: it learns answers, of train as it is.
 ALONE = {

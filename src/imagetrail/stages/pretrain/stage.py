@@ -18,7 +18,8 @@ from imagetrail.stages.pretrain.params import Pretrain
 from imagetrail.stages.pretrain.weights import read
 from imagetrail.training import loop
 from imagetrail.training.batches import Mixture
-from imagetrail.training.recipe import Recipe, default_recipe
+from imagetrail.training.chosen import default_recipe
+from imagetrail.training.recipe import Recipe
 
 VALID = 0.05  # share of the related pictures that training is watched on
 

@@ -28,10 +28,10 @@ from imagetrail.tracking import live
 from imagetrail.tracking.live import Live
 from imagetrail.training import checkpoints
 from imagetrail.training.checkpoints import Keeper
+from imagetrail.training.chosen import proven_recipe
 from imagetrail.training.data import open_experiment
 from imagetrail.training.history import as_row, read_history
 from imagetrail.training.loop import Epoch, Step, walk
-from imagetrail.training.recipe import proven_recipe
 from imagetrail.training.state import Training
 
 CHECKPOINT = "checkpoint.safetensors"

@@ -10,7 +10,8 @@ from imagetrail.base.lookup import one_of
 from imagetrail.base.params import Count, Epochs, Section
 from imagetrail.stages.tune.space import Space, completed, ends, typed
 from imagetrail.training import shares
-from imagetrail.training.recipe import Recipe, check_size, default_recipe
+from imagetrail.training.chosen import default_recipe
+from imagetrail.training.recipe import Recipe, check_size
 
 Cost = Annotated[str, one_of("imagetrail.stages.tune.costs:COSTS", "cost")]
 Bound = Annotated[float, Field(gt=0, le=1e18)]

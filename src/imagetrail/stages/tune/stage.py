@@ -22,9 +22,10 @@ from imagetrail.stages.tune.study import Trial
 from imagetrail.tracking import live
 from imagetrail.tracking.parts import trial_part
 from imagetrail.training import checkpoints
+from imagetrail.training.chosen import default_recipe
 from imagetrail.training.data import Experiment, open_experiment
 from imagetrail.training.jobs import Job, decisive, train_all
-from imagetrail.training.recipe import Recipe, default_recipe
+from imagetrail.training.recipe import Recipe
 
 FIXED = ("model", "width")  # where there are pretrained weights
 SHAPE = ("model", "activation", "initialisation", "width", "dropout")  # decide a network's costs
