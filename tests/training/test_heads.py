@@ -1,6 +1,7 @@
 """A solved head is the one with the least loss, as scikit-learn finds it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from imagetrail.models.classifier import Classifier
 from imagetrail.training import heads
 from imagetrail.training.heads import Rows, solve
 from imagetrail.training.loop import start
+from imagetrail.training.losses import believed
 from imagetrail.training.recipe import Recipe
 
 Toy = Callable[..., Samples]
@@ -32,9 +34,7 @@ def rows(model: Classifier, *, count: int = 300, weighed: bool = False) -> Rows:
     values[:, :20] += 0.7 * labels[:, None]
     values[:, 20:25] = 3
     weights = torch.from_numpy(rng.gamma(2, 0.5, count)).float() if weighed else torch.ones(count)
-    return Rows.of(
-        torch.from_numpy(values).half(), torch.from_numpy(labels), weights, torch.ones(count)
-    )
+    return Rows.of(torch.from_numpy(values).half(), torch.from_numpy(labels), weights)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -50,31 +50,30 @@ def test_a_solved_head_is_the_logistic_regression_of_scikit_learn(
     # two classes as scikit-learn has them differ by one weight, with half the penalty of two
     theirs = LogisticRegression(C=2 / (penalty * len(scaled)), max_iter=2000, tol=1e-8)
     weights = seen.weights.numpy()
-    expected = theirs.fit(scaled, seen.labels.numpy(), weights).predict_proba(scaled)
+    expected = theirs.fit(scaled, seen.targets.numpy(), weights).predict_proba(scaled)
     with torch.no_grad():
         found = network.head(seen.features.float()).softmax(1).numpy()
     assert np.abs(found - expected).max() < 2e-3
-    right = expected[np.arange(len(scaled)), seen.labels.numpy()]
+    right = expected[np.arange(len(scaled)), seen.targets.numpy()]
     assert loss == pytest.approx(-(weights * np.log(right)).mean(), abs=1e-3)
 
 
-def test_a_label_that_is_not_sure_counts_as_rows_of_every_class(toy: Toy) -> None:
+def test_shares_of_classes_count_as_rows_of_every_class(toy: Toy) -> None:
     network = model(toy(), "mlp")
     plain = rows(network)
     sure = torch.from_numpy(np.random.default_rng(2).choice([1.0, 0.75, 0.5], 300)).float()
-    unsure = Rows(plain.features, plain.labels, plain.weights, sure, plain.mean, plain.spread)
+    shares = believed(plain.targets, sure, 2)
 
     def twice(column: torch.Tensor) -> torch.Tensor:
         return torch.cat([column, column])
 
     both = Rows.of(
         twice(plain.features),
-        torch.cat([plain.labels, 1 - plain.labels]),
+        torch.cat([plain.targets, 1 - plain.targets]),
         2 * torch.cat([sure, 1 - sure]),
-        torch.ones(600),
     )
     answers, losses = [], []
-    for seen in (unsure, both):
+    for seen in (replace(plain, targets=shares), both):
         losses.append(solve(network, seen, penalty=0.1))
         with torch.no_grad():
             answers.append(network.head(plain.features.float()).softmax(1))
@@ -106,8 +105,8 @@ def test_many_rows_are_taken_block_by_block(
     whole = solve(network, seen, penalty=0.1)
     monkeypatch.setattr(heads, "BLOCK", 7 * 4 * seen.features.shape[1])
     monkeypatch.setattr(heads, "ROOM", room)
-    again = Rows.of(seen.features, seen.labels, seen.weights, seen.certainties)
-    assert [len(labels) for _, labels, *_ in again.blocks()] == [7] * 42 + [6]
+    again = Rows.of(seen.features, seen.targets, seen.weights)
+    assert [len(labels) for _, labels, _ in again.blocks()] == [7] * 42 + [6]
     assert torch.allclose(again.mean, seen.mean) and torch.allclose(again.spread, seen.spread)
     assert solve(network, again, penalty=0.1) == pytest.approx(whole, abs=1e-4)
 

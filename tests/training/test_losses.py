@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from imagetrail.base.samples import WEIGHT, Samples
+from imagetrail.base.samples import CERTAINTY, WEIGHT, Samples
 from imagetrail.models.inference import predict
 from imagetrail.training import losses
 from imagetrail.training.batches import Batch, Mixture
@@ -156,8 +156,8 @@ def trained(train: Samples, **changes: Any) -> Training:
     return begun
 
 
-def with_weights(samples: Samples, weights: list[float]) -> Samples:
-    index = samples.index.append_column(WEIGHT, pa.array(weights, pa.float64()))
+def with_column(samples: Samples, values: list[float], name: str = WEIGHT) -> Samples:
+    index = samples.index.append_column(name, pa.array(values, pa.float64()))
     return Samples(samples.images, index, samples.classes)
 
 
@@ -167,21 +167,23 @@ def test_equal_weights_change_nothing_whatever_they_are(
 ) -> None:
     train = toy()
     plain = trained(train, **mixing).model.state_dict()
-    same = trained(with_weights(train, [2.5] * len(train)), **mixing).model.state_dict()
+    same = trained(with_column(train, [2.5] * len(train)), **mixing).model.state_dict()
     assert all(torch.equal(plain[name], same[name]) for name in plain)
 
 
 @pytest.mark.parametrize("mixing", [{}, {"mixup": 0.4}])
-def test_labels_of_weight_0_are_not_learned(
-    toy: Callable[..., Samples], mixing: dict[str, float]
+@pytest.mark.parametrize(("column", "value"), [(WEIGHT, 0.0), (CERTAINTY, 0.5)])
+def test_labels_of_no_weight_or_of_even_odds_are_not_learned(
+    toy: Callable[..., Samples], column: str, value: float, mixing: dict[str, float]
 ) -> None:
-    """Half of the labels are the other one, and weigh nothing."""
+    """Half of the labels are the other one."""
     train = toy()
     wrong = np.arange(len(train)) % 4 < 2
     place = train.index.column_names.index("label")
     labels = pa.array(np.where(wrong, 1 - train.labels, train.labels))
     noisy = Samples(train.images, train.index.set_column(place, "label", labels), train.classes)
-    begun = trained(with_weights(noisy, (~wrong).astype(float).tolist()), epochs=6, **mixing)
+    said = np.where(wrong, value, 1.0).tolist()
+    begun = trained(with_column(noisy, said, column), epochs=6, **mixing)
     answers = predict(begun.outcome, train).argmax(1).numpy()
     assert (answers == train.labels).mean() > 0.9
 
@@ -189,7 +191,7 @@ def test_labels_of_weight_0_are_not_learned(
 def test_a_student_learns_the_teachers_answers_unadjusted_and_by_weight(
     toy: Callable[..., Samples],
 ) -> None:
-    train = with_weights(toy(), [1.0, 3.0] * 32)
+    train = with_column(toy(), [1.0, 3.0] * 32)
     teacher = trained(toy("same"))
     begun = start(recipe(logit_adjustment=1.0), train, seed=2)
     begun.teacher = teacher.outcome

@@ -2,11 +2,13 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -69,6 +71,16 @@ def test_a_frozen_trunk_stays_bit_for_bit_and_its_head_tells_the_classes(toy: To
     assert [epoch.number for epoch in history] == [1, 2, 3]
     assert history[-1].valid_top1 == 1.0
     assert same(before, state(training), "trunk") and not same(before, state(training), "head")
+
+
+def test_a_head_believes_labels_as_far_as_they_are_sure(toy: Toy) -> None:
+    train = toy()
+    half = pa.array([0.5] * len(train))
+    doubted = replace(train, index=train.index.append_column(samples.CERTAINTY, half))
+    training = begun(recipe(), doubted)
+    list(fit(training, Mixture(doubted), train))
+    shares = predict(training.outcome, train).softmax(1)
+    assert (shares - 0.5).abs().max() < 0.01, "of two classes such a label says nothing"
 
 
 def test_what_an_epoch_says_of_valid_is_what_the_model_answers(

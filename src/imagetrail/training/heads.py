@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from imagetrail.models.classifier import Classifier
-from imagetrail.training.losses import believed
 
 BLOCK = 4 << 20  # bytes of float32 rows that are worked on together: a CPU's cache holds them
 ROOM = 1 << 29  # bytes of float32 rows: up to so many are kept, of more each step makes its own
@@ -19,20 +18,16 @@ TOLERANCE, MOST = 1e-5, 500  # of the gradient, and steps
 
 @dataclass(frozen=True)
 class Rows:
-    """Features N×D float16, labels N int64, weights and certainties of the labels N float32.
-
-    Mean and spread are of each feature.
-    """
+    """Features N×D float16 with targets and weights; mean and spread of each feature."""
 
     features: Tensor
-    labels: Tensor
-    weights: Tensor
-    certainties: Tensor
+    targets: Tensor  # labels N int64, or shares of the classes N×K float32
+    weights: Tensor  # N float32
     mean: Tensor  # D float32
     spread: Tensor
 
     @classmethod
-    def of(cls, features: Tensor, labels: Tensor, weights: Tensor, certainties: Tensor) -> "Rows":
+    def of(cls, features: Tensor, targets: Tensor, weights: Tensor) -> "Rows":
         total = torch.zeros(features.shape[1], dtype=torch.float64)
         squares = total.clone()
         for block in torch.split(features, _at_once(features)):
@@ -40,14 +35,14 @@ class Rows:
             squares += block.double().square().sum(0)
         mean = total / len(features)
         spread = (squares / len(features) - mean.square()).clamp(min=0).sqrt() + LEAST
-        return cls(features, labels, weights, certainties, mean.float(), spread.float())
+        return cls(features, targets, weights, mean.float(), spread.float())
 
-    def blocks(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """Standardised features n×D float32, labels, weights, certainties."""
+    def blocks(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Standardised features n×D float32, targets, weights."""
         size = _at_once(self.features)
         kept = 4 * self.features.numel() <= ROOM
         features = self._standardised if kept else self._standardise(size)
-        others = (torch.split(rows, size) for rows in (self.labels, self.weights, self.certainties))
+        others = (torch.split(rows, size) for rows in (self.targets, self.weights))
         yield from zip(features, *others, strict=True)
 
     @cached_property
@@ -101,21 +96,19 @@ def cross_entropy(head: Tensor, rows: Rows, prior: Tensor | float) -> tuple[floa
     """The mean loss and its gradient. head: K×(D + 1), the bias last."""
     weight, bias = head[:, :-1], head[:, -1] + prior
     loss, gradient = 0.0, torch.zeros_like(head)
-    sure = bool((rows.certainties == 1).all())
-    for features, labels, weights, certainties in rows.blocks():
+    for features, targets, weights in rows.blocks():
         logits = torch.addmm(bias, features, weight.T)
-        targets = labels if sure else believed(labels, certainties, len(head))
         each = nn.functional.cross_entropy(logits, targets, reduction="none")
         loss += float((weights * each).sum())
         wrong = logits.softmax(1)
-        if sure:
-            wrong[torch.arange(len(labels)), labels] -= 1
-        else:
+        if targets.is_floating_point():
             wrong -= targets
+        else:
+            wrong[torch.arange(len(targets)), targets] -= 1
         wrong *= weights[:, None]
         gradient[:, :-1].addmm_(wrong.T, features)
         gradient[:, -1] += wrong.sum(0)
-    return loss / len(rows.labels), gradient / len(rows.labels)
+    return loss / len(rows.targets), gradient / len(rows.targets)
 
 
 @torch.no_grad()

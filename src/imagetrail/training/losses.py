@@ -42,16 +42,24 @@ LOSSES: dict[str, Loss] = {
 
 def targets_of(batch: Batch, classes: int) -> Tensor:
     """n×K, whose rows sum to the weights of the images; the labels if all are 1 and sure."""
-    if bool((batch.weights == 1).all() and (batch.certainties == 1).all()):
-        return batch.labels
-    return believed(batch.labels, batch.certainties, classes) * batch.weights[:, None]
+    targets = believed(batch.labels, batch.certainties, classes)
+    if bool((batch.weights == 1).all()):
+        return targets
+    if not targets.is_floating_point():
+        targets = functional.one_hot(targets, classes).float()
+    return targets * batch.weights[:, None]
 
 
 def believed(labels: Tensor, certainties: Tensor, classes: int) -> Tensor:
-    """n×K shares: of a label as much as it is sure, of the others the rest, evenly."""
+    """n×K shares: of a label as much as it is sure, of the others the rest, evenly.
+
+    The labels if all are sure.
+    """
+    if bool((certainties == 1).all()):
+        return labels
     others = (1 - certainties) / (classes - 1)
-    sure = functional.one_hot(labels, classes)
-    return torch.where(sure == 1, certainties[:, None], others[:, None])
+    named = functional.one_hot(labels, classes) == 1
+    return torch.where(named, certainties[:, None], others[:, None])
 
 
 def mean_loss(

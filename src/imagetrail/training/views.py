@@ -16,6 +16,7 @@ from imagetrail.models.classifier import Classifier
 from imagetrail.training.batches import Mixture
 from imagetrail.training.features import Extractor
 from imagetrail.training.heads import Rows, solve
+from imagetrail.training.losses import believed
 from imagetrail.training.state import Training
 from imagetrail.training.transforms import Jitter
 
@@ -58,9 +59,9 @@ class Views:
 
     def solve(self) -> float:
         """Solves the head of the training's model on all rows; returns their mean loss."""
-        columns = self.features, self.labels, self.weights, self.certainties
-        rows = Rows.of(*map(torch.cat, columns))
-        recipe = self.training.recipe
+        recipe, classes = self.training.recipe, len(self.training.model.spec.classes)
+        targets = believed(torch.cat(self.labels), torch.cat(self.certainties), classes)
+        rows = Rows.of(torch.cat(self.features), targets, torch.cat(self.weights))
         shares = torch.from_numpy(self.images.shares(self.training.seed))
         prior = recipe.logit_adjustment * shares.log()
         return solve(self.training.model, rows, penalty=recipe.penalty, prior=prior)

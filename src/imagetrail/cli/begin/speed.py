@@ -152,8 +152,8 @@ def _solving(network: Network) -> Iterator[object]:
 
     model = _begun(network, _random(network)).model
     width = next(weight.shape[1] for weight in model.head.parameters() if weight.ndim == 2)
-    labels, ones = torch.arange(BATCH) % network.classes, torch.ones(BATCH)
-    rows = Rows.of(torch.randn(BATCH, width).half(), labels, ones, ones)
+    labels = torch.arange(BATCH) % network.classes
+    rows = Rows.of(torch.randn(BATCH, width).half(), labels, torch.ones(BATCH))
     head = torch.zeros(network.classes, width + 1)
     while True:
         yield [cross_entropy(head, rows, 0.0) for _ in range(SOLVING)]
