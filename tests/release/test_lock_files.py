@@ -121,7 +121,15 @@ def test_a_dvc_that_does_not_let_go_is_told(
             lock_files.heal(torn.root)
 
 
-@pytest.mark.parametrize("damage", [lambda text: text[: len(text) // 2 + 1], lambda _: b""])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2 + 1],
+        lambda _: b"",
+        lambda _: b"[]",
+        lambda _: b'{"write": {"/x": {"pie": 1, "cmd": "dvc"}}}',
+    ],
+)
 def test_a_torn_rwlock_is_removed(workshop: Workshop, damage: Callable[[bytes], bytes]) -> None:
     file: Path = workshop.root / ".dvc/tmp/rwlock"
     file.write_bytes(damage(b'{"read": {}, "write": {}}'))

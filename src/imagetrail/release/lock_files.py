@@ -151,13 +151,13 @@ def _users(root: Path) -> list[tuple[int, str]] | None:
     """Numbers and commands on DVC's list; None if it is torn."""
     try:
         noted = json.loads((root / USERS).read_bytes())
+        found = [info for infos in noted.get("read", {}).values() for info in infos]
+        found += noted.get("write", {}).values()
+        return [(int(info["pid"]), str(info["cmd"])) for info in found]
     except FileNotFoundError:
         return []
-    except ValueError:
+    except (ValueError, TypeError, KeyError, AttributeError):  # or damaged, and JSON nevertheless
         return None
-    found = [info for infos in noted.get("read", {}).values() for info in infos]
-    found += noted.get("write", {}).values()
-    return [(int(info["pid"]), info["cmd"]) for info in found]
 
 
 def _is_there(pid: int, command: str) -> bool:
