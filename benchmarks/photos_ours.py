@@ -40,7 +40,7 @@ TUNED = {
     "batch_size": 32,
     "layer_decay": 0.8,
     "label_smoothing": 0.1,
-    "blend": 0.5,
+    "blend": None,
 }
 EXPERTS = "experts-12"  # the rung that learns from how sure experts were
 SCRATCH = {
