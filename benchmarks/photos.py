@@ -2,17 +2,18 @@
 
 Every side reads the same files of train, valid and test on the same cores, in a process of its own
 and, the peers, in an environment of their own; the seconds are those from the files to a trained
-model, and test is read once, at the end. Peers have their defaults and as many of their epochs as 3
-(of `-10`), 5 or 10 minutes (of the whole of cifar10) allow: fastai's `vision_learner` with the same
-pretrained EfficientNet-Lite0, and with a ResNet-18 from scratch; Ultralytics' YOLO11n classifier
-from its YAML; the article's network in Keras; a ResNet-18 in plain PyTorch; scikit-learn's logistic
-regression on features of the same EfficientNet-Lite0. `cifar10-10` has ten pictures a class to
-learn from, and two to validate.
+model, and test is read once, at the end. Peers have their defaults and as many of their epochs as 5
+minutes allow, 3 of `-10` and `-1000` and 10 of the whole of cifar10: fastai's `vision_learner` with
+the same pretrained EfficientNet-Lite0, and with a ResNet-18 from scratch; Ultralytics' YOLO11n
+classifier from its YAML; the article's network in Keras; a ResNet-18 in plain PyTorch;
+scikit-learn's logistic regression on features of the same EfficientNet-Lite0. `cifar10-10` has ten
+pictures a class to learn from, and two to validate.
 
 <row>: top-1 of the longest of our trainings that takes no longer than the best peer, against that
 peer. <row>-time: seconds of the shortest of ours that is as accurate as that peer; a ratio of 0:
 none is. `sides` has every side's accuracies and seconds, `features` the paired difference to
-logistic regression with its 95 % interval. A peer whose first run is 5 points and more behind
+logistic regression with its 95 % interval, `fine_tuned` that of the longest of ours in which all
+layers of the pretrained network learn. A peer whose first run is 5 points and more behind
 the best one's is not run again.
 
 <row>-airbench: beside airbench94, which is made for CIFAR-10 alone: ours of at most its length,
@@ -156,8 +157,9 @@ def main(given: argparse.Namespace) -> None:
                 run = runs.setdefault(side, {})[seed] = work.done(given.venvs)
                 result = f"{run['top1']:.2%} in {run['seconds']:.0f} s"
                 print(f"{row.name} {seed} {side}: {result}", flush=True)
+        figures |= specials(row, runs)
         if missing:
-            print(f"{row.name}: no figures before all sides have run")
+            print(f"{row.name}: no other figures before all sides have run")
         else:
             figures |= figures_of(row, runs, minutes)
     if given.rehearse:
@@ -193,6 +195,8 @@ def figures_of(row: Row, runs: Runs, minutes: float) -> dict[str, Figure]:
         if side not in beyond(row)
     }
     facts["features"] = paired(runs[chosen], runs["logistic"])
+    tuned = [side for side in rungs if side.startswith("tuned")]
+    facts["fine_tuned"] = paired(runs[tuned[-1]], runs["logistic"])
     to_its_accuracy = figure(
         _each(runs[first], "seconds"),
         _each(general[best], "seconds"),
@@ -212,7 +216,15 @@ def figures_of(row: Row, runs: Runs, minutes: float) -> dict[str, Figure]:
         figures[f"{row.name}-published"] = accuracy(
             _each(runs[rung], "top1"), [row.published], seconds=seconds, rung=rung
         )
-    for name in (name for name in runs if name in PEERS and PEERS[name].only):
+    return figures
+
+
+def specials(row: Row, runs: Runs) -> dict[str, Figure]:
+    """Ours against each peer that is made for the row alone, in its time."""
+    figures = {}
+    rungs = [side for side in recipes(row) if side in runs]
+    rungs.sort(key=lambda side: _mean(runs[side], "seconds"))
+    for name in (name for name in runs if name in PEERS and PEERS[name].only and rungs):
         rung = _in_time(rungs, runs, _mean(runs[name], "seconds"))
         figures[f"{row.name}-{name}"] = _against(runs, rung, name)
     return figures

@@ -119,7 +119,7 @@ def photo_steps(side: int, *, plain: bool = False) -> tuple[list[float], dict[st
     from torch.profiler import profile, record_function
 
     from imagetrail.models.depthwise import Depthwise
-    from imagetrail.training import loop
+    from imagetrail.training import steps as optimiser_steps
     from imagetrail.training.recipe import Recipe
     from imagetrail.training.transforms import Jitter
 
@@ -128,7 +128,7 @@ def photo_steps(side: int, *, plain: bool = False) -> tuple[list[float], dict[st
             with record_function("augmentation"):
                 return super().__call__(*given, **named)
 
-    loop.Jitter = Watched  # type: ignore[misc]
+    optimiser_steps.Jitter = Watched  # type: ignore[misc]
     recipe = Recipe(**PHOTO, epochs=1)
     begun, steps = training(recipe, (side, side, 3), PHOTO_STEPS + 4)
     for layer in begun.model.modules():
@@ -138,7 +138,7 @@ def photo_steps(side: int, *, plain: bool = False) -> tuple[list[float], dict[st
     rates = [recipe.batch_size / seconds for seconds in timed(steps, PHOTO_STEPS)]
     with profile(record_shapes=True) as profiled:
         (whole,) = timed(steps, 1)
-    loop.Jitter = Jitter  # type: ignore[misc]
+    optimiser_steps.Jitter = Jitter  # type: ignore[misc]
     spent = dict.fromkeys(PHOTO_KINDS, 0.0)
     for event in profiled.events():
         spent[_photo_kind(event)] += event.self_cpu_time_total
