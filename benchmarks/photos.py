@@ -3,8 +3,8 @@
 Every side reads the same files of train, valid and test on the same cores, in a process of its own
 and, the peers, in an environment of their own; the seconds are those from the files to a trained
 model, and test is read once, at the end. Peers have their defaults and as many of their epochs as 5
-minutes allow, 3 of `-10` and `-1000` and 10 of the whole of cifar10: fastai's `vision_learner` with
-the same pretrained EfficientNet-Lite0, and with a ResNet-18 from scratch; Ultralytics' YOLO11n
+minutes allow, 3 of a part such as `-10` and 10 of the whole of cifar10: fastai's `vision_learner`
+with the same pretrained EfficientNet-Lite0, and with a ResNet-18 from scratch; Ultralytics' YOLO11n
 classifier from its YAML; the article's network in Keras; a ResNet-18 in plain PyTorch;
 scikit-learn's logistic regression on features of the same EfficientNet-Lite0. `cifar10-10` has ten
 pictures a class to learn from, and two to validate.

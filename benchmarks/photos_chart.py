@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import matplotlib.pyplot as plt
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from imagetrail.base import files
 
@@ -32,6 +33,9 @@ def picture(folder: Path, every: Iterable[str], peers: Collection[str]) -> None:
         rungs.sort(key=lambda side: mean(side["seconds"]))
         _mark(panel, rungs, label="ours", color="black", marker=".", linestyle="-")
         panel.set(title=name, xscale="log", xlabel="minutes", ylabel="top-1 on test")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.xaxis.set_minor_formatter(NullFormatter())
         panel.grid(alpha=0.3, which="both")
     panels.flat[0].legend()
     with files.replacing(folder / "photos.png") as temporary:

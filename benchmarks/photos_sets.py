@@ -258,7 +258,7 @@ ROWS = {
     row.name: row
     for row in (
         Row("cifar10", 10, minutes=3),
-        Row("cifar10", 100),
+        Row("cifar10", 100, minutes=3),
         Row("cifar10", minutes=10, epochs=(2, 4, 9)),
         Row("elpv", seeds=5, published=0.884),
         Row("emoji"),
