@@ -138,11 +138,13 @@ def with_certainties(train: Samples, row: Row) -> Samples:
 
 
 def answered(model: Classifier, test: Samples, fields: dict[str, Any]) -> list[int]:
-    """By the mean over those views of a picture that training has seen as often as itself."""
+    """By the mean over views of a picture that training has seen."""
+    # the first view of a frozen network is the picture as it is
+    changed = fields.get("fine_tune", True) or fields["epochs"] > 1
     total = torch.zeros(len(test), len(test.classes))
     for images, weight in views(test.images, fields):
         view = replace(test, images=np.ascontiguousarray(images))
-        for mirrored in (False, True) if fields["flip"] else (False,):
+        for mirrored in (False, True) if fields["flip"] and changed else (False,):
             total += weight * inference.predict(model, view, mirrored=mirrored).softmax(1)
     return total.argmax(1).tolist()
 

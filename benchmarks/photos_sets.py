@@ -63,8 +63,7 @@ class Row:
     count: int | None = None
     minutes: float = 5  # that a training of a peer may take
     seeds: int = 3
-    # of ours, where pictures are enough for a network that knows nothing
-    epochs: tuple[int, ...] = ()
+    epochs: tuple[int, ...] = ()  # of ours from scratch, where pictures are enough for that
     published: float | None = None  # top-1 of the network of the paper that the set is from
 
     @property
