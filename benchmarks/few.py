@@ -199,10 +199,11 @@ def learn(job: Job, train: Samples, others: list[Samples]) -> Iterator[np.ndarra
 
 
 def _changed(samples: Samples, jitter: Jitter, seed: int) -> Samples:
-    changed = [
-        jitter(torch.from_numpy(chunk), torch.empty(0), classes=0, seed=seed)[0]
-        for chunk in samples.chunks(1000)
-    ]
+    changed = []
+    for chunk in samples.chunks(1000):
+        mirrored = torch.arange(len(chunk)) % 2 == seed % 2
+        images, none = torch.from_numpy(chunk), torch.empty(0)
+        changed.append(jitter(images, none, mirrored, classes=0, seed=seed)[0])
     return Samples(torch.cat(changed).numpy(), samples.index, samples.classes)
 
 

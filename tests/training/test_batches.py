@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 from weakref import ref
 
@@ -395,7 +396,7 @@ def test_weights_go_with_their_images_and_are_1_in_the_mean(make_samples: Make) 
     stream = Mixture(weighed, ((other, 0.3),)).epoch(1, batch_size=9, seed=0)
     pairs = [
         (int(number), float(weight))
-        for images, _, weights, _ in stream
+        for images, _, weights, *_ in stream
         for number, weight in zip(images[:, 0, 0, 0], weights, strict=True)
     ]
     assert {weight for number, weight in pairs if number >= 130} == {1.0}
@@ -415,7 +416,7 @@ def test_labels_are_as_sure_as_their_images_say_and_sure_where_nothing_is_said(
     stream = Mixture(unsure, ((other, 0.3),)).epoch(1, batch_size=9, seed=0)
     found = {
         int(number): float(sure)
-        for images, _, _, certainties in stream
+        for images, _, _, certainties, _ in stream
         for number, sure in zip(images[:, 0, 0, 0], certainties, strict=True)
     }
     assert all(
@@ -423,6 +424,58 @@ def test_labels_are_as_sure_as_their_images_say_and_sure_where_nothing_is_said(
         for number, sure in found.items()
     )
     assert len(found) > 40 and max(found) >= 130
+
+
+# ---- mirror images ----
+
+
+def sides(mixture: Mixture, epoch: int, **order: int) -> list[tuple[int, bool]]:
+    """Of the images of an epoch, in turn: number, and whether it is mirrored."""
+    batches = mixture.epoch(epoch, **({"batch_size": 8, "seed": 0} | order))
+    return [
+        (int(number), bool(mirrored))
+        for batch in batches
+        for number, mirrored in zip(batch.images[:, 0, 0, 0], batch.mirrored, strict=True)
+    ]
+
+
+@both_paths
+def test_an_image_is_mirrored_in_every_other_epoch_and_half_of_them_are_in_each(
+    make_samples: Make, real: Samples
+) -> None:
+    mixture = Mixture(real, ((numbered(make_samples, "other", 60, 130), 0.4),), limit=100)
+    epochs = [sides(mixture, epoch, batch_size=50) for epoch in range(1, 5)]
+    for one, after in pairwise(map(dict, epochs)):
+        both = one.keys() & after.keys()
+        assert len(both) > 20 and all(one[number] != after[number] for number in both)
+    for some in epochs:
+        assert 30 < sum(mirrored for _, mirrored in some) < 70
+    assert dict(epochs[0]) != dict(sides(mixture, 1, batch_size=50, seed=1))
+
+
+@pytest.mark.parametrize("mixing", [{"repeat_to": 300}, {"repeats": 3}, {"balance": 1.0}], ids=str)
+def test_an_image_that_comes_again_in_an_epoch_has_the_other_side(
+    lopsided: Samples, mixing: dict[str, Any]
+) -> None:
+    seen: dict[int, list[bool]] = {}
+    for number, mirrored in sides(Mixture(lopsided, **mixing), 1):
+        seen.setdefault(number, []).append(mirrored)
+    assert sum(len(some) > 2 for some in seen.values()) > 7
+    assert all(one != after for some in seen.values() for one, after in pairwise(some))
+
+
+@both_paths
+def test_mirror_images_depend_neither_on_the_batch_size_nor_on_where_a_batch_is_read(
+    real: Samples,
+) -> None:
+    mixture = Mixture(real, repeats=2)
+    whole = sides(mixture, 2, batch_size=61)
+    assert whole == sides(mixture, 2) and whole[61:] == sides(mixture, 2, batch_size=61, skip=1)
+    parts = [sides(mixture, 2, batch_size=61, rank=rank, ranks=2) for rank in range(2)]
+    assert sorted(parts[0] + parts[1]) == sorted(whole)
+
+
+# ---- weights that are none ----
 
 
 def test_training_images_that_all_weigh_nothing_are_one_line(make_samples: Make) -> None:

@@ -31,7 +31,7 @@ def recipe(**changes: Any) -> Recipe:
 
 def batch(weights: Tensor, certainties: Tensor | None = None) -> Batch:
     sure = torch.ones(len(LABELS)) if certainties is None else certainties
-    return Batch(torch.empty(len(LABELS), 0), LABELS, weights, sure)
+    return Batch(torch.empty(len(LABELS), 0), LABELS, weights, sure, LABELS == 0)
 
 
 def one_hot(labels: Tensor = LABELS) -> Tensor:

@@ -139,17 +139,31 @@ def test_cutmix_within_the_picture_keeps_the_share_asked_for(kept: float, side: 
 
 def jittered(seed: int = 1, images: Tensor | None = None, **changes: Any) -> tuple[Tensor, Tensor]:
     images = noise(16) if images is None else images
-    return Jitter(**changes)(images, torch.arange(len(images)) % 4, classes=4, seed=seed)
+    labels, mirrored = torch.arange(len(images)) % 4, some(len(images))
+    return Jitter(**changes)(images, labels, mirrored, classes=4, seed=seed)
+
+
+def some(count: int) -> Tensor:
+    """Half of so many."""
+    return torch.randperm(count, generator=rng()) % 2 == 0
 
 
 def test_jitter_that_is_all_off_returns_what_it_was_given() -> None:
     images, labels = noise(4), torch.arange(4)
-    same, classes = Jitter()(images, labels, classes=4, seed=1)
+    same, classes = Jitter()(images, labels, some(4), classes=4, seed=1)
     assert same is images and classes is labels
 
 
+def test_only_those_whose_turn_it_is_are_mirrored_left_to_right() -> None:
+    images = noise(16)
+    out, _ = jittered(images=images, flip=True)
+    assert torch.equal(out, torch.where(some(16)[:, None, None, None], images.flip(2), images))
+
+
 @pytest.mark.parametrize(
-    "changes", [*({name: value} for name, value in EVERYTHING.items()), EVERYTHING], ids="-".join
+    "changes",
+    [*({name: value} for name, value in EVERYTHING.items() if name != "flip"), EVERYTHING],
+    ids="-".join,
 )
 def test_jitter_is_decided_by_its_seed(changes: dict[str, Any]) -> None:
     (one, labels), (again, too), (other, _) = (jittered(seed, **changes) for seed in (1, 1, 2))
@@ -205,7 +219,7 @@ def test_images_stay_in_their_range_and_shape_and_grey_ones_grey(channels: int) 
 def test_pixels_may_be_on_a_device_of_their_own(changes: dict[str, Any]) -> None:
     elsewhere = torch.device("meta")  # nothing is computed on it, nor mixed with what is elsewhere
     images, labels = noise(16).to(elsewhere), torch.arange(16, device=elsewhere)
-    out, shares = Jitter(**changes)(images, labels, classes=16, seed=0)
+    out, shares = Jitter(**changes)(images, labels, some(16), classes=16, seed=0)
     assert out.device == shares.device == elsewhere
     assert out.shape == images.shape and shares.shape == (16, 16)
 
@@ -247,6 +261,6 @@ def test_pixels_are_changed_on_the_device_that_they_are_on(targets: Tensor) -> N
     images = torch.zeros(6, 16, 12, 3, dtype=torch.uint8, device="meta")
     for mixing in ({"mixup": 0.0}, {"cutmix": 0.0}, {"mixup": 0.0, "cutmix": 0.0}):
         jitter = Jitter(**EVERYTHING | mixing)
-        changed, labels = jitter(images, targets.to("meta"), classes=3, seed=0)
+        changed, labels = jitter(images, targets.to("meta"), some(6), classes=3, seed=0)
         assert changed.device.type == labels.device.type == "meta"
         assert changed.shape == images.shape

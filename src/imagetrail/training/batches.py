@@ -23,6 +23,7 @@ class Batch(NamedTuple):
     labels: Tensor  # n int64
     weights: Tensor  # n float32; 1 in the mean of the real images, and 1 of one that has none
     certainties: Tensor  # n float32, of the labels
+    mirrored: Tensor  # n bool: in every other epoch, for training that flips
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,10 @@ class Mixture:
         where, plans = self._order(number, seed)
         mine = (np.arange(len(where)) % batch_size) % ranks == rank
         unit = order.mean_weight(self.real, self._drawn(seed))
-        readers = [
-            _Reader(source, plan[mine[where == i]], unit) for i, (source, plan) in enumerate(plans)
-        ]
+        readers = []
+        for place, (source, plan) in enumerate(plans):
+            mirrored, ours = order.mirrored(plan, len(source), number, seed), mine[where == place]
+            readers.append(_Reader(source, plan[ours], unit, mirrored[ours]))
         for start in range(0, len(where), batch_size):
             size = min(batch_size, len(where) - start)
             if size < 2 * ranks and len(where) > 1:  # batch normalisation needs two
@@ -160,8 +162,10 @@ class Mixture:
 class _Reader:
     """Takes images in the order of a plan; of a large set it holds one window at a time."""
 
-    def __init__(self, samples: Samples, plan: NDArray[np.int64], unit: float) -> None:
-        self.samples, self.plan, self.at = samples, plan, 0
+    def __init__(
+        self, samples: Samples, plan: NDArray[np.int64], unit: float, mirrored: NDArray[np.bool_]
+    ) -> None:
+        self.samples, self.plan, self.mirrored, self.at = samples, plan, mirrored, 0
         self.weights = order.weights(samples, plan, unit)
         self.certainties = order.certainties(samples, plan)
         self.size = order.WINDOW // max(order.image_bytes(samples), 1)
@@ -175,7 +179,8 @@ class _Reader:
         """So many of a Batch, as arrays."""
         parts, end = [], self.at + count
         labels = self.samples.labels[self.plan[self.at : end]]
-        facts = self.weights[self.at : end], self.certainties[self.at : end]
+        known = self.weights, self.certainties, self.mirrored
+        facts = tuple(column[self.at : end] for column in known)
         while self.at < end:
             stop = end
             if self.samples.images.nbytes <= order.WINDOW:

@@ -33,16 +33,16 @@ def matrices(
     return made
 
 
-def moves(
-    count: int, rng: torch.Generator, *, flip: bool, shift: int
-) -> tuple[Tensor | None, Tensor | None]:
-    """Who is mirrored left to right (n bool, even odds), and pixels down and right (2×n int64)."""
-    mirrored = torch.rand(count, generator=rng) < 0.5 if flip else None
-    return mirrored, torch.randint(-shift, shift + 1, (2, count), generator=rng) if shift else None
+def shifts(count: int, rng: torch.Generator, *, most: int) -> Tensor:
+    """2×n int64: pixels down and right."""
+    return torch.randint(-most, most + 1, (2, count), generator=rng)
 
 
 def moved(images: Tensor, mirrored: Tensor | None, pixels: Tensor | None) -> Tensor:
-    """Mirrored, and moved by whole pixels, so that none is changed; the border is repeated."""
+    """Mirrored left to right, and moved by whole pixels, so that none is changed.
+
+    The border is repeated. mirrored: n bool; pixels: 2×n, down and right.
+    """
     count, height, width = images.shape[:3]
     rows, columns = torch.arange(height).repeat(count, 1), torch.arange(width).repeat(count, 1)
     if mirrored is not None:

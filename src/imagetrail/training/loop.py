@@ -160,7 +160,7 @@ def _learn(
             targets = losses.targets_of(batch, len(training.model.spec.classes))
             lr = training.set_lr(schedule(_progress(training, training.step, each)))
             count = min(size, len(images) - training.step * size)  # over all processes
-            loss = steps.take(training, network, batch.images, targets, share=len(targets) / count)
+            loss = steps.take(training, network, batch, targets, share=len(targets) / count)
             if not math.isfinite(loss):
                 where = f"epoch {number}, step {training.step + 1}, at learning rate {lr:.3g}"
                 raise Diverged(f"the loss became {loss} in {where}; try a lower lr")

@@ -1,10 +1,11 @@
-"""In which order an epoch reads images, how often those of each class, and what each weighs."""
+"""In which order an epoch reads images, how often those of each class, and what goes with each."""
 
 import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from imagetrail.base.errors import UserError
+from imagetrail.base.rng import generator
 from imagetrail.base.samples import CERTAINTY, WEIGHT, Samples
 
 # A set of pictures up to this size is shuffled as a whole. Of a larger one, blocks in random order
@@ -67,6 +68,20 @@ def _drawn(
         for label, many in zip(classes, counts, strict=True)
     ]
     return np.sort(np.concatenate(drawn))
+
+
+def mirrored(plan: NDArray[np.int64], count: int, epoch: int, seed: int) -> NDArray[np.bool_]:
+    """Of the images of an epoch's plan, which are mirrored: each every other time that it comes.
+
+    So an image is seen from both sides, where a draw anew gives many the same one several times:
+    the alternating flip of airbench94 (arXiv:2404.00498). count: images of the source.
+    """
+    places = np.argsort(plan, kind="stable")
+    first = np.flatnonzero(np.diff(plan[places], prepend=-1))
+    earlier = np.empty(len(plan), np.int64)  # how often an image has come before in this epoch
+    earlier[places] = np.arange(len(plan)) - np.repeat(first, np.diff(first, append=len(plan)))
+    begun = generator(seed, "mirrored").integers(0, 2, count, np.int8)
+    return np.asarray((begun[plan] + earlier + epoch) % 2 == 1)
 
 
 def mean_weight(samples: Samples, numbers: NDArray[np.int64]) -> float:

@@ -102,7 +102,8 @@ class Recipe(Section):
     )
     flip: bool = Field(
         default=False,
-        description="mirror half of the images; harms where left and right differ, as for digits",
+        description="mirror each image in every other epoch; harms where left and right differ, as "
+        "for digits",
     )
     turn: bool = Field(
         default=False,

@@ -26,7 +26,7 @@ class Jitter:
     """What may happen to an image; 0 and False switch a change off."""
 
     crop: float = 0.0  # least share of the area that is cut out and enlarged
-    flip: bool = False  # mirror left to right at even odds
+    flip: bool = False  # mirror left to right those whose turn it is
     turn: bool = False  # by a multiple of 90 degrees, at even odds
     shift: int = 0  # pixels, each way
     rotate: float = 0.0  # degrees, each way
@@ -45,13 +45,13 @@ class Jitter:
         return cls(**{field.name: getattr(recipe, field.name) for field in fields(cls)})
 
     def __call__(
-        self, images: Tensor, labels: Tensor, *, classes: int, seed: int
+        self, images: Tensor, labels: Tensor, mirrored: Tensor, *, classes: int, seed: int
     ) -> tuple[Tensor, Tensor]:
         """The images, uint8, changed, with their labels.
 
-        labels: n int64, or shares n×classes, which they become where images are mixed. The images
-        stay uint8 where no pixel is read from between others and none are blended, and become
-        float32 else.
+        labels: n int64, or shares n×classes, which they become where images are mixed. mirrored: n
+        bool on the CPU, whom `flip` mirrors. The images stay uint8 where no pixel is read from
+        between others and none are blended, and become float32 else.
         """
 
         def rng(purpose: str) -> torch.Generator:
@@ -60,7 +60,7 @@ class Jitter:
         policy = self._drawn(len(images), rng)
         for drawn, ranges in policy:
             images = operations.toned(images, drawn, ranges)
-        images = self._placed(images, policy, rng)
+        images = self._placed(images, mirrored if self.flip else None, policy, rng)
         if self.cutout:
             images = cutout(images, rng("cutout"), side=self.cutout)
         if self.erase:
@@ -78,13 +78,15 @@ class Jitter:
             policy.insert(0, (drawn, TRIVIAL))
         return policy
 
-    def _placed(self, images: Tensor, policy: Policy, rng: Stream) -> Tensor:
+    def _placed(
+        self, images: Tensor, mirrored: Tensor | None, policy: Policy, rng: Stream
+    ) -> Tensor:
         """All that moves pixels, in one reading of them."""
         count, height, width, _ = images.shape
         sides = height, width
         turned = self.turn or self.rotate or self.zoom or self.shear
         still = not (self.crop or turned or self.elastic)
-        mirrored, pixels = geometry.moves(count, rng("jitter"), flip=self.flip, shift=self.shift)
+        pixels = geometry.shifts(count, rng("shift"), most=self.shift) if self.shift else None
         if still and not policy:
             if mirrored is None and pixels is None:
                 return images

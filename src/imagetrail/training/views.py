@@ -50,7 +50,7 @@ class Views:
             view = batch.images
             if number > 1:
                 draw = derive(seed, "view", number, place)
-                view, _ = self.jitter(view, batch.labels, classes=0, seed=draw)
+                view, _ = self.jitter(view, batch.labels, batch.mirrored, classes=0, seed=draw)
             self.features.append(self.extract(view))
             self.labels.append(batch.labels)
             self.weights.append(batch.weights)
