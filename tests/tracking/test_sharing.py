@@ -3,6 +3,8 @@
 import hashlib
 import shutil
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient  # noqa: TID251  tests look at what users see
@@ -13,7 +15,8 @@ from tiny_onnx import noise, write
 from workshop import Workshop
 
 from imagetrail.base.errors import UserError
-from imagetrail.tracking import doubles, publish, turns, ui_views
+from imagetrail.release import project
+from imagetrail.tracking import doubles, opening, publish, turns, ui_views
 from imagetrail.tracking.opening import open_store
 from imagetrail.tracking.registry import Exported, register
 from imagetrail.tracking.store import CONTENT, PARENT, Store
@@ -79,6 +82,28 @@ def test_a_project_whose_identity_was_not_committed_is_known_by_its_place(tmp_pa
     first = open_store(root)
     (root / "data/project.json").unlink()
     assert open_store(root).owner == first.owner
+
+
+@pytest.mark.usefixtures("shared")
+@pytest.mark.parametrize(
+    "moment", [(project, "whereabouts"), (opening, "_create")], ids=["before", "between"]
+)
+def test_two_clones_that_are_the_first_at_once_are_one_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: tuple[ModuleType, str]
+) -> None:
+    monkeypatch.setattr(project, "whereabouts", lambda _: "git@example.org:ada/flowers.git")
+    ours, clone = (named(tmp_path / name, "flowers") for name in ("ours", "clone"))
+    others, go_on = [], getattr(*moment)
+
+    def overtaken(*given: Any) -> Any:
+        if not others:
+            others.append(None)
+            others[0] = open_store(clone)
+        return go_on(*given)
+
+    monkeypatch.setattr(*moment, overtaken)
+    mine = open_store(ours)
+    assert mine.owner == others[0].owner == open_store(clone).owner
 
 
 @pytest.mark.usefixtures("shared")

@@ -29,15 +29,29 @@ def identity(root: Path, *, known: str = "") -> str:
     known: the id that a server has of a project of this name and place, as where CI could not
     commit the file. Raises UserError if the file is damaged.
     """
-    name, file = pipeline.project(root), root / PROJECT_FILE
-    if file.exists():
-        value = read_json(file, remedy=f"bring it back with `git checkout -- {PROJECT_FILE}`")
-        held = check(Identity, value, str(PROJECT_FILE))
-        if held.name == name:
-            return held.id
-    made = Identity(name=name, id=known or uuid.uuid4().hex[:16])
-    write_json(file, made.model_dump())
+    if found := held(root):
+        return found
+    made = Identity(name=pipeline.project(root), id=known or drawn())
+    write_json(root / PROJECT_FILE, made.model_dump())
     return made.id
+
+
+def held(root: Path) -> str:
+    """The id in data/project.json; empty if it is not there or has another name.
+
+    Raises UserError if the file is damaged.
+    """
+    file = root / PROJECT_FILE
+    if not file.exists():
+        return ""
+    value = read_json(file, remedy=f"bring it back with `git checkout -- {PROJECT_FILE}`")
+    found = check(Identity, value, str(PROJECT_FILE))
+    return found.id if found.name == pipeline.project(root) else ""
+
+
+def drawn() -> str:
+    """An id that nobody has."""
+    return uuid.uuid4().hex[:16]
 
 
 def whereabouts(root: Path) -> str:

@@ -53,20 +53,26 @@ def open_store(root: Path, *, patience: int = 30, retries: int = 1) -> Store:
     _make_database(address)
     mlflow.set_tracking_uri(address)
     client = MlflowClient(address)
-    experiment = _experiment(client, name, root)
+    own = address == _own(root)
+    owner = {} if own else _owner(root)
+    experiment = _experiment(client, name, root, owner)
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
-    if address == _own(root):  # nobody else's can be in there
+    if own:  # nobody else's can be in there
         moved.repoint(root.resolve() / "mlflow.db", experiment.artifact_location)
         return Store(client, experiment.experiment_id)
-    where, tags = project.whereabouts(root), experiment.tags
-    known = tags.get(PROJECT, "") if tags.get(WHERE) == where else ""
-    owner = {PROJECT: project.identity(root, known=known), WHERE: where}
+    tags = experiment.tags
+    known = tags.get(PROJECT, "") if tags.get(WHERE) == owner[WHERE] else ""
+    owner[PROJECT] = project.identity(root, known=known)
     _refuse_another(experiment, owner[PROJECT])
-    if PROJECT not in tags:
+    if PROJECT not in tags:  # made by hand, or before there were owners
         for tag, value in owner.items():
             client.set_experiment_tag(experiment.experiment_id, tag, value)
     return Store(client, experiment.experiment_id, owner)
+
+
+def _owner(root: Path) -> dict[str, str]:
+    return {WHERE: project.whereabouts(root), PROJECT: project.held(root) or project.drawn()}
 
 
 def _own(root: Path) -> str:
@@ -95,12 +101,15 @@ def _alone_in(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _experiment(client: MlflowClient, name: str, root: Path) -> Experiment:
-    """The experiment of that name; raises MlflowException if what answers is no MLflow."""
+def _experiment(client: MlflowClient, name: str, root: Path, owner: dict[str, str]) -> Experiment:
+    """The experiment of that name, the owner's if it is new.
+
+    Raises MlflowException if what answers is no MLflow.
+    """
     try:
         found = client.get_experiment_by_name(name)
         if found is None:
-            _create(client, name, root)
+            _create(client, name, root, owner)
             found = client.get_experiment_by_name(name)
     except (ParseError, ValueError, TypeError, AttributeError):  # what it makes of others' JSON
         found = None
@@ -109,11 +118,12 @@ def _experiment(client: MlflowClient, name: str, root: Path) -> Experiment:
     return found
 
 
-def _create(client: MlflowClient, name: str, root: Path) -> None:
+def _create(client: MlflowClient, name: str, root: Path, owner: dict[str, str]) -> None:
+    """With its owner from the start: of two machines at once, one makes it, the other finds it."""
     folder = root.resolve() / moved.FOLDER / name
     place = folder.as_uri() if uri(root).startswith("sqlite:") else None
     try:
-        client.create_experiment(name, artifact_location=place)
+        client.create_experiment(name, artifact_location=place, tags=owner)
     except MlflowException:  # another process was faster?
         if client.get_experiment_by_name(name) is None:
             raise
