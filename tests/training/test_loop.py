@@ -81,6 +81,21 @@ def test_macro_recall_is_the_mean_over_classes_of_what_is_right(toy: Toy) -> Non
     assert epoch.valid_macro_recall == pytest.approx((right[:32].mean() + right[32:].mean()) / 2)
 
 
+def test_in_two_epochs_each_picture_is_seen_as_it_is_and_mirrored(toy: Toy) -> None:
+    train = toy()
+    begun, seen = start(recipe(flip=True, shift=0, epochs=2), train, seed=1), list[torch.Tensor]()
+
+    def watch(model: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+        if model.training:
+            seen.append(given[0])
+
+    begun.model.register_forward_pre_hook(watch)
+    list(fit(begun, Mixture(train), train))
+    plain = torch.from_numpy(train.images.copy())
+    both = torch.cat([plain, plain.flip(2)])
+    assert sorted(torch.cat(seen).flatten(1).tolist()) == sorted(both.flatten(1).tolist())
+
+
 def test_flipping_harms_where_left_and_right_differ(toy: Toy) -> None:
     _, history = run(recipe(flip=True, shift=0), toy())
     assert history[-1].valid_loss > 0.4

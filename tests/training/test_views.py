@@ -107,6 +107,15 @@ def test_each_epoch_adds_a_view_of_every_picture_and_the_first_is_plain(toy: Toy
     assert not torch.equal(second, third)
 
 
+def test_two_views_in_a_row_have_each_picture_as_it_is_and_mirrored(toy: Toy) -> None:
+    train = toy(count=20)
+    rows = Views(begun(recipe(flip=True, shift=0), train), Mixture(train))
+    assert sum(rows.add(2)) == sum(rows.add(3)) == 20
+    plain, extract = torch.from_numpy(train.images.copy()), Extractor(rows.training.model)
+    both = torch.cat([extract(plain), extract(plain.flip(2))])
+    assert sorted(torch.cat(rows.features).tolist()) == sorted(both.tolist())
+
+
 def test_no_picture_is_lost_to_a_last_batch_of_one(toy: Toy) -> None:
     train = toy(count=views.READ + 1)
     rows = Views(begun(recipe(), train), Mixture(train))
