@@ -154,6 +154,19 @@ def test_small_pictures_keep_their_size_and_signs_are_not_mirrored() -> None:
     assert chosen["augment.policy"] == "digits" and chosen["recipe.flip"] is False
 
 
+def test_of_small_pictures_the_network_sees_as_much_as_the_minutes_leave_time_for() -> None:
+    small = replace(PHOTOS, short=32, same_size=True)
+    known = [planned(small, rate) for rate in (0.1, 20, 10_000)]
+    assert [plan.size for plan in known] == [32] * 3 and known[0].model == PRETRAINED
+    assert [plan.factor for plan in known] == sorted(plan.factor for plan in known)
+    assert values(small, known[0])["recipe.enlarge"] == known[0].factor == 3
+    assert values(small, known[-1])["recipe.enlarge"] is None and known[-1].factor == 7
+    large = [planned(replace(PHOTOS, short=96), rate) for rate in (0.1, 150, 10_000)]
+    assert [(plan.size, plan.factor) for plan in large] == [(64, 1), (96, 1), (96, 2)]
+    assert values(PHOTOS, replace(planned(PHOTOS), size=128))["recipe.enlarge"] == 1
+    assert values(DIGITS, planned(DIGITS))["recipe.enlarge"] is None
+
+
 def test_of_few_photos_a_head_is_solved_and_fine_tuning_has_to_prove_its_worth() -> None:
     chosen = values(PHOTOS, planned(PHOTOS))
     assert chosen["recipe.fine_tune"] is False and list(chosen["tune.space"]) == ["penalty"]

@@ -389,3 +389,12 @@ def test_a_network_too_deep_for_the_pictures_is_refused_wherever_it_is_named(
         "not 8"
     ]
     check_all(write(tmp_path, data=data | {"image_size": [10, 32]}, **article))
+    lite = {"recipe": {"model": "efficientnet_lite0", "enlarge": 4}}
+    assert faults(write(tmp_path, data=data, **lite)) == [
+        "recipe: model 'efficientnet_lite0' needs data.image_size 33 or more, not 8 times enlarge 4"
+    ]
+    searched = {"recipe": {"model": "article", "enlarge": 2}, "tune": {"space": {"enlarge": [1]}}}
+    assert faults(write(tmp_path, data=data, **searched)) == [
+        "tune.space.enlarge: model 'article' needs data.image_size 10 or more, not 8 times "
+        "enlarge 1"
+    ]

@@ -19,7 +19,7 @@ def test_a_folded_network_sees_the_same(name: str) -> None:
         if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None:
             nn.init.normal_(layer.running_mean)
             nn.init.uniform_(layer.running_var, 0.5, 2)
-    pictures = 50 * torch.randn(3, 1, 28, 28)
+    pictures = 50 * torch.randn(3, 1, *model.spec.sides)
     before = {key: value.clone() for key, value in model.trunk.state_dict().items()}
     with torch.no_grad():
         seen, again = model.trunk(pictures), folded(model.trunk)(pictures)

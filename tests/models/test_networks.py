@@ -6,6 +6,7 @@ import pytest
 import torch
 from article import SPEC
 from torch import nn
+from torch.nn import functional
 
 from imagetrail.base.errors import UserError
 from imagetrail.models import activations, classifier, weights
@@ -83,6 +84,37 @@ def test_every_model_takes_pictures_that_are_not_square(name: str, sides: tuple[
     assert logits.shape == (2, 10) and logits.isfinite().all()
 
 
+@pytest.mark.parametrize(
+    ("image_size", "factor"), [(8, 28), (28, 8), ((32, 48), 7), (64, 4), (150, 1), (500, 1)]
+)
+def test_efficientnet_sees_small_pictures_near_the_size_that_it_was_learned_on(
+    image_size: int | tuple[int, int], factor: int
+) -> None:
+    spec = replace(SPEC, model="efficientnet_lite0", image_size=image_size)
+    height, width, _ = spec.shape
+    assert spec.factor == factor and spec.sides == (height * factor, width * factor)
+    assert replace(spec, model="efficientnet_lite2", image_size=28).factor == 9
+    assert replace(spec, model="fast").factor == 1 and replace(spec, enlarge=3).factor == 3
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_network_that_enlarges_answers_as_one_of_larger_pictures(name: str) -> None:
+    images = torch.randint(0, 256, (2, 16, 20, 1), dtype=torch.uint8)
+    larger = functional.interpolate(images.permute(0, 3, 1, 2).float(), (48, 60), mode="bilinear")
+    spec = replace(SPEC, model=name, width=0.25)
+    itself = Classifier(replace(spec, image_size=(16, 20), enlarge=3)).eval()
+    theirs = Classifier(replace(spec, image_size=(48, 60), enlarge=1)).eval()
+    theirs.load_state_dict(itself.state_dict())
+    with torch.no_grad():
+        answers, expected = itself(images), theirs(larger.permute(0, 2, 3, 1))
+    assert torch.allclose(answers, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_efficientnet_says_what_is_too_small_for_it() -> None:
+    with pytest.raises(UserError, match="33 pixels or more, not 28: recipe.enlarge makes"):
+        Classifier(replace(SPEC, model="efficientnet_lite0", enlarge=1))
+
+
 @pytest.mark.parametrize("image_size", [28, (20, 36)])
 @pytest.mark.parametrize("name", MODELS)
 def test_a_saved_model_is_rebuilt_with_the_same_answers(
@@ -105,15 +137,14 @@ def test_keras_initialisation_is_uniform_by_both_fans_with_zero_biases() -> None
     assert second.bias is not None and not second.bias.any()
 
 
-def test_of_a_picture_that_is_not_enlarged_the_head_reads_the_greatest_values_too() -> None:
+def test_the_head_of_efficientnet_reads_the_greatest_values_of_the_last_layer_too() -> None:
     lite0 = replace(SPEC, model="efficientnet_lite0", activation="relu6")
-    small, large = (Classifier(replace(lite0, image_size=side)).eval() for side in (28, 96))
+    model = Classifier(replace(lite0, image_size=96)).eval()
     last = 1280  # channels
     with torch.no_grad():
         images = torch.randint(0, 256, (2, 96, 96, 1), dtype=torch.uint8)
-        features, seen = large.features(images), large.normal(images)
-        for layer in large.trunk:
+        features, seen = model.features(images), model.normal(images)
+        for layer in model.trunk:
             seen = layer(seen)
         assert torch.equal(features[:, -last:], seen.amax((2, 3)))
         assert torch.allclose(features[:, -2 * last : -last], seen.mean((2, 3)))
-        assert features.shape[1] == small.features(images[:, :28, :28]).shape[1] + last

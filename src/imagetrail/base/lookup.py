@@ -13,7 +13,7 @@ from pydantic import AfterValidator
 from imagetrail.base.errors import UserError
 
 T = TypeVar("T")
-MANY = 40  # names, and more, are not all listed
+MANY = 50  # names, and more, are not all listed
 
 
 def choose(table: Mapping[str, T], name: str, kind: str) -> T:

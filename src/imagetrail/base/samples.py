@@ -40,12 +40,12 @@ NUMBERS = (WEIGHT, CERTAINTY)
 KEPT = 4 << 20  # bytes of pictures at once where a network keeps all activations: 1,000×
 
 
-def at_once(images: Images, most: int) -> int:
-    """How many of them, N×H×W×C, go through a network at once where it keeps its activations.
+def at_once(sides: tuple[int, int], most: int) -> int:
+    """How many pictures go through a network at once where it keeps its activations.
 
-    They count as colour pictures: a network makes as much of grey ones.
+    sides: H and W as it sees them. They count as colour pictures: it makes as much of grey ones.
     """
-    height, width = images.shape[1:3]
+    height, width = sides
     return int(max(1, min(most, KEPT // (3 * height * width))))
 
 

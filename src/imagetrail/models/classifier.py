@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from imagetrail.base.lookup import choose
@@ -39,7 +40,14 @@ class Classifier(nn.Module):
 
     def normal(self, images: Tensor) -> Tensor:
         """What the trunk sees: N×C×H×W, channels last in memory already."""
-        return ((images.float() - self.mean) / self.std).permute(0, 3, 1, 2)
+        return self.enlarged(((images.float() - self.mean) / self.std).permute(0, 3, 1, 2))
+
+    def enlarged(self, images: Tensor) -> Tensor:
+        """N×C×H×W of any unit, of the sides that the trunk sees."""
+        factor = self.spec.factor
+        if factor == 1:
+            return images
+        return functional.interpolate(images, scale_factor=factor, mode="bilinear")
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.head(self.features(images))

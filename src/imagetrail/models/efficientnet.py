@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from imagetrail.base.errors import UserError
 from imagetrail.models import activations
 from imagetrail.models.layers import Residual, Shift, normalised_head, scaled
 
@@ -41,7 +42,7 @@ STAGES = (
 )
 STEM, LAST = 32, 1280  # channels of the first layer and of the last one
 MAPPED = (3, 4, 5)  # stages
-SMALLEST = 84  # pixels: pictures of smaller sides are enlarged by a whole factor to this or more
+SMALLEST = 33  # pixels a side, of which the coarse maps are 3×3
 
 Sides = tuple[int, int]  # H, W
 
@@ -49,14 +50,13 @@ Sides = tuple[int, int]  # H, W
 class Pyramid(nn.Sequential):
     """Layers, some of which also hand on a 3×3 map of what they see: N×C×H×W to N×D.
 
-    The maps come first in D, then the mean of the last layer over its places and, if `peaks`, its
-    greatest values.
+    The maps come first in D, then the mean of the last layer over its places, and its greatest
+    values.
     """
 
-    def __init__(self, layers: list[nn.Module], maps: dict[int, nn.Module], *, peaks: bool) -> None:
+    def __init__(self, layers: list[nn.Module], maps: dict[int, nn.Module]) -> None:
         super().__init__(*layers)
         self.maps = maps  # no weights in them; by the number of the layer they follow
-        self.peaks = peaks
 
     def forward(self, features: Tensor) -> Tensor:
         seen = []
@@ -64,10 +64,17 @@ class Pyramid(nn.Sequential):
             features = layer(features)
             if number in self.maps:
                 seen.append(self.maps[number](features).flatten(1))
-        seen.append(features.mean((2, 3)))
-        if self.peaks:
-            seen.append(features.amax((2, 3)))
+        seen += [features.mean((2, 3)), features.amax((2, 3))]
         return torch.cat(seen, 1)
+
+
+def enlargement(model: str, sides: Sides) -> int:
+    """The whole factor that brings pictures nearest to the size that the network was learned on.
+
+    What it knows are shapes of that size: CIFAR-10's pictures as they are would be specks to it.
+    Networks that are not of this family take pictures as they are.
+    """
+    return max(1, round(SCALES[model].size / min(sides))) if model in SCALES else 1
 
 
 def lite(
@@ -84,20 +91,22 @@ def lite(
     """Trunk and head, for pictures of `sides` pixels, normalised by `mean` and `std` per channel.
 
     Beside the mean of the last layer, the head reads coarse maps of stages 3 to 5: pictures unlike
-    those of ImageNet are told apart by where simple parts are. Of pictures that are not enlarged it
-    also reads the greatest values, as fastai's heads do: a crack fills few places. The ImageNet
-    weights were learned with relu6 and at width 1.
+    those of ImageNet are told apart by where simple parts are. It also reads the greatest values of
+    the last layer, as fastai's heads do: a crack fills few places. The ImageNet weights were
+    learned with relu6 and at width 1. Raises UserError for pictures that are too small.
     """
-    factor = max(1, -(-SMALLEST // min(sides)))
-    enlarged = sides[0] * factor, sides[1] * factor
-    channels, last, seen = scaled(STEM, width), scaled(LAST, width), _halved(enlarged, 2)
-    peaks = factor == 1
+    if min(sides) < SMALLEST:
+        raise UserError(
+            f"EfficientNet-Lite needs pictures of {SMALLEST} pixels or more, not {min(sides)}: "
+            "recipe.enlarge makes them larger on their way in"
+        )
+    channels, last, seen = scaled(STEM, width), scaled(LAST, width), _halved(sides, 2)
     layers: list[nn.Module] = [
-        _as_imagenet(mean, std, factor),
-        _layer(len(mean), channels, 3, 2, enlarged, activation),
+        _as_imagenet(mean, std),
+        _layer(len(mean), channels, 3, 2, sides, activation),
     ]
     maps: dict[int, nn.Module] = {}
-    features = last * (1 + peaks)
+    features = 2 * last
     for stage, (blocks, kernel, first, inner, wide) in enumerate(STAGES, 1):
         out = scaled(wide, width * scale.width)
         deep = blocks if stage in (1, len(STAGES)) else math.ceil(blocks * scale.depth)
@@ -108,7 +117,7 @@ def lite(
             maps[len(layers) - 1] = _in_thirds(seen)
             features += 9 * channels
     layers.append(_layer(channels, last, 1, 1, seen, activation))
-    return Pyramid(layers, maps, peaks=peaks), normalised_head(features, classes, dropout)
+    return Pyramid(layers, maps), normalised_head(features, classes, dropout)
 
 
 def _in_thirds(sides: Sides) -> nn.AvgPool2d:
@@ -121,12 +130,9 @@ def _halved(sides: Sides, stride: int) -> Sides:
     return -(-sides[0] // stride), -(-sides[1] // stride)
 
 
-def _as_imagenet(mean: tuple[float, ...], std: tuple[float, ...], factor: int) -> nn.Sequential:
-    """Enlarged, and in the unit that the weights were learned in: (grey level − 127) / 128."""
-    shift = Shift([spread / 128 for spread in std], [(middle - 127) / 128 for middle in mean])
-    return nn.Sequential(
-        shift, *([nn.Upsample(scale_factor=factor, mode="bilinear")] if factor > 1 else [])
-    )
+def _as_imagenet(mean: tuple[float, ...], std: tuple[float, ...]) -> Shift:
+    """In the unit that the weights were learned in: (grey level − 127) / 128."""
+    return Shift([spread / 128 for spread in std], [(middle - 127) / 128 for middle in mean])
 
 
 def _block(

@@ -48,7 +48,7 @@ def _collect(
     machine = this_machine()
     model.to(machine.device).eval()
     answers = []
-    height, width = samples.images.shape[1:3]  # of grey pictures it makes as much as of colour
+    height, width = model.spec.sides  # of grey pictures it makes as much as of colour
     most = max(16, BATCH // (3 * height * width))
     for chunk in samples.chunks(min(batch_size, most)):
         images = torch.from_numpy(chunk.copy())

@@ -30,6 +30,7 @@ class Spec:
     std: tuple[float, ...]
     initialisation: str = "gain"
     architecture: Architecture | None = None  # of a network of the hub
+    enlarge: int | None = None  # factor on the sides of pictures on their way in; None: its own
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -37,6 +38,18 @@ class Spec:
         size = self.image_size
         height, width = (size, size) if isinstance(size, int) else size
         return height, width, self.channels
+
+    @property
+    def factor(self) -> int:
+        """By which pictures are enlarged."""
+        height, width, _ = self.shape
+        return self.enlarge or efficientnet.enlargement(self.model, (height, width))
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """H and W of what the trunk sees."""
+        height, width, _ = self.shape
+        return height * self.factor, width * self.factor
 
     @property
     def nonlinearity(self) -> str:
@@ -75,7 +88,7 @@ def resnet(spec: Spec) -> Network:
 
 def widths(spec: Spec) -> list[int]:
     """The channels of each stage of `fast` and `resnet`."""
-    stages = halvings(*spec.shape[:2])
+    stages = halvings(*spec.sides)
     return [scaled(min(32 * 2**stage, 256), spec.width) for stage in range(stages)]
 
 
@@ -88,7 +101,7 @@ def halvings(height: int, width: int) -> int:
 def _flat(spec: Spec) -> int:
     """The size of the last stage's maps, flattened."""
     stages = widths(spec)
-    height, width, _ = spec.shape
+    height, width = spec.sides
     return stages[-1] * (height >> len(stages)) * (width >> len(stages))
 
 
@@ -119,7 +132,7 @@ def airbench(spec: Spec) -> Network:
     first = Whitening(spec.channels)
     layers: list[nn.Module] = [first, activations.build(spec.nonlinearity)]
     channels = len(first.bias)
-    for stage in range(halvings(*(side - 1 for side in spec.shape[:2]))):
+    for stage in range(halvings(*(side - 1 for side in spec.sides))):
         wide = scaled(256 if stage else 64, spec.width)
         layers += [*_halving(channels, wide, spec), *_block(wide, wide, spec)]
         channels = wide
@@ -132,10 +145,10 @@ def article(spec: Spec) -> Network:
     Convolution 32, pooling, convolution 64, pooling, dense 64, dense K. Pooling drops an odd last
     row and column; pixels that only they see are left out: the same answers for a sixth less.
     """
-    height, width = (((side - 2) // 2 - 2) // 2 for side in spec.shape[:2])
+    height, width = (((side - 2) // 2 - 2) // 2 for side in spec.sides)
     if min(height, width) < 1:
         raise UserError(
-            f"model 'article' needs image_size 10 or more, not {min(spec.shape[:2])}: "
+            f"model 'article' needs image_size 10 or more, not {min(spec.sides)}: "
             "its unpadded layers shrink it"
         )
     first, second, dense = (scaled(base, spec.width) for base in (32, 64, 64))
@@ -157,7 +170,7 @@ def article(spec: Spec) -> Network:
 
 def mlp(spec: Spec) -> Network:
     """One hidden layer on the pixels: what a network without convolutions reaches."""
-    pixels, hidden = math.prod(spec.shape), scaled(256, spec.width)
+    pixels, hidden = _pixels(spec), scaled(256, spec.width)
     trunk = nn.Sequential(
         Flatten(), nn.Linear(pixels, hidden), activations.build(spec.nonlinearity)
     )
@@ -166,14 +179,18 @@ def mlp(spec: Spec) -> Network:
 
 def linear(spec: Spec) -> Network:
     """Logistic regression on the pixels: the floor that every network must beat."""
-    return Flatten(), nn.Linear(math.prod(spec.shape), len(spec.classes))
+    return Flatten(), nn.Linear(_pixels(spec), len(spec.classes))
+
+
+def _pixels(spec: Spec) -> int:
+    return math.prod(spec.sides) * spec.channels
 
 
 def efficientnet_lite(spec: Spec) -> Network:
     """A network for photos, with weights learned on ImageNet to begin with: `pretrain.weights`."""
     return efficientnet.lite(
         efficientnet.SCALES[spec.model],
-        sides=spec.shape[:2],
+        sides=spec.sides,
         mean=spec.mean,
         std=spec.std,
         classes=len(spec.classes),
@@ -194,7 +211,7 @@ def from_hub(spec: Spec) -> Network:
         raise UserError(f"recipe.width: {spec.model} comes in one width: 1, not {spec.width:g}")
     trunk, features = backbones.build(
         spec.architecture,
-        sides=spec.shape[:2],
+        sides=spec.sides,
         mean=spec.mean,
         std=spec.std,
         activation=spec.activation,

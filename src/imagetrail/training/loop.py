@@ -84,6 +84,7 @@ def start(
         mean=mean,
         std=std,
         architecture=architecture if hub.named(recipe.model) else None,
+        enlarge=recipe.enlarge,
     )
     training = Training(recipe, spec, seed=seed, pretrained=pretrained)
     _whiten(training.model, train)

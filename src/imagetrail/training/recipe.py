@@ -33,6 +33,7 @@ Schedule = Annotated[str, one_of("imagetrail.training.optimisers:SCHEDULES", "sc
 
 # model: pixels of the shorter side; the others take all sizes
 LEAST_SIDE = {"airbench": 5, "article": 10}
+LEAST_LITE = 33  # of EfficientNet-Lite, which else enlarges small pictures by itself
 
 
 class Recipe(Section):
@@ -51,6 +52,13 @@ class Recipe(Section):
         "identity, which passes on what comes in",
     )
     width: float = Field(default=1.0, gt=0, le=16, description="factor on the number of channels")
+    enlarge: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="factor on the sides of pictures on their way into the network; null: "
+        "EfficientNet-Lite sees them near the size that it was learned on, others as they are",
+    )
     dropout: float = Field(default=0.0, ge=0, lt=1, description="share, before the last layer")
     epochs: Epochs = Field(description="length of the training; each stage has its own")
     batch_size: int = Field(default=256, ge=2, le=1_000_000, description="images a step")
@@ -204,18 +212,21 @@ class Recipe(Section):
 
     def check(self, path: Path) -> None:
         shares.check(self, f"{path}: recipe", prepared=shares.prepared_by(path))
-        check_size(self.model, f"{path}: recipe", path)
+        check_size(self, f"{path}: recipe", path)
         hub.check_use(self.model, self.width, f"{path}: recipe")
 
 
-def check_size(model: str, where: str, path: Path) -> None:
+def check_size(recipe: Recipe, where: str, path: Path) -> None:
     """Raises UserError, beginning with `where`, for a network too deep for data.image_size."""
     size: Any = load(Any, "data.image_size", path)
-    side, least = min(size) if isinstance(size, list) else size, LEAST_SIDE.get(model, 1)
+    side, model = min(size) if isinstance(size, list) else size, recipe.model
+    if recipe.enlarge is None:
+        least, found = LEAST_SIDE.get(model, 1), f"not {side}"
+    else:
+        least = LEAST_LITE if model.startswith("efficientnet_lite") else LEAST_SIDE.get(model, 1)
+        found, side = f"not {side} times enlarge {recipe.enlarge}", side * recipe.enlarge
     if side < least:
-        raise UserError(
-            f"{where}: model {model!r} needs data.image_size {least} or more, not {side}"
-        )
+        raise UserError(f"{where}: model {model!r} needs data.image_size {least} or more, {found}")
 
 
 def override(recipe: Recipe, values: dict[str, Any], where: str) -> Recipe:

@@ -68,7 +68,7 @@ def test_work_is_spread_over_cores_and_comes_back_in_order_and_leaves_torch_as_i
     try:
         network, images = model("fast"), IMAGES.repeat(80, 1, 1, 1)  # more than go at once
         many = attribution.probabilities(network, images)
-        assert torch.get_num_threads() == 2 and len(images) > attribution.few(images)
+        assert torch.get_num_threads() == 2 and len(images) > attribution.few(network.spec.sides)
         torch.set_num_threads(1)
         assert torch.equal(attribution.probabilities(network, images), many)
     finally:
@@ -76,5 +76,5 @@ def test_work_is_spread_over_cores_and_comes_back_in_order_and_leaves_torch_as_i
 
 
 def test_the_larger_pictures_are_the_fewer_go_through_a_network_at_once() -> None:
-    sizes = [attribution.few(torch.zeros(1, side, side, 1)) for side in (28, 224, 2000)]
+    sizes = [attribution.few((side, side)) for side in (28, 224, 2000)]
     assert sizes[0] > 200 and 2 <= sizes[1] <= 8 and sizes[2] == 1

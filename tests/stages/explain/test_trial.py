@@ -18,7 +18,7 @@ class Bright(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.mean = torch.tensor([20.0])
+        self.mean, self.spec = torch.tensor([20.0]), SPEC
 
     def forward(self, images: Tensor) -> Tensor:
         squares = [images.float()[:, y : y + 6, x : x + 6, 0].mean((1, 2)) for y, x in PLACES]

@@ -11,7 +11,7 @@ from imagetrail.cli.begin.counts import counts
 from imagetrail.cli.begin.expect import Machine, seconds
 from imagetrail.cli.begin.kinds import FEW, Kind, changes
 from imagetrail.cli.begin.look import Look
-from imagetrail.cli.begin.plans import REMEDIED, Plan, few, options, sizes
+from imagetrail.cli.begin.plans import REMEDIED, Plan, factors, few, options, sizes
 from imagetrail.cli.begin.speed import SMALL
 
 MINUTES = 15  # that `dvc repro` may be expected to take
@@ -53,6 +53,7 @@ def choices(look: Look, chosen: Plan, *, minutes: int = MINUTES) -> Iterator[Cho
     yield from _kind(look, chosen)
     yield from counts(look, chosen)
     yield _network(look, chosen)
+    yield _enlarged(chosen, minutes)
     yield _training(look, chosen)
     yield _search(chosen, minutes)
     yield _comparison(look, chosen)
@@ -60,9 +61,10 @@ def choices(look: Look, chosen: Plan, *, minutes: int = MINUTES) -> Iterator[Cho
 
 def _pictures(look: Look, chosen: Plan, minutes: int) -> Iterator[Choice]:
     size = chosen.size
+    best, _ = next(sizes(look, chosen.model))
     same = f"the pictures are {look.short} pixels" + ("" if look.same_size else " or so")
     of = f"half of them have {look.short} pixels or more a side"
-    if size < sizes(look, chosen.model)[0]:
+    if size < best:
         of += f"; {minutes} minutes leave no time for more"
     yield Choice({"data.image_size": size}, same if look.short <= SMALL else of)
     yield Choice(
@@ -116,6 +118,14 @@ def _network(look: Look, chosen: Plan) -> Choice:
     absent = "pictures are many" if not few(look) else "ImageNet's weights are not installed"
     signs = "these are signs, which ImageNet does not have"
     return Choice(values, f"trained from nothing, as {absent if chosen.kind.known else signs}")
+
+
+def _enlarged(chosen: Plan, minutes: int) -> Choice:
+    seen = f"the network sees {chosen.size * chosen.factor} pixels"
+    if chosen.factor == factors(chosen.size, chosen.model)[0]:
+        return Choice({"recipe.enlarge": None}, seen)
+    more = f"{seen}; {minutes} minutes leave no time for more"
+    return Choice({"recipe.enlarge": chosen.factor}, more)
 
 
 def _training(look: Look, chosen: Plan) -> Choice:

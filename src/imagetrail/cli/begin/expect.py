@@ -38,7 +38,8 @@ def seconds(plan: Plan, look: Look, machine: Machine) -> dict[str, float]:
     classes = len(look.classes)
 
     def rate(model: str, work: str) -> float:
-        return machine.speed(Network(model, plan.size, plan.channels, classes, work))
+        size = plan.size * plan.factor if model == plan.model else plan.size
+        return machine.speed(Network(model, size, plan.channels, classes, work))
 
     answers = rate(plan.model, ANSWER)
     together = answers * cores**ALL_CORES  # of one process that has all cores

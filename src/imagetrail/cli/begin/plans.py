@@ -1,6 +1,6 @@
 """How long to search, compare and train, and on pictures of which size: from best to cheapest."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from imagetrail.cli.begin.kinds import Kind
@@ -10,7 +10,7 @@ from imagetrail.cli.begin.speed import PRETRAINED, SMALL
 FEW = 200  # test pictures: with fewer, an interval is over ten points wide
 FOLDS = 5
 REMEDIED = 2  # epochs of each training that judges a remedy
-SIZES = {  # pixels, to which larger ones are brought, if the machine is fast enough
+SIZES = {  # pixels that a network sees of larger pictures, if the machine is fast enough
     PRETRAINED: (224, 160, 128, 96, 64),
     "fast": (128, 96, 64, 48, 32),
 }
@@ -54,9 +54,10 @@ class Plan:
 
     kind: Kind
     model: str
-    size: int
+    size: int  # pixels of a side in the pipeline
     channels: int
     effort: Effort
+    factor: int = 1  # by which the network enlarges them
 
     @property
     def pretrained(self) -> bool:
@@ -100,8 +101,8 @@ def options(look: Look, kind: Kind, *, weights: bool) -> Iterator[Plan]:
     channels = 1 if look.grey else 3
     *long, least = EFFORTS[model]
     for efforts in (long, [least]):
-        for size in sizes(look, model):
-            yield from (Plan(kind, model, size, channels, effort) for effort in efforts)
+        for size, factor in sizes(look, model):
+            yield from (Plan(kind, model, size, channels, effort, factor) for effort in efforts)
 
 
 def few(look: Look) -> bool:
@@ -109,8 +110,23 @@ def few(look: Look) -> bool:
     return look.count <= (FEW_SMALL if look.short <= SMALL else FEW_LARGE)
 
 
-def sizes(look: Look, model: str) -> Sequence[int]:
-    """Of the pictures in the pipeline, the best first."""
+def sizes(look: Look, model: str) -> Iterator[tuple[int, int]]:
+    """Of the pictures in the pipeline, each with the factor by which `model` enlarges them.
+
+    The best are first.
+    """
     if look.short <= SMALL:
-        return [max(8, look.short if look.same_size else look.short // 8 * 8)]
-    return [size for size in SIZES[model] if size <= look.short] or [look.short]
+        fits = [max(8, look.short if look.same_size else look.short // 8 * 8)]
+    else:
+        fits = [size for size in SIZES[model] if size <= look.short] or [look.short]
+    first, *others = fits
+    yield from ((first, factor) for factor in factors(first, model))
+    yield from ((size, 1) for size in others)
+
+
+def factors(size: int, model: str) -> list[int]:
+    """By which `model` may enlarge pictures of `size` pixels, its own choice first."""
+    if model != PRETRAINED:
+        return [1]
+    *seen, _ = SIZES[PRETRAINED]
+    return sorted({max(1, round(side / size)) for side in seen}, reverse=True)

@@ -39,7 +39,7 @@ class Network:
     """What the time of a batch depends on."""
 
     model: str
-    size: int  # pixels
+    size: int  # pixels that it sees
     channels: int
     classes: int
     work: str = LEARN
@@ -54,7 +54,7 @@ def speeds(short: int) -> Callable[[Network], float]:
     known = cache(measured)
 
     def speed(network: Network) -> float:
-        if short <= SMALL:  # there is no other size
+        if short <= SMALL and network.model != PRETRAINED:  # there is no other size
             return known(network)
         if network.work == SOLVE:
             return known(replace(network, size=SIDES[0]))
@@ -176,6 +176,7 @@ def _begun(
 
     recipe = Recipe(
         model=network.model,
+        enlarge=1,
         epochs=1,
         activation="relu",
         optimiser="adamw" if network.work == TUNE else "muon",

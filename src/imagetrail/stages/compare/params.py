@@ -38,5 +38,5 @@ class Compare(Section):
             for arm, recipe in contest.arms.items():
                 place = f"{where}, set {contest.name}, arm {arm}"
                 shares.check(recipe, place, prepared=prepared, base=base)
-                if recipe.model != base.model:
-                    check_size(recipe.model, place, path)
+                if (recipe.model, recipe.enlarge) != (base.model, base.enlarge):
+                    check_size(recipe, place, path)

@@ -34,12 +34,12 @@ def probabilities(model: Classifier, images: Tensor) -> Tensor:
         found: Tensor = model(some).softmax(1)
         return found
 
-    return torch.cat(spread(answer, torch.split(images, few(images))))
+    return torch.cat(spread(answer, torch.split(images, few(model.spec.sides))))
 
 
-def few(images: Tensor) -> int:
-    """How many of them, N×H×W×C, go through a network at once; grey ones make as much of it."""
-    height, width = images.shape[1:3]
+def few(sides: tuple[int, int]) -> int:
+    """How many pictures go through a network at once that sees them as H×W; grey ones as colour."""
+    height, width = sides
     return int(max(1, min(256, CACHED // (3 * height * width))))
 
 
@@ -78,7 +78,7 @@ def integrated_gradients(model: Classifier, images: Tensor, targets: Tensor) -> 
         torch.from_numpy(blurred).float(),
         targets,
         n_steps=STEPS,
-        internal_batch_size=max(len(images), few(images)),
+        internal_batch_size=max(len(images), few(model.spec.sides)),
     )
     return attribution.detach().sum(3).float()
 
@@ -129,7 +129,8 @@ APART = ("occlusion", "integrated_gradients")  # leave the network as it is: oth
 
 def maps(name: str, model: Classifier, images: Tensor, targets: Tensor) -> Tensor | None:
     """Those of a method, a few pictures at a time."""
-    method, size = partial(METHODS[name], model), 1 if name in APART else few(images)
+    size = 1 if name in APART else few(model.spec.sides)
+    method = partial(METHODS[name], model)
     parts = torch.split(images, size), torch.split(targets, size)
     made = spread(method, *parts) if name in APART else [*map(method, *parts)]
     found = [part for part in made if part is not None]

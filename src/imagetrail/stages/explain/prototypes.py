@@ -57,5 +57,5 @@ def _features(model: Classifier, images: Images) -> NDArray[np.float32]:
         return model.features(some)
 
     given = torch.from_numpy(images)
-    parts = attribution.spread(features, torch.split(given, attribution.few(given)))
+    parts = attribution.spread(features, torch.split(given, attribution.few(model.spec.sides)))
     return np.asarray(torch.cat(parts).numpy(), np.float32)

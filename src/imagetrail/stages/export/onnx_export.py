@@ -46,7 +46,7 @@ class Deployed(nn.Module):
         # as Classifier has it, but channels first: onnxruntime is slow to subtract along a last
         # dimension of 1 or 3
         normal = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
-        features: Tensor = self.model.trunk(normal)
+        features: Tensor = self.model.trunk(self.model.enlarged(normal))
         logs: Tensor = self.model.head(features).log_softmax(1)
         bent = logs - self.calibration.bend * logs**2
         return (bent / self.calibration.temperature).softmax(1), features
@@ -90,11 +90,11 @@ def to_onnx(
     )
 
 
-def quantise(float32: Path, calibration: Samples, path: Path) -> None:
+def quantise(float32: Path, calibration: Samples, path: Path, *, enlarged: int = 1) -> None:
     """Writes an int8 version of a file: static, per channel, ranges taken from `calibration`.
 
     The first convolution stays in float32: with one channel or three to sum over, it is slower in
-    int8.
+    int8. enlarged: the factor by which the network enlarges pictures.
     """
     metadata = {entry.key: entry.value for entry in onnx.load(float32).metadata_props}
     with replacing(path) as temporary:
@@ -109,7 +109,7 @@ def quantise(float32: Path, calibration: Samples, path: Path) -> None:
             quantization.quantize_static(
                 str(prepared),
                 str(temporary),
-                _Calibration(calibration),
+                _Calibration(calibration, enlarged),
                 quant_format=quantization.QuantFormat.QDQ,
                 per_channel=True,
                 op_types_to_quantize=["Conv", "Gemm", "MatMul"],
@@ -137,8 +137,9 @@ def _write(proto: onnx.ModelProto, metadata: dict[str, str], path: Path) -> None
 
 
 class _Calibration(quantization.CalibrationDataReader):  # type: ignore[misc]
-    def __init__(self, samples: Samples) -> None:
-        self.chunks = samples.chunks(at_once(samples.images, 250))
+    def __init__(self, samples: Samples, enlarged: int) -> None:
+        height, width = samples.images.shape[1:3]
+        self.chunks = samples.chunks(at_once((height * enlarged, width * enlarged), 250))
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
         chunk = next(self.chunks, None)

@@ -52,7 +52,7 @@ class Export(Section):
             if "epochs" not in self.student:
                 raise UserError(f"{where}: its epochs are missing")
             student = taught(default_recipe(epochs=1, path=path), self.student, where)
-            check_size(student.model, where, path)
+            check_size(student, where, path)
 
 
 def taught(teacher: Recipe, student: dict[str, Any], where: str) -> Recipe:

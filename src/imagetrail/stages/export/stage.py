@@ -111,7 +111,7 @@ def _write(
         )
     chosen = np.sort(generator(seed, "calibration").permutation(len(train))[: params.calibration])
     few = Samples(train.images[chosen], train.index.take(chosen), train.classes)
-    onnx_export.quantise(float32, few, int8)
+    onnx_export.quantise(float32, few, int8, enlarged=model.spec.factor)
     return answers
 
 

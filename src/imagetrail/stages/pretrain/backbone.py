@@ -17,8 +17,8 @@ def read(
 ) -> tuple[dict[str, Tensor], Architecture]:
     """The tensors of the trunk, and what builds it.
 
-    shape: of the project's pictures, which it must be able to take. digest: the SHA-256 that the
-    weights must have. Raises UserError for anything that is not as it should be.
+    shape: of the project's pictures as it sees them, which it must be able to take. digest: the
+    SHA-256 that the weights must have. Raises UserError for anything that is not as it should be.
     """
     hub.check(model)
     folder = hub.folder(model)
@@ -39,5 +39,8 @@ def read(
         weights=path,
     )
     if architecture.size not in (height, width):
-        say(f"{model} was learned on pictures of {architecture.size} pixels: its best image_size")
+        best, factor = "its best image_size", round(architecture.size / min(height, width))
+        if factor > 1:
+            best += f"; recipe.enlarge: {factor} brings these near it"
+        say(f"{model} was learned on pictures of {architecture.size} pixels: {best}")
     return trunk.state_dict(prefix="trunk."), architecture

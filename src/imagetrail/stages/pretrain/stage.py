@@ -59,7 +59,8 @@ def _begin(
     architecture = None
     if named(recipe.model):
         _, height, width, channels = related.images.shape  # the shape also if there are none
-        shape = height, width, channels
+        factor = recipe.enlarge or 1
+        shape = height * factor, width * factor, channels
         weights, architecture = backbone.read(
             recipe.model, shape, activation=recipe.activation, digest=params.sha256
         )

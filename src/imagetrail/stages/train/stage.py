@@ -114,7 +114,7 @@ def _write(training: Training, rows: list[dict[str, float]], valid: Samples) -> 
         folder / "metrics.json",
         {name: rows[-1][name] for name in JUDGED} | {"epochs": recipe.epochs, **card},
     )
-    some = valid.part(np.arange(min(len(valid), at_once(valid.images, WATCHED))))
+    some = valid.part(np.arange(min(len(valid), at_once(model.spec.sides, WATCHED))))
     images, labels = torch.from_numpy(some.images.copy()), torch.from_numpy(some.labels.copy())
     watched = activity(model.cpu(), images, labels)
     columns = [column.name for column in fields(Activity)]

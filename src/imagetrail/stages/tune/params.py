@@ -77,8 +77,10 @@ class Tune(Section):
         largest = with_largest_shares(recipe, space)
         prepared = shares.prepared_by(path)
         shares.check(largest, f"{path}: tune.space", prepared=prepared, base=recipe)
-        for model in ends(space.get("model", [])):
-            check_size(model, f"{path}: tune.space.model", path)
+        for name in ("model", "enlarge"):
+            for value in ends(space.get(name, [])):
+                changed = recipe.model_copy(update={name: value})
+                check_size(changed, f"{path}: tune.space.{name}", path)
 
 
 def resolve(tune: Tune, recipe: Recipe, where: str) -> Tune:

@@ -28,7 +28,8 @@ from imagetrail.training.jobs import Job, decisive, train_all
 from imagetrail.training.recipe import Recipe
 
 FIXED = ("model", "width")  # where there are pretrained weights
-SHAPE = ("model", "activation", "initialisation", "width", "dropout")  # decide a network's costs
+# Decide what a network costs.
+SHAPE = ("model", "activation", "initialisation", "width", "enlarge", "dropout")
 SHOWN = ("flops_forward", "parameters")  # costs in pareto.csv, whatever the search minimises
 
 Price = Callable[[dict[str, Any], Sequence[str]], dict[str, float]]
