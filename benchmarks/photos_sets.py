@@ -248,10 +248,10 @@ def _fashion_mnist(folder: Path) -> None:
 
 
 SETS = {
-    "cifar10": Set(_cifar10, size=32, large=96, channels=3),
+    "cifar10": Set(_cifar10, size=32, large=224, channels=3),
     "elpv": Set(_elpv, size=224, large=224, channels=1),
-    "emoji": Set(_emoji, size=64, large=128, channels=3),
-    "fashion-mnist": Set(_fashion_mnist, size=28, large=84, channels=1),
+    "emoji": Set(_emoji, size=64, large=256, channels=3),
+    "fashion-mnist": Set(_fashion_mnist, size=28, large=224, channels=1),
 }
 ROWS = {
     row.name: row
