@@ -111,6 +111,36 @@ def test_many_rows_are_taken_block_by_block(
     assert solve(network, again, penalty=0.1) == pytest.approx(whole, abs=1e-4)
 
 
+@pytest.mark.parametrize(("telling", "share"), [("maps", 1.0), ("last", 0.25)])
+def test_coarse_maps_count_as_much_as_answers_held_out_rows_best(
+    toy: Toy, telling: str, share: float
+) -> None:
+    network = model(toy(), "efficientnet_lite0")
+    rng, coarse, count = np.random.default_rng(3), network.trunk.coarse, 60
+    assert isinstance(coarse, int)
+    labels = rng.integers(0, 2, count)
+    values = rng.normal(size=(count, network.head[-1].weight.shape[1]))
+    tell = slice(coarse) if telling == "maps" else slice(coarse, None)
+    values[:, tell] += 0.3 * (2 * labels[:, None] - 1)
+    columns = torch.from_numpy(values).half(), torch.from_numpy(labels), torch.ones(count)
+    found = heads.counts(network, Rows.of(*columns), penalty=0.1, prior=0.0)
+    assert found[:coarse].tolist() == [share] * coarse and bool((found[coarse:] == 1).all())
+    seen = Rows.of(*columns, found)
+    solve(network, seen, penalty=0.1)
+    scaled = (values - seen.mean.numpy()) / (seen.spread * found).numpy() * found.numpy()
+    theirs = LogisticRegression(C=2 / (0.1 * count), max_iter=2000, tol=1e-8).fit(scaled, labels)
+    with torch.no_grad():
+        answers = network.head(seen.features.float()).softmax(1).numpy()
+    assert np.abs(answers - theirs.predict_proba(scaled)).max() < 5e-3
+
+
+def test_a_head_without_maps_or_with_few_rows_counts_all_features_alike(toy: Toy) -> None:
+    for name, count in (("mlp", 300), ("efficientnet_lite0", 9)):
+        network = model(toy(), name)
+        found = heads.counts(network, rows(network, count=count), penalty=0.1, prior=0.0)
+        assert bool((found == 1).all())
+
+
 def test_a_feature_that_never_changed_has_no_weight(toy: Toy) -> None:
     network = model(toy(), "efficientnet_lite0")
     solve(network, rows(network), penalty=0.1)

@@ -54,9 +54,10 @@ class Pyramid(nn.Sequential):
     values.
     """
 
-    def __init__(self, layers: list[nn.Module], maps: dict[int, nn.Module]) -> None:
+    def __init__(self, layers: list[nn.Module], maps: dict[int, nn.Module], coarse: int) -> None:
         super().__init__(*layers)
         self.maps = maps  # no weights in them; by the number of the layer they follow
+        self.coarse = coarse  # features of theirs
 
     def forward(self, features: Tensor) -> Tensor:
         seen = []
@@ -106,7 +107,7 @@ def lite(
         _layer(len(mean), channels, 3, 2, sides, activation),
     ]
     maps: dict[int, nn.Module] = {}
-    features = 2 * last
+    coarse = 0
     for stage, (blocks, kernel, first, inner, wide) in enumerate(STAGES, 1):
         out = scaled(wide, width * scale.width)
         deep = blocks if stage in (1, len(STAGES)) else math.ceil(blocks * scale.depth)
@@ -115,9 +116,10 @@ def lite(
             channels, seen = out, _halved(seen, stride)
         if stage in MAPPED:
             maps[len(layers) - 1] = _in_thirds(seen)
-            features += 9 * channels
+            coarse += 9 * channels
     layers.append(_layer(channels, last, 1, 1, seen, activation))
-    return Pyramid(layers, maps), normalised_head(features, classes, dropout)
+    head = normalised_head(coarse + 2 * last, classes, dropout)
+    return Pyramid(layers, maps, coarse), head
 
 
 def _in_thirds(sides: Sides) -> nn.AvgPool2d:

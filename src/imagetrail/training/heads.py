@@ -14,6 +14,8 @@ BLOCK = 4 << 20  # bytes of float32 rows that are worked on together: a CPU's ca
 ROOM = 1 << 29  # bytes of float32 rows: up to so many are kept, of more each step makes its own
 LEAST = 0.01  # spread of a feature that is hardly ever seen: else it would weigh without bound
 TOLERANCE, MOST = 1e-5, 500  # of the gradient, and steps
+COARSE = (1.0, 0.5, 0.25)  # what coarse maps may count beside the features of the last layer
+FOLDS, TRIED = 5, 500  # that is chosen by so many, of so many rows at most
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,12 @@ class Rows:
     targets: Tensor  # labels N int64, or shares of the classes N×K float32
     weights: Tensor  # N float32
     mean: Tensor  # D float32
-    spread: Tensor
+    spread: Tensor  # by what each feature counts: one that counts half has twice the spread
 
     @classmethod
-    def of(cls, features: Tensor, targets: Tensor, weights: Tensor) -> "Rows":
+    def of(
+        cls, features: Tensor, targets: Tensor, weights: Tensor, counts: Tensor | float = 1.0
+    ) -> "Rows":
         total = torch.zeros(features.shape[1], dtype=torch.float64)
         squares = total.clone()
         for block in torch.split(features, _at_once(features)):
@@ -35,7 +39,18 @@ class Rows:
             squares += block.double().square().sum(0)
         mean = total / len(features)
         spread = (squares / len(features) - mean.square()).clamp(min=0).sqrt() + LEAST
-        return cls(features, targets, weights, mean.float(), spread.float())
+        return cls(features, targets, weights, mean.float(), spread.float() / counts)
+
+    def part(self, numbers: Tensor, counts: Tensor | float) -> "Rows":
+        """Some of them, by mean and spread of their own."""
+        return Rows.of(*self._columns(numbers), counts)
+
+    def beside(self, numbers: Tensor, others: "Rows") -> "Rows":
+        """Some of them, by the mean and spread of others."""
+        return Rows(*self._columns(numbers), others.mean, others.spread)
+
+    def _columns(self, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.features[numbers], self.targets[numbers], self.weights[numbers]
 
     def blocks(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Standardised features n×D float32, targets, weights."""
@@ -70,7 +85,41 @@ def solve(model: Classifier, rows: Rows, *, penalty: float, prior: Tensor | floa
     """
     if not rows.spread.isfinite().all():
         return math.nan
-    classes = len(model.spec.classes)
+    head = _least(rows, len(model.spec.classes), penalty, prior)
+    _give(model, rows, head)
+    return cross_entropy(head, rows, prior)[0]
+
+
+def counts(model: Classifier, rows: Rows, *, penalty: float, prior: Tensor | float) -> Tensor:
+    """What each of D features counts: 1, or less for coarse maps.
+
+    It is what leaves the least loss on a fifth of the rows by a head that is solved on the others,
+    in the sum over the fifths. Where things are, which maps tell, is much on a plain ground and
+    misleads in photos, the more the fewer there are (docs/design/tried.md).
+    """
+    classes, coarse = len(model.spec.classes), getattr(model.trunk, "coarse", 0)
+    labels = rows.targets.argmax(1) if rows.targets.is_floating_point() else rows.targets
+    found, fold = torch.ones(len(rows.mean)), torch.empty_like(labels)
+    if not coarse or len(labels) < 2 * FOLDS or not rows.spread.isfinite().all():
+        return found
+    fold[labels.argsort(stable=True)] = torch.arange(len(labels)) % FOLDS  # of each class alike
+
+    def loss(share: float) -> float:
+        found[:coarse] = share
+        total = 0.0
+        for number in range(FOLDS):
+            seen = rows.part((fold != number).nonzero()[:, 0], found)
+            held_out = rows.beside((fold == number).nonzero()[:, 0], seen)
+            head = _least(seen, classes, penalty, prior)
+            total += cross_entropy(head, held_out, prior)[0] * len(held_out.targets)
+        return total
+
+    found[:coarse] = min(COARSE, key=loss)
+    return found
+
+
+def _least(rows: Rows, classes: int, penalty: float, prior: Tensor | float) -> Tensor:
+    """K×(D + 1): the head of least loss on standardised features."""
     head = torch.zeros(classes, len(rows.mean) + 1, requires_grad=True)
 
     def objective() -> float:
@@ -88,8 +137,7 @@ def solve(model: Classifier, rows: Rows, *, penalty: float, prior: Tensor | floa
         tolerance_change=1e-9,
         line_search_fn="strong_wolfe",
     ).step(objective)  # type: ignore[no-untyped-call]  # as torch has it
-    _give(model, rows, head.detach())
-    return cross_entropy(head.detach(), rows, prior)[0]
+    return head.detach()
 
 
 def cross_entropy(head: Tensor, rows: Rows, prior: Tensor | float) -> tuple[float, Tensor]:

@@ -15,7 +15,7 @@ from imagetrail.base.samples import Samples
 from imagetrail.models.classifier import Classifier
 from imagetrail.training.batches import Mixture
 from imagetrail.training.features import Extractor
-from imagetrail.training.heads import Rows, solve
+from imagetrail.training.heads import TRIED, Rows, counts, solve
 from imagetrail.training.losses import believed
 from imagetrail.training.state import Training
 from imagetrail.training.transforms import Jitter
@@ -39,6 +39,7 @@ class Views:
         self.labels: list[Tensor] = []
         self.weights: list[Tensor] = []
         self.certainties: list[Tensor] = []
+        self.counts: Tensor | None = None  # of each feature, once a head is solved
 
     def add(self, number: int, *, most: int | None = None) -> Iterator[int]:
         """Adds view `number`, of at most so many batches; yields the size of each as it is done."""
@@ -61,10 +62,16 @@ class Views:
         """Solves the head of the training's model on all rows; returns their mean loss."""
         recipe, classes = self.training.recipe, len(self.training.model.spec.classes)
         targets = believed(torch.cat(self.labels), torch.cat(self.certainties), classes)
-        rows = Rows.of(torch.cat(self.features), targets, torch.cat(self.weights))
+        features, weights = torch.cat(self.features), torch.cat(self.weights)
         shares = torch.from_numpy(self.images.shares(self.training.seed))
-        prior = recipe.logit_adjustment * shares.log()
-        return solve(self.training.model, rows, penalty=recipe.penalty, prior=prior)
+        prior, model = recipe.logit_adjustment * shares.log(), self.training.model
+        if self.counts is None:
+            # of the first view alone: no fold has another view of a picture of a second
+            first = slice(min(TRIED, len(self.images)))
+            known = Rows.of(features[first], targets[first], weights[first])
+            self.counts = counts(model, known, penalty=recipe.penalty, prior=prior)
+        rows = Rows.of(features, targets, weights, self.counts)
+        return solve(model, rows, penalty=recipe.penalty, prior=prior)
 
     def predict(self, samples: Samples) -> Tensor:
         """Logits N×K float32 on the CPU."""

@@ -15,6 +15,7 @@ from imagetrail.cli.begin.speed import FEATURES, LEARN, SOLVE, STEP, TUNE
 FRESH_ARMS = 4  # of remedies: real, augmented, synthetic and all
 FROZEN_ARMS, SOLVED_ARMS = 2, 3  # real and augmented; and plain views, whose features are known
 BLENDS = 5  # answers to valid after an epoch of fine-tuning
+CHOSEN, TRIED = 12, 500  # rows a picture, of so many, until it is known how much coarse maps count
 Rate = Callable[[str, str], float]  # of a network at some work: so much a second and core
 GOES_ON, OFTEN = 1 / 3, 0.6  # share of the trials, at each rung; of heads, which are often equal
 
@@ -58,12 +59,18 @@ def _known(plan: Plan, look: Look, rate: Rate) -> Learning:
     views = FROZEN_ARMS * (epochs - 1) * compared
     heads = (SOLVED_ARMS * rows(epochs) + epochs) * compared
     stepping = epochs * (compared / tuned + BLENDS * valid / features)
-    crossed = _crossed(plan, look)
+    crossed, choice = _crossed(plan, look), CHOSEN * min(TRIED, train) / solved
+    folded = plan.folds(look) * choice
+    legs = effort.trials * len(effort.rungs)
+    solving = _epochs(plan, rows, OFTEN) * used / solved
     return Learning(
-        tune=(effort.rungs[-1] - 1) * used / features + _epochs(plan, rows, OFTEN) * used / solved,
-        compare=effort.seeds * (views / features + heads / solved + stepping),
+        tune=(effort.rungs[-1] - 1) * used / features + solving + legs * choice,
+        compare=effort.seeds
+        * (views / features + heads / solved + stepping + SOLVED_ARMS * choice),
         train=(effort.epochs - 1) * train / features + rows(effort.epochs) * train / solved,
-        crossvalidate=crossed / features + crossed * rows(effort.epochs) / effort.epochs / solved,
+        crossvalidate=crossed / features
+        + crossed * rows(effort.epochs) / effort.epochs / solved
+        + folded,
     )
 
 
