@@ -398,3 +398,8 @@ def test_a_network_too_deep_for_the_pictures_is_refused_wherever_it_is_named(
         "tune.space.enlarge: model 'article' needs data.image_size 10 or more, not 8 times "
         "enlarge 1"
     ]
+    assert faults(write(tmp_path, data=data, recipe={"enlarge": 33})) == [
+        f"{where}: a network sees 1024 pixels a side at most, not data.image_size 32 times "
+        "enlarge 33"
+        for where in ("recipe", "compare, set networks, arm article")
+    ]

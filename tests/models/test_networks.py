@@ -9,11 +9,11 @@ from torch import nn
 from torch.nn import functional
 
 from imagetrail.base.errors import UserError
-from imagetrail.models import activations, classifier, weights
+from imagetrail.models import activations, classifier, efficientnet, weights
 from imagetrail.models.activations import ACTIVATIONS
 from imagetrail.models.classifier import INITIALISATIONS, Classifier
 from imagetrail.models.networks import MODELS
-from imagetrail.training.recipe import LEAST_SIDE
+from imagetrail.training.recipe import LEAST_LITE, LEAST_SIDE
 
 KERAS = Path(__file__).parent / "keras_article.npz"
 
@@ -85,7 +85,8 @@ def test_every_model_takes_pictures_that_are_not_square(name: str, sides: tuple[
 
 
 @pytest.mark.parametrize(
-    ("image_size", "factor"), [(8, 28), (28, 8), ((32, 48), 7), (64, 4), (150, 1), (500, 1)]
+    ("image_size", "factor"),
+    [(8, 28), (28, 8), ((32, 48), 6), ((8, 512), 5), (64, 4), (150, 1), (500, 1)],
 )
 def test_efficientnet_sees_small_pictures_near_the_size_that_it_was_learned_on(
     image_size: int | tuple[int, int], factor: int
@@ -111,8 +112,12 @@ def test_a_network_that_enlarges_answers_as_one_of_larger_pictures(name: str) ->
 
 
 def test_efficientnet_says_what_is_too_small_for_it() -> None:
-    with pytest.raises(UserError, match="33 pixels or more, not 28: recipe.enlarge makes"):
-        Classifier(replace(SPEC, model="efficientnet_lite0", enlarge=1))
+    assert LEAST_LITE == efficientnet.SMALLEST
+    small = replace(SPEC, model="efficientnet_lite0", enlarge=1)
+    with pytest.raises(UserError, match="needs image_size 33 or more, not 32: recipe.enlarge"):
+        Classifier(replace(small, image_size=32))
+    images = torch.zeros((2, 33, 40, 1), dtype=torch.uint8)
+    assert Classifier(replace(small, image_size=(33, 40)))(images).isfinite().all()
 
 
 @pytest.mark.parametrize("image_size", [28, (20, 36)])

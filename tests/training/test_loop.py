@@ -9,6 +9,7 @@ import torch
 from imagetrail.base.errors import UserError
 from imagetrail.base.rng import derive, generator
 from imagetrail.base.samples import Samples
+from imagetrail.models import inference
 from imagetrail.models.inference import predict
 from imagetrail.models.weights import trunk_weights
 from imagetrail.training import checkpoints
@@ -79,6 +80,19 @@ def test_macro_recall_is_the_mean_over_classes_of_what_is_right(toy: Toy) -> Non
     right = predict(begun.outcome, train.part(few)).argmax(1).numpy() == train.labels[few]
     assert epoch.valid_top1 == pytest.approx(right.mean())
     assert epoch.valid_macro_recall == pytest.approx((right[:32].mean() + right[32:].mean()) / 2)
+
+
+def test_a_network_sees_pictures_as_large_as_the_recipe_says_and_as_many_at_once_as_fit(
+    toy: Toy,
+) -> None:
+    train, seen = toy(count=150), list[torch.Size]()
+    model = start(recipe(model="linear", enlarge=64), train, seed=0).model
+    _, height, width, _ = train.images.shape
+    assert model.spec.sides == (64 * height, 64 * width)
+    model.trunk.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape))
+    predict(model, train)
+    most = max(16, inference.BATCH // (3 * 64 * height * 64 * width))
+    assert seen[0] == (most, train.images.shape[3], 64 * height, 64 * width) and most < len(train)
 
 
 def test_in_two_epochs_each_picture_is_seen_as_it_is_and_mirrored(toy: Toy) -> None:

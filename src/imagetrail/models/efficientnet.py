@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from imagetrail.base.errors import UserError
 from imagetrail.models import activations
 from imagetrail.models.layers import Residual, Shift, normalised_head, scaled
 
@@ -42,7 +41,7 @@ STAGES = (
 )
 STEM, LAST = 32, 1280  # channels of the first layer and of the last one
 MAPPED = (3, 4, 5)  # stages
-SMALLEST = 33  # pixels a side, of which the coarse maps are 3×3
+SMALLEST = 33  # pixels of the shorter side, of which the coarse maps are 3×3
 
 Sides = tuple[int, int]  # H, W
 
@@ -72,10 +71,14 @@ class Pyramid(nn.Sequential):
 def enlargement(model: str, sides: Sides) -> int:
     """The whole factor that brings pictures nearest to the size that the network was learned on.
 
-    What it knows are shapes of that size: CIFAR-10's pictures as they are would be specks to it.
-    Networks that are not of this family take pictures as they are.
+    What it knows are shapes of that size: CIFAR-10's pictures as they are would be specks to it. Of
+    pictures that are not square it is the area that comes near. Networks that are not of this
+    family take pictures as they are.
     """
-    return max(1, round(SCALES[model].size / min(sides))) if model in SCALES else 1
+    if model not in SCALES:
+        return 1
+    near = round(SCALES[model].size / math.sqrt(sides[0] * sides[1]))
+    return max(near, math.ceil(SMALLEST / min(sides)))
 
 
 def lite(
@@ -89,18 +92,13 @@ def lite(
     width: float = 1.0,
     dropout: float = 0.0,
 ) -> tuple[Pyramid, nn.Sequential]:
-    """Trunk and head, for pictures of `sides` pixels, normalised by `mean` and `std` per channel.
+    """Trunk and head, for pictures normalised by `mean` and `std` per channel.
 
     Beside the mean of the last layer, the head reads coarse maps of stages 3 to 5: pictures unlike
     those of ImageNet are told apart by where simple parts are. It also reads the greatest values of
     the last layer, as fastai's heads do: a crack fills few places. The ImageNet weights were
-    learned with relu6 and at width 1. Raises UserError for pictures that are too small.
+    learned with relu6 and at width 1. sides: SMALLEST or more.
     """
-    if min(sides) < SMALLEST:
-        raise UserError(
-            f"EfficientNet-Lite needs pictures of {SMALLEST} pixels or more, not {min(sides)}: "
-            "recipe.enlarge makes them larger on their way in"
-        )
     channels, last, seen = scaled(STEM, width), scaled(LAST, width), _halved(sides, 2)
     layers: list[nn.Module] = [
         _as_imagenet(mean, std),

@@ -188,6 +188,11 @@ def _pixels(spec: Spec) -> int:
 
 def efficientnet_lite(spec: Spec) -> Network:
     """A network for photos, with weights learned on ImageNet to begin with: `pretrain.weights`."""
+    if min(spec.sides) < efficientnet.SMALLEST:
+        raise UserError(
+            f"model {spec.model!r} needs image_size {efficientnet.SMALLEST} or more, not "
+            f"{min(spec.sides)}: recipe.enlarge makes pictures larger on their way in"
+        )
     return efficientnet.lite(
         efficientnet.SCALES[spec.model],
         sides=spec.sides,

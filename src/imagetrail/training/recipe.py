@@ -34,6 +34,7 @@ Schedule = Annotated[str, one_of("imagetrail.training.optimisers:SCHEDULES", "sc
 # model: pixels of the shorter side; the others take all sizes
 LEAST_SIDE = {"airbench": 5, "article": 10}
 LEAST_LITE = 33  # of EfficientNet-Lite, which else enlarges small pictures by itself
+LARGEST = 1024  # pixels of the longer side, once it is enlarged
 
 
 class Recipe(Section):
@@ -217,16 +218,18 @@ class Recipe(Section):
 
 
 def check_size(recipe: Recipe, where: str, path: Path) -> None:
-    """Raises UserError, beginning with `where`, for a network too deep for data.image_size."""
+    """Raises UserError, beginning with `where`, for pictures too small or large for a network."""
     size: Any = load(Any, "data.image_size", path)
-    side, model = min(size) if isinstance(size, list) else size, recipe.model
-    if recipe.enlarge is None:
-        least, found = LEAST_SIDE.get(model, 1), f"not {side}"
-    else:
-        least = LEAST_LITE if model.startswith("efficientnet_lite") else LEAST_SIDE.get(model, 1)
-        found, side = f"not {side} times enlarge {recipe.enlarge}", side * recipe.enlarge
-    if side < least:
+    sides, model, factor = size if isinstance(size, list) else [size], recipe.model, recipe.enlarge
+    lite = factor and model.startswith("efficientnet_lite")
+    least = LEAST_LITE if lite else LEAST_SIDE.get(model, 1)
+    times = f" times enlarge {factor}" if factor else ""
+    if min(sides) * (factor or 1) < least:
+        found = f"not {min(sides)}{times}"
         raise UserError(f"{where}: model {model!r} needs data.image_size {least} or more, {found}")
+    if factor and factor > 1 and max(sides) * factor > LARGEST:
+        found = f"data.image_size {max(sides)}{times}"
+        raise UserError(f"{where}: a network sees {LARGEST} pixels a side at most, not {found}")
 
 
 def override(recipe: Recipe, values: dict[str, Any], where: str) -> Recipe:

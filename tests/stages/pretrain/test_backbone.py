@@ -81,6 +81,20 @@ def refusal(kind: str, shape: tuple[int, int, int] = SHAPE, **options: Any) -> s
     return said
 
 
+@pytest.mark.usefixtures("empty")
+@pytest.mark.parametrize(
+    ("side", "words"),
+    [(64, ""), (48, "64 pixels: its best image_size\n"), (32, "recipe.enlarge: 2 brings these")],
+)
+def test_pictures_of_another_size_than_was_learned_are_told(
+    capsys: pytest.CaptureFixture[str], side: int, words: str
+) -> None:
+    put("resnet")
+    backbone.read(small.name("resnet"), (side, side, 3), activation=None, digest=None)
+    said = capsys.readouterr().out
+    assert words in said and bool(said) == bool(words)
+
+
 @pytest.mark.usefixtures("project")
 def test_stages_without_a_network_begin_a_training_with_the_weights_of_a_folder(
     tmp_path: Path,
