@@ -1,6 +1,7 @@
 """What an exported file promises: the trained model's calibrated answers, from one file alone."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from imagetrail.models.weights import load, save
 from imagetrail.serving import inputs, onnx_model, tried
 from imagetrail.stages.export import onnx_export, stage
 from imagetrail.stages.export.onnx_export import File
-from imagetrail.stages.export.params import Budget
+from imagetrail.stages.export.params import Budget, taught
 from imagetrail.training import loop
 from imagetrail.training.batches import Mixture
 from imagetrail.training.recipe import Recipe
@@ -122,6 +123,23 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_few_pictures_that_are_enlarged_calibrate_int8_at_once(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+
+    def quantised(_: str, path: str, reader: Any, **__: Any) -> None:
+        read.extend(len(some["images"]) for some in iter(reader.get_next, None))
+        shutil.copy(files / "model.onnx", path)
+
+    monkeypatch.setattr(onnx_export.quantization, "quantize_static", quantised)
+    index = samples.make_index(ids=[""] * 60, labels=[0] * 60, origin="real", sources=[""] * 60)
+    few = Samples(pictures(60, 28), index, ("a", "b", "c"))
+    for factor in (1, 8):
+        onnx_export.quantise(files / "model.onnx", few, tmp_path / "int8.onnx", enlarged=factor)
+    assert read == [60, 27, 27, 6]
+
+
 def test_int8_is_static_per_channel_and_small_and_says_the_same_of_itself(files: Path) -> None:
     small, large = (files / name for name in ("model.int8.onnx", "model.onnx"))
     assert small.stat().st_size * 3.5 <= large.stat().st_size
@@ -206,6 +224,12 @@ def test_a_budget_that_no_file_keeps_is_told_with_what_each_takes() -> None:
 
 
 # ---- the student ----
+
+
+def test_a_student_sees_pictures_in_its_own_way() -> None:
+    teacher = Recipe(model="efficientnet_lite0", enlarge=5, epochs=1, lr=0.1)
+    assert taught(teacher, {"model": "fast"}, "here").enlarge is None
+    assert taught(teacher, {"model": "fast", "enlarge": 2}, "here").enlarge == 2
 
 
 def test_a_student_learns_from_its_teacher_and_not_from_labels(toy: Callable[..., Samples]) -> None:

@@ -10,8 +10,10 @@ from imagetrail.base.params import Count, Megabytes, Milliseconds, Section
 from imagetrail.training.chosen import default_recipe
 from imagetrail.training.recipe import Recipe, check_size, override
 
-# What a student takes of its teacher's recipe in no case: it learns answers, of train as it is.
+# What a student takes of its teacher's recipe in no case: it learns answers, of train as it is, and
+# may be another network.
 ALONE = {
+    "enlarge": None,
     "label_smoothing": 0.0,
     "loss": "cross_entropy",
     "pretrained": False,
