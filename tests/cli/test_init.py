@@ -17,15 +17,17 @@ from project import ROOT, Project
 
 from imagetrail.base import pipeline
 from imagetrail.base.errors import UserError
-from imagetrail.cli.begin import choose, expect, origin, plans, speed, write
+from imagetrail.cli.begin import choose, expect, learning, origin, plans, speed, write
 from imagetrail.cli.begin.kinds import CHANGES, KINDS, changes, seen_kind
 from imagetrail.cli.begin.look import Look, look
 from imagetrail.cli.begin.plans import EFFORTS, Plan
 from imagetrail.cli.begin.speed import PRETRAINED, SOLVE, Network
 from imagetrail.cli.params import check_all
 from imagetrail.data import datasets
+from imagetrail.models.efficientnet import enlargement
 from imagetrail.stages.audit import stage
 from imagetrail.stages.augment.policy import PRESETS
+from imagetrail.training import heads
 from imagetrail.training.recipe import Recipe
 
 PHOTOS = Look(
@@ -165,6 +167,14 @@ def test_of_small_pictures_the_network_sees_as_much_as_the_minutes_leave_time_fo
     assert [(plan.size, plan.factor) for plan in large] == [(64, 1), (96, 1), (96, 2)]
     assert values(PHOTOS, replace(planned(PHOTOS), size=128))["recipe.enlarge"] == 1
     assert values(DIGITS, planned(DIGITS))["recipe.enlarge"] is None
+
+
+def test_what_is_expected_of_the_network_is_what_it_does() -> None:
+    assert learning.TRIED == heads.TRIED
+    assert len(heads.COARSE) * (heads.FOLDS - 1) == learning.CHOSEN
+    for size in range(8, 225):
+        own, *others = plans.factors(size, PRETRAINED)
+        assert own == enlargement(PRETRAINED, (size, size)) and all(own > one for one in others)
 
 
 def test_of_few_photos_a_head_is_solved_and_fine_tuning_has_to_prove_its_worth() -> None:

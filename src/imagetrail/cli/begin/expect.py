@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from imagetrail.cli.begin.counts import looked
-from imagetrail.cli.begin.learning import Rate, learning, rows
+from imagetrail.cli.begin.learning import Rate, learning, rows, weighing
 from imagetrail.cli.begin.look import Look
 from imagetrail.cli.begin.plans import Plan
 from imagetrail.cli.begin.speed import ANSWER, FEATURES, LEARN, SOLVE, STEP, Network
@@ -76,8 +76,8 @@ def _audited(plan: Plan, look: Look, rate: Rate) -> float:
     used = max(1, min(kept, AUDIT["images"]))
     if plan.pretrained:
         views = look.count + folds * (epochs - 1) * used
-        solved = folds * rows(epochs) * used / rate(plan.model, SOLVE)
-        return views / rate(plan.model, FEATURES) + solved
+        solved = folds * (rows(epochs) * used + weighing(used))
+        return views / rate(plan.model, FEATURES) + solved / rate(plan.model, SOLVE)
     return STEP * folds * epochs * used * -(-max(used, AUDITED) // used) / _quick(rate)
 
 

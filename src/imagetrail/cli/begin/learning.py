@@ -15,7 +15,7 @@ from imagetrail.cli.begin.speed import FEATURES, LEARN, SOLVE, STEP, TUNE
 FRESH_ARMS = 4  # of remedies: real, augmented, synthetic and all
 FROZEN_ARMS, SOLVED_ARMS = 2, 3  # real and augmented; and plain views, whose features are known
 BLENDS = 5  # answers to valid after an epoch of fine-tuning
-CHOSEN, TRIED = 12, 500  # rows a picture, of so many, until it is known how much coarse maps count
+CHOSEN, TRIED = 12, 500  # times that it goes over so many rows until maps have their weight
 Rate = Callable[[str, str], float]  # of a network at some work: so much a second and core
 GOES_ON, OFTEN = 1 / 3, 0.6  # share of the trials, at each rung; of heads, which are often equal
 
@@ -59,19 +59,23 @@ def _known(plan: Plan, look: Look, rate: Rate) -> Learning:
     views = FROZEN_ARMS * (epochs - 1) * compared
     heads = (SOLVED_ARMS * rows(epochs) + epochs) * compared
     stepping = epochs * (compared / tuned + BLENDS * valid / features)
-    crossed, choice = _crossed(plan, look), CHOSEN * min(TRIED, train) / solved
-    folded = plan.folds(look) * choice
-    legs = effort.trials * len(effort.rungs)
-    solving = _epochs(plan, rows, OFTEN) * used / solved
+    heads += (SOLVED_ARMS + 1) * weighing(train)
+    searched = _epochs(plan, rows, OFTEN) * used
+    searched += effort.trials * len(effort.rungs) * weighing(train)
+    crossed = _crossed(plan, look)
+    folded = crossed * rows(effort.epochs) / effort.epochs + plan.folds(look) * weighing(train)
     return Learning(
-        tune=(effort.rungs[-1] - 1) * used / features + solving + legs * choice,
-        compare=effort.seeds
-        * (views / features + heads / solved + stepping + SOLVED_ARMS * choice),
-        train=(effort.epochs - 1) * train / features + rows(effort.epochs) * train / solved,
-        crossvalidate=crossed / features
-        + crossed * rows(effort.epochs) / effort.epochs / solved
-        + folded,
+        tune=(effort.rungs[-1] - 1) * used / features + searched / solved,
+        compare=effort.seeds * (views / features + heads / solved + stepping),
+        train=(effort.epochs - 1) * train / features
+        + (rows(effort.epochs) * train + weighing(train)) / solved,
+        crossvalidate=crossed / features + folded / solved,
     )
+
+
+def weighing(pictures: int) -> int:
+    """Rows that a head goes over before it is known how much coarse maps count."""
+    return CHOSEN * min(TRIED, pictures)
 
 
 def rows(views: int) -> int:
