@@ -14,12 +14,14 @@ import torch
 
 from imagetrail.base import paths, samples
 from imagetrail.base.samples import Samples
+from imagetrail.models.classifier import Classifier
 from imagetrail.models.inference import predict
 from imagetrail.models.weights import save_weights, trunk_weights
 from imagetrail.training import checkpoints, jobs, optimisers, views
 from imagetrail.training.batches import Mixture
 from imagetrail.training.data import FOLDERS
 from imagetrail.training.features import Extractor
+from imagetrail.training.heads import Rows
 from imagetrail.training.loop import BLENDS, Diverged, Epoch, Step, fit, start, walk
 from imagetrail.training.recipe import Recipe
 from imagetrail.training.state import STILL, Training
@@ -114,6 +116,36 @@ def test_two_views_in_a_row_have_each_picture_as_it_is_and_mirrored(toy: Toy) ->
     plain, extract = torch.from_numpy(train.images.copy()), Extractor(rows.training.model)
     both = torch.cat([extract(plain), extract(plain.flip(2))])
     assert sorted(torch.cat(rows.features).tolist()) == sorted(both.tolist())
+
+
+def test_what_maps_count_is_chosen_once_on_the_first_view_and_is_in_the_head(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, asked = toy(count=20), list[int]()
+    settings = recipe(model="efficientnet_lite0", enlarge=5)
+    known = trunk_weights(start(settings, train, seed=7).model)
+
+    def variances(share: float) -> torch.Tensor:
+        def counts(model: Classifier, rows: Rows, **_: Any) -> torch.Tensor:
+            asked.append(len(rows.targets))
+            found = torch.ones(len(rows.mean))
+            found[: model.trunk.coarse] = share  # type: ignore[index,misc]
+            return found
+
+        monkeypatch.setattr(views, "counts", counts)
+        training = start(settings, train, seed=1, pretrained=known)
+        rows = Views(training, Mixture(train))
+        for number in (1, 2):
+            assert sum(rows.add(number)) == 20
+        rows.solve()
+        rows.solve()
+        variance = training.model.head[0].running_var
+        assert isinstance(variance, torch.Tensor)
+        return variance + training.model.head[0].eps
+
+    ratio = (variances(0.25) / variances(1.0)).round().long()
+    assert asked == [20, 20] and set(ratio.tolist()) == {1, 16}
+    assert ratio.argmin() == (ratio == 16).sum(), "the maps come first"
 
 
 def test_no_picture_is_lost_to_a_last_batch_of_one(toy: Toy) -> None:
