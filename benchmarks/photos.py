@@ -105,11 +105,11 @@ class Work:
         folder = draw(self.row, self.seed, rehearsal=self.rehearsal)
         if self.side not in PEERS:
             return [sys.executable, str(HERE / OURS), str(folder), str(self.seed), self.side]
-        peer, sizes = PEERS[self.side], SETS[self.row.set]
+        peer = PEERS[self.side]
         python = Path(sys.executable)
         if peer.environment:
             python = environment(peer.environment, ENVIRONMENTS[peer.environment], venvs)
-        size = sizes.large if peer.large else sizes.size
+        size = self.row.large if peer.large else SETS[self.row.set].size
         words = (python, HERE / peer.script, *peer.arguments, folder, self.seed, size, self.minutes)
         return [str(word) for word in words]
 

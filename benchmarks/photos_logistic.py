@@ -28,8 +28,8 @@ def main() -> None:
     warnings.simplefilter("ignore", ConvergenceWarning)  # more iterations change next to nothing
     before = time.perf_counter()
     pictures = own.read(task.folder, None, str(task.folder))
-    channels = SETS[ROWS[task.folder.parent.name].set].channels
-    shape = {"size": task.size, "channels": channels}
+    row = ROWS[task.folder.parent.name]
+    shape = {"size": task.size, "channels": SETS[row.set].channels}
     train = part(pictures, "train", **shape)
     regression = LogisticRegressionCV(
         Cs=CHOICES,
@@ -40,11 +40,11 @@ def main() -> None:
         use_legacy_attributes=False,
     )
     head = make_pipeline(StandardScaler(), regression)
-    known = features(train, train)
+    known = features(train, train, row)
     with threadpool_limits(None if len(train) > MANY else 1):
         head.fit(known, train.labels)
     seconds = time.perf_counter() - before
-    answers = head.predict(features(train, part(pictures, "test", **shape)))
+    answers = head.predict(features(train, part(pictures, "test", **shape), row))
     report(seconds, answers.tolist(), train.classes, c=float(regression.C_))
 
 

@@ -43,6 +43,7 @@ TUNED = {
     "label_smoothing": 0.1,
     "blend": None,
 }
+SMALL = 64  # pixels: pictures that pretrained networks enlarge themselves
 EXPERTS = "experts-12"  # the rung that learns from how sure experts were
 SCRATCH = {
     "model": "airbench",
@@ -62,14 +63,21 @@ SCRATCH = {
 def recipes(row: Row) -> dict[str, dict[str, Any]]:
     """The fields of each rung's recipe.
 
-    `frozen-2`: the pretrained network as it is, a head solved on two views of every picture.
-    `tuned-5`: then all layers learn, for five epochs. `scratch-9`: a network that knows nothing,
-    where pictures are many.
+    `frozen-2`: the pretrained network as it is, a head solved on two views of every picture;
+    `brief-1`: small pictures enlarged to two thirds of that. `tuned-5`: then all layers learn, for
+    five epochs. `scratch-9`: a network that knows nothing, where pictures are many.
     """
     views, epochs = ((1, 2), (1,)) if row.epochs else ((1, 4), (5, 15))
-    changes = {"flip": True, "shift": max(1, round(SETS[row.set].size / 16)), "zoom": 0.15}
-    known = {"model": PRETRAINED, "activation": "relu6"} | changes
+    size = SETS[row.set].size
+    changes = {"flip": True, "shift": max(1, round(size / 16))}
+    # zoom blurs small pictures before they are enlarged
+    zoom = 0.0 if size <= SMALL else 0.15
+    known = {"model": PRETRAINED, "activation": "relu6", "zoom": zoom, "enlarge": row.factor}
+    known |= changes
     rungs = {f"frozen-{count}": known | FROZEN | {"epochs": count} for count in views}
+    if size <= SMALL and not row.factor:
+        factor = round(2 / 3 * row.large / size)
+        rungs["brief-1"] = rungs["frozen-1"] | {"enlarge": factor}
     rungs |= {f"tuned-{count}": known | TUNED | {"epochs": count} for count in epochs}
     unknown = SCRATCH | {"shift": changes["shift"]}
     if row.count:  # what is seen often is better seen changed
@@ -88,8 +96,8 @@ def beyond(row: Row) -> dict[str, dict[str, Any]]:
 
 def size_of(row: Row, recipe: dict[str, Any]) -> int:
     """Pixels: small pictures are taken as they are, as the network enlarges them itself."""
-    chosen = SETS[row.set]
-    return chosen.large if recipe["model"] == PRETRAINED and chosen.size > 64 else chosen.size
+    size = SETS[row.set].size
+    return row.large if recipe["model"] == PRETRAINED and size > SMALL else size
 
 
 def part(pictures: Pictures, name: str, *, size: int, channels: int) -> Samples:
@@ -103,9 +111,9 @@ def part(pictures: Pictures, name: str, *, size: int, channels: int) -> Samples:
     return Samples(images, index, pictures.classes)
 
 
-def features(like: Samples, samples: Samples) -> np.ndarray:
+def features(like: Samples, samples: Samples, row: Row) -> np.ndarray:
     """N×D: what the head of the pretrained network sees, normalised as pictures `like` them."""
-    recipe = Recipe(model=PRETRAINED, activation="relu6", epochs=1, lr=0.1)
+    recipe = Recipe(model=PRETRAINED, activation="relu6", epochs=1, lr=0.1, enlarge=row.factor)
     begun = loop.start(recipe, like, seed=0, pretrained=read_weights(IMAGENET, PRETRAINED))
     return inference.features(begun.model, samples).numpy()
 
