@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,26 @@ def test_few_pictures_that_are_enlarged_calibrate_int8_at_once(
     for factor in (1, 8):
         onnx_export.quantise(files / "model.onnx", few, tmp_path / "int8.onnx", enlarged=factor)
     assert read == [60, 27, 27, 6]
+
+
+@pytest.mark.parametrize(("name", "activation"), [("fast", "relu"), ("efficientnet_lite0", "relu6")])
+def test_int8_spends_its_steps_on_what_an_activation_lets_through(
+    tmp_path: Path, name: str, activation: str
+) -> None:
+    model, images = network(name, size=36, activation=activation), pictures(40, 36)
+    for layers in model.trunk.modules():
+        if isinstance(layers, torch.nn.Sequential):
+            for norm, _ in pairwise(layers):
+                if isinstance(norm, torch.nn.BatchNorm2d):
+                    norm.bias.data[0] = -300  # a channel that is always cut off
+    onnx_export.to_onnx(model, tmp_path / "model.onnx")
+    index = samples.make_index(ids=[""] * 40, labels=[0] * 40, origin="real", sources=[""] * 40)
+    few = Samples(images, index, model.spec.classes)
+    onnx_export.quantise(tmp_path / "model.onnx", few, tmp_path / "int8.onnx")
+    large, small = (
+        onnx_model.load(tmp_path / name).run(images)[1] for name in ("model.onnx", "int8.onnx")
+    )
+    assert np.corrcoef(large.ravel(), small.ravel())[0, 1] > 0.99
 
 
 def test_int8_is_static_per_channel_and_small_and_says_the_same_of_itself(files: Path) -> None:

@@ -94,7 +94,8 @@ def quantise(float32: Path, calibration: Samples, path: Path, *, enlarged: int =
     """Writes an int8 version of a file: static, per channel, ranges taken from `calibration`.
 
     The first convolution stays in float32: with one channel or three to sum over, it is slower in
-    int8. enlarged: the factor by which the network enlarges pictures.
+    int8. What relu and relu6 cut off is not worth steps of its own: so they are quantised as one
+    with the layer before them. enlarged: the factor by which the network enlarges pictures.
     """
     metadata = {entry.key: entry.value for entry in onnx.load(float32).metadata_props}
     with replacing(path) as temporary:
@@ -112,7 +113,7 @@ def quantise(float32: Path, calibration: Samples, path: Path, *, enlarged: int =
                 _Calibration(calibration, enlarged),
                 quant_format=quantization.QuantFormat.QDQ,
                 per_channel=True,
-                op_types_to_quantize=["Conv", "Gemm", "MatMul"],
+                op_types_to_quantize=["Conv", "Gemm", "MatMul", "Relu", "Clip"],
                 nodes_to_exclude=first,
             )
         finally:
