@@ -169,6 +169,18 @@ def test_of_small_pictures_the_network_sees_as_much_as_the_minutes_leave_time_fo
     assert values(DIGITS, planned(DIGITS))["recipe.enlarge"] is None
 
 
+def test_small_photos_that_are_many_have_a_network_of_their_own_where_there_is_time() -> None:
+    small = replace(PHOTOS, count=50_000, smallest=20_000, short=32, same_size=True)
+    slow, fast = (planned(small, rate, minutes=60) for rate in (20, 400))
+    assert (slow.model, fast.model) == ("fast", "airbench")
+    chosen, others = values(small, fast), values(small, slow)
+    assert chosen["recipe.initialisation"] == "identity" and list(chosen["tune.space"])[0] == "lr"
+    assert "airbench" in chosen["compare.sets"]["networks"]["arms"]
+    assert set(chosen) == set(others)  # another choice leaves nothing behind
+    for other in (replace(small, plain=True), replace(small, written=True), PHOTOS):
+        assert planned(replace(other, count=50_000), 400, minutes=60).model != "airbench"
+
+
 def test_what_is_expected_of_the_network_is_what_it_does() -> None:
     assert learning.TRIED == heads.TRIED
     assert len(heads.COARSE) * (heads.FOLDS - 1) == learning.CHOSEN

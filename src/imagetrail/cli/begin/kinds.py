@@ -33,6 +33,7 @@ class Kind:
     changes: Mapping[str, Any]  # fields of the recipe, drawn anew each time a picture is seen
     few: Mapping[str, Any] = field(default_factory=dict)  # also, of FEW pictures a class or fewer
     known: bool = True  # whether ImageNet's weights, where few, are better than none
+    crowded: bool = False  # whether airbench, where small and many, is better than a faster network
 
 
 KINDS = {
@@ -61,6 +62,7 @@ KINDS = {
         policy="photos",
         changes={"flip": True, "shift": 1 / 16},
         few={"zoom": 0.15, "cutmix": 1.0},
+        crowded=True,
     ),
     # Not measured.
     "documents": Kind(

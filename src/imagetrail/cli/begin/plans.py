@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from imagetrail.cli.begin.kinds import Kind
 from imagetrail.cli.begin.look import Look
-from imagetrail.cli.begin.speed import PRETRAINED, SMALL
+from imagetrail.cli.begin.speed import CROWDED, PRETRAINED, SMALL
 
 FEW = 200  # test pictures: with fewer, an interval is over ten points wide
 FOLDS = 5
@@ -38,6 +38,12 @@ EFFORTS = {  # by network, from the longest; the last is for where nothing else 
         Effort(16, (1, 3, 9), 12_000, 5, 6000, 5, 12, 10_000, 256),
         Effort(8, (1, 3), 4000, 3, 2000, 3, 12, 4000, 128),
         Effort(4, (1, 2), 2000, 3, 1000, 2, 6, 2000, 64),
+    ),
+    CROWDED: (
+        Effort(16, (1, 3, 9), 12_000, 5, 12_000, 5, 18, 10_000, 512),
+        Effort(8, (1, 3), 6000, 3, 6000, 3, 9, 10_000, 512),
+        Effort(4, (1, 2), 4000, 3, 3000, 2, 9, 4000, 512),
+        Effort(4, (1, 2), 4000, 3, 3000, 2, 6, 4000, 512),
     ),
     PRETRAINED: (  # an epoch of a frozen network is a view of every picture
         Effort(32, (1, 2, 4), 24_000, 8, 12_000, 6, 12, 1000, 32),
@@ -97,12 +103,19 @@ def options(look: Look, kind: Kind, *, weights: bool) -> Iterator[Plan]:
 
     weights: whether those of ImageNet are installed.
     """
-    model = PRETRAINED if weights and kind.known and few(look) else "fast"
     channels = 1 if look.grey else 3
-    *long, least = EFFORTS[model]
-    for efforts in (long, [least]):
-        for size, factor in sizes(look, model):
-            yield from (Plan(kind, model, size, channels, effort, factor) for effort in efforts)
+    for model in networks(look, kind, weights=weights):
+        *long, least = EFFORTS[model]
+        for efforts in (long, [least]):
+            for size, factor in sizes(look, model):
+                yield from (Plan(kind, model, size, channels, effort, factor) for effort in efforts)
+
+
+def networks(look: Look, kind: Kind, *, weights: bool) -> tuple[str, ...]:
+    """That suit these pictures, the best first."""
+    if few(look):
+        return (PRETRAINED,) if weights and kind.known else ("fast",)
+    return (CROWDED, "fast") if kind.crowded and look.short <= SMALL else ("fast",)
 
 
 def few(look: Look) -> bool:

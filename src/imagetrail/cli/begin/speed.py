@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from imagetrail.training.state import Training
 
 PRETRAINED = "efficientnet_lite0"
+CROWDED = "airbench"  # where small photos are many
 STEP = 3.0  # answers that a training step takes as long as
-BATCH = 32  # images a step
+BATCH, SMALL_BATCH = 32, 128  # images a step; of small pictures, of which it takes more
 ENOUGH = 0.5  # seconds of measuring, or MOST steps, whichever comes first
 MOST = 6
 SMALL = 64  # pixels: pictures that are no larger are taken as they are
@@ -43,6 +44,11 @@ class Network:
     channels: int
     classes: int
     work: str = LEARN
+
+    @property
+    def batch(self) -> int:
+        """Images a step."""
+        return SMALL_BATCH if self.size <= SMALL and self.model != PRETRAINED else BATCH
 
 
 def speeds(short: int) -> Callable[[Network], float]:
@@ -73,7 +79,7 @@ def _random(network: Network) -> "Samples":
 
     from imagetrail.base.samples import Samples
 
-    count = BATCH * (MOST + 2)
+    count = network.batch * (MOST + 2)
     shape = (count, network.size, network.size, network.channels)
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     classes = tuple(str(number) for number in range(network.classes))
@@ -95,7 +101,7 @@ def measured(network: Network) -> float:
     finally:
         torch.set_num_threads(threads)
     best = min(later - earlier for earlier, later in pairwise(clock))
-    return BATCH * (STEP if network.work == LEARN else 1.0) / best
+    return network.batch * (STEP if network.work == LEARN else 1.0) / best
 
 
 def _learning(network: Network) -> Iterator[object]:
@@ -129,7 +135,7 @@ def _features(network: Network) -> Iterator[object]:
     images = _random(network)
     begun = _begun(network, images)
     trunk = folded(begun.model.trunk)
-    for chunk in images.chunks(BATCH):
+    for chunk in images.chunks(network.batch):
         with torch.no_grad(), begun.machine.autocast():
             yield trunk(begun.model.normal(torch.from_numpy(chunk).to(begun.machine.device)))
 
@@ -141,7 +147,7 @@ def _answers(network: Network) -> Iterator[object]:
     images = _random(network)
     model = _begun(network, images).outcome
     for number in range(MOST + 2):
-        yield inference.predict(model, images.part(_batch(number)), exact=True)
+        yield inference.predict(model, images.part(_batch(network, number)), exact=True)
 
 
 def _solving(network: Network) -> Iterator[object]:
@@ -152,8 +158,8 @@ def _solving(network: Network) -> Iterator[object]:
 
     model = _begun(network, _random(network)).model
     width = next(weight.shape[1] for weight in model.head.parameters() if weight.ndim == 2)
-    labels = torch.arange(BATCH) % network.classes
-    rows = Rows.of(torch.randn(BATCH, width).half(), labels, torch.ones(BATCH))
+    labels = torch.arange(network.batch) % network.classes
+    rows = Rows.of(torch.randn(len(labels), width).half(), labels, torch.ones(len(labels)))
     head = torch.zeros(network.classes, width + 1)
     while True:
         yield [cross_entropy(head, rows, 0.0) for _ in range(SOLVING)]
@@ -181,15 +187,15 @@ def _begun(
         activation="relu",
         optimiser="adamw" if network.work == TUNE else "muon",
         lr=0.01,
-        batch_size=BATCH,
+        batch_size=network.batch,
         layer_decay=DECAY,
         ema=0.9,
     )
-    few = images.part(_batch(0))  # whose mean and deviation are computed
+    few = images.part(_batch(network, 0))  # whose mean and deviation are computed
     return loop.start(recipe, few, seed=0, pretrained=pretrained)
 
 
-def _batch(number: int) -> "NDArray[np.int64]":
+def _batch(network: Network, number: int) -> "NDArray[np.int64]":
     import numpy as np
 
-    return np.arange(number * BATCH, (number + 1) * BATCH)
+    return np.arange(number * network.batch, (number + 1) * network.batch)
