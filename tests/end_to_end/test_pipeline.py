@@ -69,6 +69,10 @@ def test_the_final_training_takes_the_remedies_that_are_proven_and_no_other(repo
     assert "the final training" in (repo.root / "artifacts/report/index.html").read_text()
 
 
+def test_what_a_recipe_leaves_open_is_told_as_it_was_chosen(repo: Project) -> None:
+    assert {"blend": 1.0, "enlarge": 1}.items() <= repo.json("train/recipe.json").items()
+
+
 def test_every_augmented_image_has_its_parent_in_train(repo: Project) -> None:
     train, made = (
         samples.read(repo.root / "data/split/train"),

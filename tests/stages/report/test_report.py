@@ -164,6 +164,13 @@ def test_the_size_of_pictures_is_told_and_the_day_is_left_to_the_clock(
     assert '"date": "1970-01-01"' in Path("artifacts/report/run.js").read_text()
 
 
+def test_the_size_that_the_network_sees_is_told_where_it_enlarges(make: Callable[[], str]) -> None:
+    path = Path("artifacts/train/recipe.json")
+    recipe = json.loads(path.read_text()) | {"enlarge": 3}
+    path.write_text(json.dumps(recipe))
+    assert "8 × 8 pixels, grey, which the network sees at 24 × 24." in make()
+
+
 def test_each_figure_names_its_file_and_each_chapter_the_rest_in_a_line(
     make: Callable[[], str],
 ) -> None:

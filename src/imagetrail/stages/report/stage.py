@@ -37,13 +37,14 @@ PAGES = (("index.html", "page.html.j2"), ("report.md", "report.md.j2"))
 
 def run() -> None:
     found = facts.read()
-    album = Album()
+    album, shape = Album(), _shape()
     given = found | {
         "missing": lambda *names: facts.missing(found, *names),
         "facts": found,
         "answers": answers,
         "album": album,
-        "shape": _shape(),
+        "shape": shape,
+        "seen": _seen(found["recipe"], shape),
         "sources": [],
         "shown": _pictures(found),
         "sheets": sorted((paths.ARTIFACTS / "inspect/classes").glob("*.png"))[:SHEETS],
@@ -66,6 +67,12 @@ def _shape() -> tuple[int, ...] | None:
     """Height, width and channels of the pictures, where they are there."""
     there = (paths.TEST / "images.npy").exists()
     return samples.read(paths.TEST, columns=["label"]).images.shape[1:] if there else None
+
+
+def _seen(recipe: dict[str, Any] | None, shape: tuple[int, ...] | None) -> list[int]:
+    """Height and width that the network sees, where it enlarges pictures."""
+    factor = (recipe or {}).get("enlarge") or 1
+    return [side * factor for side in shape[:2]] if shape and factor > 1 else []
 
 
 def _environment() -> Environment:

@@ -108,7 +108,8 @@ def _write(training: Training, rows: list[dict[str, float]], valid: Samples) -> 
     folder, recipe, model = paths.artifacts("train"), training.recipe, training.outcome
     write_csv(folder / "history.csv", rows)
     weights.save(model, folder)
-    write_json(folder / "recipe.json", recipe.model_dump() | {"blend": training.blend})
+    chosen = {"blend": training.blend, "enlarge": model.spec.factor}  # where the recipe has null
+    write_json(folder / "recipe.json", recipe.model_dump() | chosen)
     card = classifier.card(model)
     write_json(
         folder / "metrics.json",
