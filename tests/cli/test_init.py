@@ -174,11 +174,18 @@ def test_small_photos_that_are_many_have_a_network_of_their_own_where_there_is_t
     slow, fast = (planned(small, rate, minutes=60) for rate in (20, 400))
     assert (slow.model, fast.model) == ("fast", "airbench")
     chosen, others = values(small, fast), values(small, slow)
-    assert chosen["recipe.initialisation"] == "identity" and list(chosen["tune.space"])[0] == "lr"
+    assert chosen["recipe.initialisation"] == "identity" and "width" not in chosen["tune.space"]
     assert "airbench" in chosen["compare.sets"]["networks"]["arms"]
     assert set(chosen) == set(others)  # another choice leaves nothing behind
     for other in (replace(small, plain=True), replace(small, written=True), PHOTOS):
         assert planned(replace(other, count=50_000), 400, minutes=60).model != "airbench"
+
+
+def test_imagenet_knows_more_of_small_photos_than_of_small_things_on_a_plain_ground() -> None:
+    small = replace(PHOTOS, short=32, same_size=True)
+    for plain, most in ((False, 12_000), (True, 6000)):
+        looks = [replace(small, plain=plain, count=count) for count in (most, most + 1)]
+        assert [planned(look, 400).model == PRETRAINED for look in looks] == [True, False]
 
 
 def test_what_is_expected_of_the_network_is_what_it_does() -> None:

@@ -141,7 +141,9 @@ def test_few_pictures_that_are_enlarged_calibrate_int8_at_once(
     assert read == [60, 27, 27, 6]
 
 
-@pytest.mark.parametrize(("name", "activation"), [("fast", "relu"), ("efficientnet_lite0", "relu6")])
+@pytest.mark.parametrize(
+    ("name", "activation"), [("fast", "relu"), ("efficientnet_lite0", "relu6")]
+)
 def test_int8_spends_its_steps_on_what_an_activation_lets_through(
     tmp_path: Path, name: str, activation: str
 ) -> None:

@@ -137,7 +137,9 @@ def _network(look: Look, chosen: Plan) -> Choice:
         return Choice(
             values, "it knows ImageNet, and stays as it came, unless `compare` shows that it helps"
         )
-    absent = "pictures are many" if not few(look) else "ImageNet's weights are not installed"
+    absent = "ImageNet's weights are not installed"
+    if not few(look, chosen.kind):
+        absent = "pictures are many"
     signs = "these are signs, which ImageNet does not have"
     return Choice(values, f"trained from nothing, as {absent if chosen.kind.known else signs}")
 

@@ -14,7 +14,7 @@ SIZES = {  # pixels that a network sees of larger pictures, if the machine is fa
     PRETRAINED: (224, 160, 128, 96, 64),
     "fast": (128, 96, 64, 48, 32),
 }
-FEW_SMALL, FEW_LARGE = 6000, 60_000  # pictures, small or larger: with more, all layers shall learn
+FEW_LARGE = 60_000  # pictures that are not small: with more, all layers shall learn
 
 
 @dataclass(frozen=True)
@@ -113,14 +113,14 @@ def options(look: Look, kind: Kind, *, weights: bool) -> Iterator[Plan]:
 
 def networks(look: Look, kind: Kind, *, weights: bool) -> tuple[str, ...]:
     """That suit these pictures, the best first."""
-    if few(look):
+    if few(look, kind):
         return (PRETRAINED,) if weights and kind.known else ("fast",)
     return (CROWDED, "fast") if kind.crowded and look.short <= SMALL else ("fast",)
 
 
-def few(look: Look) -> bool:
+def few(look: Look, kind: Kind) -> bool:
     """Whether pictures are so few that ImageNet's knowledge is worth more than their own."""
-    return look.count <= (FEW_SMALL if look.short <= SMALL else FEW_LARGE)
+    return look.count <= (kind.few_small if look.short <= SMALL else FEW_LARGE)
 
 
 def sizes(look: Look, model: str) -> Iterator[tuple[int, int]]:
