@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -161,6 +162,19 @@ def test_int8_spends_its_steps_on_what_an_activation_lets_through(
         onnx_model.load(tmp_path / name).run(images)[1] for name in ("model.onnx", "int8.onnx")
     )
     assert np.corrcoef(large.ravel(), small.ravel())[0, 1] > 0.99
+
+
+def test_dense_layers_are_computed_in_int8(tmp_path: Path) -> None:
+    onnx_export.to_onnx(network("article"), tmp_path / "model.onnx")
+    index = samples.make_index(ids=[""] * 40, labels=[0] * 40, origin="real", sources=[""] * 40)
+    few = Samples(pictures(40), index, ("a", "b", "c"))
+    onnx_export.quantise(tmp_path / "model.onnx", few, tmp_path / "int8.onnx")
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "run.onnx")
+    options.log_severity_level = 3  # it warns that such a file is for this machine alone
+    onnxruntime.InferenceSession(tmp_path / "int8.onnx", options)
+    run = [node.op_type for node in onnx.load(tmp_path / "run.onnx").graph.node]
+    assert "QGemm" in run and "QLinearConv" in run
 
 
 def test_int8_is_static_per_channel_and_small_and_says_the_same_of_itself(files: Path) -> None:

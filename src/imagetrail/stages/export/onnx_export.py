@@ -30,6 +30,7 @@ from imagetrail.serving.onnx_model import INPUT, OUTPUTS, PRODUCER, Model
 from imagetrail.stages.export.params import Budget
 
 AS_TRAINED = Calibration(temperature=1.0)
+DENSE, CUTTING = ("Gemm", "MatMul"), ("Relu", "Clip")  # operators of ONNX: layers, activations
 
 
 class Deployed(nn.Module):
@@ -93,9 +94,8 @@ def to_onnx(
 def quantise(float32: Path, calibration: Samples, path: Path, *, enlarged: int = 1) -> None:
     """Writes an int8 version of a file: static, per channel, ranges taken from `calibration`.
 
-    The first convolution stays in float32: with one channel or three to sum over, it is slower in
-    int8. What relu and relu6 cut off is not worth steps of its own: so they are quantised as one
-    with the layer before them. enlarged: the factor by which the network enlarges pictures.
+    What relu and relu6 cut off is not worth steps of its own: so they are quantised as one with the
+    layer before them. enlarged: the factor by which the network enlarges pictures.
     """
     metadata = {entry.key: entry.value for entry in onnx.load(float32).metadata_props}
     with replacing(path) as temporary:
@@ -104,21 +104,30 @@ def quantise(float32: Path, calibration: Samples, path: Path, *, enlarged: int =
         logging.getLogger().setLevel(logging.ERROR)
         try:
             quant_pre_process(str(float32), str(prepared), skip_symbolic_shape=True)
-            first = [
-                node.name for node in onnx.load(prepared).graph.node if node.op_type == "Conv"
-            ][:1]
             quantization.quantize_static(
                 str(prepared),
                 str(temporary),
                 _Calibration(calibration, enlarged),
                 quant_format=quantization.QuantFormat.QDQ,
                 per_channel=True,
-                op_types_to_quantize=["Conv", "Gemm", "MatMul", "Relu", "Clip"],
-                nodes_to_exclude=first,
+                op_types_to_quantize=["Conv", *DENSE, *CUTTING],
+                nodes_to_exclude=_in_float32(onnx.load(prepared).graph),
             )
         finally:
             prepared.unlink(missing_ok=True)
         _write(onnx.load(temporary), metadata, temporary)
+
+
+def _in_float32(graph: onnx.GraphProto) -> list[str]:
+    """Names of nodes that int8 makes slower.
+
+    The first convolution, with one channel or three to sum over; and what cuts off after a dense
+    layer, which onnxruntime computes in int8 only if nothing is joined with it.
+    """
+    convolutions = [node.name for node in graph.node if node.op_type == "Conv"]
+    dense = {node.output[0] for node in graph.node if node.op_type in DENSE}
+    cutting = [node for node in graph.node if node.op_type in CUTTING]
+    return convolutions[:1] + [node.name for node in cutting if node.input[0] in dense]
 
 
 def _write(proto: onnx.ModelProto, metadata: dict[str, str], path: Path) -> None:
