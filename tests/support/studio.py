@@ -11,7 +11,7 @@ FILES = {
     "train": ("history.csv", "recipe.json", "metrics.json"),
     "compare": ("results.csv", "history.csv", "recipes.json", "ranking.json"),
 }
-RECIPE = ("model", "activation", "lr", "epochs", "flip")
+RECIPE = ("model", "activation", "lr", "epochs", "flip", "blend")
 
 SCRIPT = """
 import os, signal, sys, time
@@ -22,6 +22,7 @@ from imagetrail.tracking import live, parts
 
 stage, here, started = sys.argv[1], Path("artifacts") / sys.argv[1], time.time()
 recipe = {"model": "fast", "activation": "relu", "lr": 0.1, "epochs": 3, "flip": True}
+recipe["blend"] = None  # which a training chooses by itself
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as the command line has it
 signal.signal(signal.SIGINT, signal.default_int_handler)  # even if the tests run in the background
 
@@ -68,7 +69,7 @@ def train(log):
         if row["epoch"] == 2 and Path("fail").exists():
             raise ValueError("out of luck")
     write_csv(here / "history.csv", rows)
-    write_json(here / "recipe.json", recipe)
+    write_json(here / "recipe.json", recipe | {"blend": 0.5})
     metrics = {"valid_top1": 0.92, "epochs": 3, "parameters": 1000, "flops_forward": 5000}
     write_json(here / "metrics.json", metrics)
 

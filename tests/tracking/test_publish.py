@@ -51,6 +51,13 @@ def test_trials_arms_and_the_training_have_the_fields_of_the_recipe_as_params_an
     assert {run.data.params["epochs"] for run in whole} == {"3"}  # asked for, not reached
 
 
+def test_what_the_training_chose_by_itself_is_in_its_run_though_it_began_without(
+    studio: Studio,
+) -> None:
+    (training,) = [run for run in runs(studio.client()) if run.info.run_name == "train"]
+    assert training.data.params["blend"] == "0.5"
+
+
 def test_tags_tell_trials_and_arms_apart(studio: Studio) -> None:
     tags = [run.data.tags for run in runs(studio.client())]
     assert sorted((tag["trial"], tag["state"], tag["rung"]) for tag in tags if "trial" in tag) == [

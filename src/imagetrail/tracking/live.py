@@ -84,7 +84,7 @@ class Live:
             tags = {PARENT: parent, STAGE: self._stage}
             tags |= {ROOT: workspace_id(self._root), PROCESS: turns.process()}
             run = store.create(self._stage, tags, started=started)
-            store.log_params(run, params)
+            store.log_params(run, _settled(params))
             for task in self._tasks():
                 task(store, run)
         except (*UNREACHABLE, UserError) as error:
@@ -175,6 +175,11 @@ def _pending(store: Store, root: Path) -> str:
         return store.create("pipeline · unpublished", tags)
     store.client.update_run(found[-1], status="RUNNING")  # it may have failed before
     return found[-1]
+
+
+def _settled(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Without nulls: there a stage chooses by itself, and `publish` reads what in its files."""
+    return {name: value for name, value in params.items() if value is not None}
 
 
 def _log_gauges(values: Mapping[str, float], step: int, store: Store, run: str) -> None:
