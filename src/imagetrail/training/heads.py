@@ -15,7 +15,8 @@ ROOM = 1 << 29  # bytes of float32 rows: up to so many are kept, of more each st
 LEAST = 0.01  # spread of a feature that is hardly ever seen: else it would weigh without bound
 TOLERANCE, MOST = 1e-5, 500  # of the gradient, and steps
 COARSE = (1.0, 0.5, 0.25)  # what coarse maps may count beside the features of the last layer
-FOLDS, TRIED = 5, 500  # that is chosen by so many, of so many rows at most
+FOLDS, TRIED = 5, 1000  # that is chosen by so many, of so many rows at most
+ROUGH = 1e-3  # TOLERANCE of heads that are solved for that choice alone
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def counts(model: Classifier, rows: Rows, *, penalty: float, prior: Tensor | flo
         for number in range(FOLDS):
             seen = rows.part((fold != number).nonzero()[:, 0], found)
             held_out = rows.beside((fold == number).nonzero()[:, 0], seen)
-            head = _least(seen, classes, penalty, prior)
+            head = _least(seen, classes, penalty, prior, ROUGH)
             total += cross_entropy(head, held_out, prior)[0] * len(held_out.targets)
         return total
 
@@ -118,7 +119,9 @@ def counts(model: Classifier, rows: Rows, *, penalty: float, prior: Tensor | flo
     return found
 
 
-def _least(rows: Rows, classes: int, penalty: float, prior: Tensor | float) -> Tensor:
+def _least(
+    rows: Rows, classes: int, penalty: float, prior: Tensor | float, tolerance: float = TOLERANCE
+) -> Tensor:
     """K×(D + 1): the head of least loss on standardised features."""
     head = torch.zeros(classes, len(rows.mean) + 1, requires_grad=True)
 
@@ -133,7 +136,7 @@ def _least(rows: Rows, classes: int, penalty: float, prior: Tensor | float) -> T
         [head],
         max_iter=MOST,
         history_size=10,
-        tolerance_grad=TOLERANCE,
+        tolerance_grad=tolerance,
         tolerance_change=1e-9,
         line_search_fn="strong_wolfe",
     ).step(objective)  # type: ignore[no-untyped-call]  # as torch has it

@@ -15,7 +15,7 @@ from imagetrail.cli.begin.speed import FEATURES, LEARN, SOLVE, STEP, TUNE
 FRESH_ARMS = 4  # of remedies: real, augmented, synthetic and all
 FROZEN_ARMS, SOLVED_ARMS = 2, 3  # real and augmented; and plain views, whose features are known
 BLENDS = 5  # answers to valid after an epoch of fine-tuning
-CHOSEN, TRIED = 12, 500  # times that it goes over so many rows until maps have their weight
+CHOSEN, TRIED = 5, 1000  # solved heads of so many rows that the weight of maps takes as long as
 Rate = Callable[[str, str], float]  # of a network at some work: so much a second and core
 GOES_ON, OFTEN = 1 / 3, 0.6  # share of the trials, at each rung; of heads, which are often equal
 
