@@ -44,7 +44,8 @@ def test_where_others_have_all_the_first_to_be_free_is_waited_for(tmp_path: Path
         process.stdin.write("\n")
         process.stdin.flush()
         with claims.some(KEYS[:2], 2) as mine:
-            assert mine in ([KEYS[0]], KEYS[:2]), "at once, or one after the wait"
+            # what was free when it was asked for, else the first after a wait
+            assert mine in (KEYS[:1], KEYS[1:2], KEYS[:2])
 
 
 def test_a_process_that_was_killed_has_nothing(tmp_path: Path) -> None:
