@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import matplotlib.pyplot as plt
+from matplotlib.artist import Artist
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from imagetrail.base import files
@@ -25,10 +26,12 @@ def picture(folder: Path, every: Iterable[str], peers: Collection[str]) -> None:
     )
     for panel in panels.flat[len(rows) :]:
         panel.set_axis_off()
+    marks: dict[str, Artist] = {}
     for panel, name in zip(panels.flat, rows, strict=False):
         sides = known[name]["sides"]
-        for number, side in enumerate(side for side in peers if side in sides):
-            _mark(panel, [sides[side]], label=side, color=f"C{number + 1}", marker="o")
+        for number, side in enumerate(peers, 1):
+            if side in sides:
+                _mark(panel, [sides[side]], label=side, color=f"C{number}", marker="o")
         rungs = [sides[side] for side in sides if side not in peers]
         rungs.sort(key=lambda side: mean(side["seconds"]))
         _mark(panel, rungs, label="ours", color="black", marker=".", linestyle="-")
@@ -37,7 +40,10 @@ def picture(folder: Path, every: Iterable[str], peers: Collection[str]) -> None:
         panel.xaxis.set_major_formatter("{x:g}")
         panel.xaxis.set_minor_formatter(NullFormatter())
         panel.grid(alpha=0.3, which="both")
-    panels.flat[0].legend()
+        handles, labels = panel.get_legend_handles_labels()
+        marks |= dict(zip(labels, handles, strict=True))
+    # some sides are in one row only
+    sheet.legend(marks.values(), marks, loc="outside upper center", ncols=len(marks))
     with files.replacing(folder / "photos.png") as temporary:
         sheet.savefig(temporary, dpi=100, format="png", metadata={"Software": None})
 
