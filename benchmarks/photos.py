@@ -20,7 +20,7 @@ the best one's is not run again.
 and the seconds of both.
 
 EfficientNet-Lite0, of ours, of regression and of fastai, sees small pictures at 224 pixels, emoji
-at 256, and the 49,000 of cifar10 at 96; a head at 224 has 90.8 % after 191 s (one run).
+at 256, and the 49,000 of cifar10 at 96 (a head of ours at 224: 90.8 % after 191 s, one run).
 fashion-mnist-1000 is of before they were enlarged so far: 84 pixels. There fastai had the momentum
 of normalisation that its EfficientNet-Lite0 comes with, 0.01, and not torch's 0.1: which of the two
 suits it better depends on the pictures (one run each: elpv 43 and 73 %, cifar10-10 54 and 39 %).
