@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.artist import Artist
@@ -11,9 +12,16 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from imagetrail.base import files
 
+# Ours by what learns: how the names of its rungs begin, its line and its marker.
+OURS = {
+    "ours: the head": (("brief", "frozen"), "-", "o"),
+    "ours: all layers": (("tuned",), "--", "^"),
+    "ours: from scratch": (("scratch",), ":", "s"),
+}
+
 
 def picture(folder: Path, every: Iterable[str], peers: Collection[str]) -> None:
-    """Top-1 against minutes, a panel a row: ours a line through its rungs, the peers a point each.
+    """Top-1 against minutes, a panel a row: ours lines through its rungs, the peers a point each.
 
     every: the names of all rows, in their order; those that photos.json has are drawn.
     """
@@ -32,9 +40,12 @@ def picture(folder: Path, every: Iterable[str], peers: Collection[str]) -> None:
         for number, side in enumerate(peers, 1):
             if side in sides:
                 _mark(panel, [sides[side]], label=side, color=f"C{number}", marker="o")
-        rungs = [sides[side] for side in sides if side not in peers]
-        rungs.sort(key=lambda side: mean(side["seconds"]))
-        _mark(panel, rungs, label="ours", color="black", marker=".", linestyle="-")
+        for label, (beginnings, line, marker) in OURS.items():
+            rungs = [sides[side] for side in sides if side.startswith(beginnings)]
+            rungs.sort(key=lambda side: mean(side["seconds"]))
+            if rungs:
+                style = {"color": "black", "linestyle": line, "marker": marker, "markersize": 4}
+                _mark(panel, rungs, label=label, **style)
         panel.set(title=name, xscale="log", xlabel="minutes", ylabel="top-1 on test")
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.xaxis.set_major_formatter("{x:g}")
@@ -48,7 +59,7 @@ def picture(folder: Path, every: Iterable[str], peers: Collection[str]) -> None:
         sheet.savefig(temporary, dpi=100, format="png", metadata={"Software": None})
 
 
-def _mark(panel: plt.Axes, sides: Sequence[dict[str, list[float]]], **style: str) -> None:
+def _mark(panel: plt.Axes, sides: Sequence[dict[str, list[float]]], **style: Any) -> None:
     minutes = [mean(side["seconds"]) / 60 for side in sides]
     tops = [side["top1"] for side in sides]
     spread = [stdev(top) if len(top) > 1 else 0.0 for top in tops]
