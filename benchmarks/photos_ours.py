@@ -73,7 +73,7 @@ def recipes(row: Row) -> dict[str, dict[str, Any]]:
     # zoom blurs small pictures before they are enlarged
     zoom = 0.0 if size <= SMALL else 0.15
     known = {"model": PRETRAINED, "activation": "relu6", "zoom": zoom, "enlarge": row.factor}
-    known |= changes
+    known |= changes | {"penalty": row.penalty}
     rungs = {f"frozen-{count}": known | FROZEN | {"epochs": count} for count in views}
     if size <= SMALL and not row.factor:
         factor = round(2 / 3 * row.large / size)

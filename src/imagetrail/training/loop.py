@@ -20,7 +20,7 @@ from imagetrail.models.airbench import Whitening
 from imagetrail.models.classifier import Classifier
 from imagetrail.models.inference import predict
 from imagetrail.models.networks import Spec
-from imagetrail.training import losses, optimisers, steps
+from imagetrail.training import blends, losses, optimisers, steps
 from imagetrail.training.batches import Mixture, channel_statistics
 from imagetrail.training.recipe import Recipe
 from imagetrail.training.state import Training
@@ -29,7 +29,6 @@ from imagetrail.training.views import READ, Views
 WHITENED = 5000  # pictures, at most, that a layer is solved for
 # The head is solved on so many views, of so many pictures at most, before all layers learn.
 HEAD_VIEWS, HEAD_PICTURES = 3, 40 * READ
-BLENDS = (0.0, 0.25, 0.5, 0.75, 1.0)  # shares of the way that are tried; 0: the solved head alone
 
 
 @dataclass(frozen=True)
@@ -175,19 +174,13 @@ def _learn(
 
 
 def _answers(training: Training, valid: Samples) -> Tensor:
-    """Logits of `valid`. A blend that is not given becomes the one with the least loss on it.
-
-    That would flatter it: so each half of the images is answered by what is best on the other.
-    """
+    """Logits of `valid`, by images that had no part in choosing a blend that is not given."""
     if training.recipe.blend is not None:
         return predict(training.outcome, valid)
     labels = torch.from_numpy(valid.labels.copy())
-    answers = [predict(training.at(share), valid) for share in BLENDS]
-    each = [nn.functional.cross_entropy(logits, labels, reduction="none") for logits in answers]
-    loss, odd = torch.stack(each), torch.arange(len(labels)) % 2 == 1  # loss: blends × images
-    training.blend = BLENDS[int(loss.mean(1).argmin())]
-    best = torch.where(odd, loss[:, ~odd].sum(1).argmin(), loss[:, odd].sum(1).argmin())
-    return torch.stack(answers)[best, torch.arange(len(labels))]
+    answers = torch.stack([predict(training.at(share), valid) for share in blends.BLENDS])
+    training.blend = blends.BLENDS[blends.best(answers, labels)]
+    return blends.by_other_half(answers, labels)
 
 
 def _head_first(training: Training, images: Mixture, steps: int) -> Iterator[Step]:

@@ -202,7 +202,7 @@ class Recipe(Section):
         ge=0,
         le=1,
         description="if pretrained, share of the way from where all layers began to where they "
-        "end: the model is there; null: the share, 0 among them, that answers valid best",
+        "end: the model is there; null: the share that answers valid best, 0 unless told apart",
     )
     layer_decay: float = Field(
         default=1.0,
